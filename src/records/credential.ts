@@ -1,0 +1,84 @@
+/**
+ * A credential: a super-peer's word that a PeerID is a member of a service until a given time.
+ *
+ * Signed by the super-peer that admitted the member. It is worth as much as the service descriptor
+ * says: `checkCredential` takes only signers that the descriptor names as admitting.
+ */
+import type { Ed25519PeerId } from '@libp2p/interface';
+import { ipv4, ipv6 } from '../codec/ip.ts';
+import {
+  bytes,
+  type Infer,
+  message,
+  repeated,
+  required,
+  string,
+  uint32,
+  uint53,
+} from '../codec/protobuf.ts';
+import { IcvpnError } from '../errors.ts';
+import type { Opened, RecordKind } from './envelope.ts';
+import { peerId } from './peer-id.ts';
+
+/** How far two clocks may be apart, in seconds, before times are taken as wrong. */
+export const CLOCK_SKEW_SECONDS = 120;
+
+const codec = message({
+  serviceId: required(1, peerId()),
+  peerId: required(2, peerId()),
+  /** The instance, as its cloud or its owner names it. */
+  vmid: required(3, string({ min: 1, max: 128 })),
+  roles: repeated(4, string({ min: 1, max: 64 }), { max: 16 }),
+  ipv6: required(5, ipv6()),
+  ipv4: required(6, ipv4()),
+  epoch: required(7, uint32()),
+  /** Seconds since 1970, inclusive. */
+  notBefore: required(8, uint53()),
+  /** Seconds since 1970, exclusive. */
+  notAfter: required(9, uint53()),
+  serial: required(10, bytes({ length: 16 })),
+});
+
+export type Credential = Infer<typeof codec>;
+
+export const CREDENTIAL: RecordKind<Credential> = { name: 'credential', codec, maxLength: 4096 };
+
+export type CredentialFault = 'service' | 'signer' | 'peer' | 'epoch' | 'early' | 'expired';
+
+export class CredentialError extends IcvpnError {
+  readonly fault: CredentialFault;
+
+  constructor(fault: CredentialFault, message: string) {
+    super('ERR_CREDENTIAL', message, 'the member must renew its credential at a super-peer');
+    this.fault = fault;
+  }
+}
+
+/** What a credential is held against. */
+export interface CredentialContext {
+  readonly serviceId: Ed25519PeerId;
+  /** Who the connection or signature proved the bearer to be. */
+  readonly bearer: Ed25519PeerId;
+  readonly epoch: number;
+  readonly admitters: readonly Ed25519PeerId[];
+  /** Seconds since 1970. */
+  readonly now: number;
+}
+
+/** @throws CredentialError saying which of its claims does not hold */
+export function checkCredential(opened: Opened<Credential>, context: CredentialContext): void {
+  const { value, signer } = opened;
+  const wrong = (fault: CredentialFault, message: string): never => {
+    throw new CredentialError(fault, `credential of ${value.peerId}: ${message}`);
+  };
+  if (!value.serviceId.equals(context.serviceId)) wrong('service', 'it is for another service');
+  if (!context.admitters.some((id) => id.equals(signer))) {
+    wrong('signer', `${signer} may not admit members to this service`);
+  }
+  if (!value.peerId.equals(context.bearer)) wrong('peer', `shown by ${context.bearer}`);
+  if (value.epoch !== context.epoch) {
+    wrong('epoch', `it is of epoch ${value.epoch}, the service is in ${context.epoch}`);
+  }
+  if (context.now < value.notBefore - CLOCK_SKEW_SECONDS) wrong('early', 'it is not valid yet');
+  if (context.now >= value.notAfter + CLOCK_SKEW_SECONDS) wrong('expired', 'it has expired');
+}

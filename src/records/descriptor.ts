@@ -1,0 +1,81 @@
+/**
+ * The service descriptor: what a service is, signed by its owner.
+ *
+ * The ServiceID is the owner's public key, so anybody who knows the ServiceID can check the
+ * descriptor. The universal overlay has one too: it is the service whose members are super-peers.
+ */
+import type { Ed25519PeerId } from '@libp2p/interface';
+import { formatPrefix, type Prefix, parsePrefix } from '../codec/ip.ts';
+import {
+  bytes,
+  type Codec,
+  type Infer,
+  message,
+  refine,
+  repeated,
+  required,
+  string,
+  uint32,
+  uint53,
+} from '../codec/protobuf.ts';
+import { EnvelopeError, type Opened, open, type RecordKind } from './envelope.ts';
+import { peerId } from './peer-id.ts';
+
+/** The most super-peers that one service names. */
+export const MAX_ADMITTERS = 64;
+
+const prefix = (): Codec<Prefix> =>
+  refine(string({ max: 64 }), { parse: parsePrefix, format: formatPrefix });
+
+const admitter = message({
+  peerId: required(1, peerId()),
+  multiaddrs: repeated(2, string({ min: 1, max: 256 }), { max: 8 }),
+  /** Which part of the service's IPv4 prefix this super-peer assigns from; see `ipv4Pool`. */
+  slot: required(3, uint32({ max: MAX_ADMITTERS - 1 })),
+  /** The service's admission secrets, encrypted by the owner to this super-peer alone. */
+  sealedSecrets: required(4, bytes({ max: 4096 })),
+});
+
+/** A super-peer that the owner lets admit members. */
+export type Admitter = Infer<typeof admitter>;
+
+const codec = message({
+  serviceId: required(1, peerId()),
+  /** For people; it proves nothing. */
+  name: required(2, string({ min: 1, max: 63 })),
+  /** Newer descriptors have larger ones. */
+  sequence: required(3, uint53()),
+  /** Raised when every member must get new credentials and keys. */
+  epoch: required(4, uint32()),
+  ipv4Prefix: required(5, prefix()),
+  /** How long a credential lasts, in seconds. */
+  credentialLifetime: required(6, uint32()),
+  admitters: repeated(7, admitter, { max: MAX_ADMITTERS }),
+});
+
+export type ServiceDescriptor = Infer<typeof codec>;
+
+export const DESCRIPTOR: RecordKind<ServiceDescriptor> = {
+  name: 'descriptor',
+  codec,
+  maxLength: 512 * 1024,
+};
+
+/** Opens a descriptor and checks that the service's own key signed it. @throws EnvelopeError */
+export async function openDescriptor(raw: Uint8Array): Promise<Opened<ServiceDescriptor>> {
+  const opened = await open(DESCRIPTOR, raw);
+  if (!opened.signer.equals(opened.value.serviceId)) {
+    throw new EnvelopeError(DESCRIPTOR.name, 'it is not signed by the key that the ServiceID is');
+  }
+  const ids = opened.value.admitters.map((each) => each.peerId.toString());
+  const slots = opened.value.admitters.map((each) => each.slot);
+  if (new Set(ids).size !== ids.length || new Set(slots).size !== slots.length) {
+    throw new EnvelopeError(DESCRIPTOR.name, 'a super-peer or a slot appears twice');
+  }
+  return opened;
+}
+
+/** @returns the entry of `id`, if the owner lets it admit */
+export function admitterOf(service: ServiceDescriptor, id: Ed25519PeerId): Admitter | undefined {
+  return service.admitters.find((each) => each.peerId.equals(id));
+}

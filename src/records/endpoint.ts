@@ -1,0 +1,33 @@
+/** Endpoint records: where a member can be reached on the underlay, signed by the member itself. */
+
+import { formatIp, parseIp } from '../codec/ip.ts';
+import {
+  bytes,
+  type Infer,
+  message,
+  refine,
+  repeated,
+  required,
+  string,
+  uint53,
+} from '../codec/protobuf.ts';
+import type { RecordKind } from './envelope.ts';
+import { peerId } from './peer-id.ts';
+
+const codec = message({
+  serviceId: required(1, peerId()),
+  peerId: required(2, peerId()),
+  sequence: required(3, uint53()),
+  /** Seconds since 1970; the record means nothing from then on. */
+  notAfter: required(4, uint53()),
+  /** libp2p addresses of the control plane, best first. */
+  multiaddrs: repeated(5, string({ min: 1, max: 256 }), { max: 8 }),
+  /** Underlay addresses at which the member takes ESP, best first. */
+  underlay: repeated(6, refine(bytes({ min: 4, max: 16 }), { parse: formatIp, format: parseIp }), {
+    max: 8,
+  }),
+});
+
+export type Endpoint = Infer<typeof codec>;
+
+export const ENDPOINT: RecordKind<Endpoint> = { name: 'endpoint', codec, maxLength: 4096 };

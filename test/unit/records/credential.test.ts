@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { generateKeyPair } from '@libp2p/crypto/keys';
+import { peerIdFromPrivateKey } from '@libp2p/peer-id';
+import {
+  CREDENTIAL,
+  type Credential,
+  type CredentialContext,
+  CredentialError,
+  checkCredential,
+} from '../../../src/records/credential.ts';
+import { open, seal } from '../../../src/records/envelope.ts';
+
+const [superPeer, service, member, stranger] = await Promise.all(
+  Array.from({ length: 4 }, () => generateKeyPair('Ed25519')),
+);
+assert.ok(superPeer && service && member && stranger);
+const id = peerIdFromPrivateKey;
+const NOW = 1_800_000_000;
+
+const credential: Credential = {
+  serviceId: id(service),
+  peerId: id(member),
+  vmid: 'i-0123',
+  roles: ['web'],
+  ipv6: 'fd00::1',
+  ipv4: '100.64.0.1',
+  epoch: 3,
+  notBefore: NOW,
+  notAfter: NOW + 3600,
+  serial: new Uint8Array(16),
+};
+const context: CredentialContext = {
+  serviceId: id(service),
+  bearer: id(member),
+  epoch: 3,
+  admitters: [id(superPeer)],
+  now: NOW + 1,
+};
+const opened = await open(CREDENTIAL, await seal(CREDENTIAL, credential, superPeer));
+
+describe('credentials', () => {
+  it('hold for their bearer in their time', () => checkCredential(opened, context));
+
+  for (const [fault, change] of [
+    ['service', { serviceId: id(stranger) }],
+    ['signer', { admitters: [] }],
+    ['signer', { admitters: [id(stranger), id(member)] }],
+    ['peer', { bearer: id(stranger) }],
+    ['epoch', { epoch: 4 }],
+    ['early', { now: NOW - 121 }],
+    ['expired', { now: NOW + 3600 + 120 }],
+  ] as const) {
+    it(`P7 are refused for a wrong ${fault}: ${Object.keys(change)}`, () => {
+      assert.throws(
+        () => checkCredential(opened, { ...context, ...change }),
+        (error) => error instanceof CredentialError && error.fault === fault,
+      );
+    });
+  }
+
+  it('bear clocks that differ by two minutes', () => {
+    checkCredential(opened, { ...context, now: NOW - 120 });
+    checkCredential(opened, { ...context, now: NOW + 3600 + 119 });
+  });
+});

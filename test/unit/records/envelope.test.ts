@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { generateKeyPair } from '@libp2p/crypto/keys';
+import { peerIdFromPrivateKey } from '@libp2p/peer-id';
+import { RecordEnvelope } from '@libp2p/peer-record';
+import fc from 'fast-check';
+import { ENDPOINT, type Endpoint } from '../../../src/records/endpoint.ts';
+import { EnvelopeError, open, seal } from '../../../src/records/envelope.ts';
+import { openCard, SUPER_PEER_CARD } from '../../../src/records/super-peer-card.ts';
+
+const key = await generateKeyPair('Ed25519');
+const id = peerIdFromPrivateKey(key);
+const endpoint: Endpoint = {
+  serviceId: id,
+  peerId: id,
+  sequence: 7,
+  notAfter: 1_800_000_000,
+  multiaddrs: ['/ip4/10.0.0.1/tcp/4001'],
+  underlay: ['10.0.0.1', 'fd00::1'],
+};
+
+describe('signed envelopes', () => {
+  it('open to what was sealed, and say who signed', async () => {
+    const opened = await open(ENDPOINT, await seal(ENDPOINT, endpoint, key));
+    assert.ok(opened.signer.equals(id));
+    assert.deepEqual(opened.value.underlay, endpoint.underlay);
+    assert.equal(opened.value.sequence, 7);
+  });
+
+  it('are libp2p envelopes that the library itself certifies', async () => {
+    const envelope = await RecordEnvelope.openAndCertify(
+      await seal(ENDPOINT, endpoint, key),
+      'icvpn endpoint 1',
+    );
+    assert.ok(envelope.publicKey.equals(key.publicKey));
+  });
+
+  it('P24 with any byte changed, cut or added do not open', async () => {
+    const sealed = await seal(ENDPOINT, endpoint, key);
+    const change = fc.oneof(
+      fc
+        .record({ at: fc.nat(sealed.length - 1), xor: fc.integer({ min: 1, max: 255 }) })
+        .map(({ at, xor }) => sealed.map((byte, i) => (i === at ? byte ^ xor : byte))),
+      fc.nat(sealed.length - 1).map((length) => sealed.slice(0, length)),
+      fc
+        .uint8Array({ minLength: 1, maxLength: 9 })
+        .map((tail) => Uint8Array.of(...sealed, ...tail)),
+    );
+    await fc.assert(
+      fc.asyncProperty(change, (bytes) => assert.rejects(open(ENDPOINT, bytes), EnvelopeError)),
+      { numRuns: 500 },
+    );
+  });
+
+  it('of one kind do not open as another', async () => {
+    const sealed = await seal(ENDPOINT, endpoint, key);
+    await assert.rejects(open(SUPER_PEER_CARD, sealed), EnvelopeError);
+  });
+
+  it('signed by another kind of key do not open', async () => {
+    const sealed = await seal(ENDPOINT, endpoint, await generateKeyPair('secp256k1'));
+    await assert.rejects(open(ENDPOINT, sealed), /not Ed25519/);
+  });
+
+  it('over the size limit are neither made nor taken', async () => {
+    const small = { ...ENDPOINT, maxLength: 100 };
+    await assert.rejects(seal(small, endpoint, key), RangeError);
+    await assert.rejects(open(small, await seal(ENDPOINT, endpoint, key)), EnvelopeError);
+  });
+
+  it('P7 a card names its own signer or is refused', async () => {
+    const card = { peerId: id, sealingKey: new Uint8Array(32), multiaddrs: [] };
+    const other = await generateKeyPair('Ed25519');
+    assert.ok((await openCard(await seal(SUPER_PEER_CARD, card, key))).signer.equals(id));
+    await assert.rejects(seal(SUPER_PEER_CARD, card, other).then(openCard), EnvelopeError);
+  });
+});
