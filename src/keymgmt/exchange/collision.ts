@@ -1,0 +1,90 @@
+/**
+ * Simultaneous exchanges: both peers of a pair may start one at the same moment.
+ *
+ * The initiation of the peer with the lower PeerID wins: it refuses the other's M1; the other gives
+ * its own run up when it sees the winner's M1, and answers. One run at a time, so that one pair of
+ * SAs comes out of it.
+ *
+ * ```
+ *                 want / start                     m1 / respond
+ *          ┌───────────────────────── idle ─────────────────────────┐
+ *          ▼                         ▲    ▲                         ▼
+ *     initiating ────── over ────────┘    └──────── over ────── responding
+ *      │  │    ▲                                                 ▲  ▲   │
+ *      │  │    │ expired / start        m1 / respond             │  │   │
+ *      │  │    └───────────────── deferring ─────────────────────┘  │   │
+ *      │  └── refused ───────────────▶                              │   │
+ *      │ m1, this end wins: refuse (stays)                          │   │
+ *      └─ m1, the peer wins: abort own run, respond ────────────────┘   │
+ *                           m1: abort that run (the peer began anew), respond
+ * ```
+ *
+ * A run has a number; news of a run that was given up is ignored.
+ */
+import type { Ed25519PeerId } from '@libp2p/interface';
+import { compare } from 'uint8arrays/compare';
+
+export type PairPhase = 'idle' | 'initiating' | 'responding' | 'deferring';
+
+/** What the daemon has to do. `abort` is the number of a run to be given up first. */
+export type PairDecision =
+  | { readonly do: 'start' | 'respond'; readonly run: number; readonly abort: number | undefined }
+  | { readonly do: 'refuse' | 'nothing' };
+
+const NOTHING: PairDecision = { do: 'nothing' };
+
+/** Whether the first of two peers wins when both initiate. */
+export const winsCollision = (local: Ed25519PeerId, remote: Ed25519PeerId): boolean =>
+  compare(local.toMultihash().bytes, remote.toMultihash().bytes) < 0;
+
+export class PairState {
+  readonly #wins: boolean;
+  #phase: PairPhase = 'idle';
+  #run = 0;
+
+  constructor(local: Ed25519PeerId, remote: Ed25519PeerId) {
+    this.#wins = winsCollision(local, remote);
+  }
+
+  get phase(): PairPhase {
+    return this.#phase;
+  }
+
+  /** This end wants new keys: a packet waits (ACQUIRE), or a rekey is due. */
+  want(): PairDecision {
+    // Any run under way ends in new keys for both.
+    return this.#phase === 'idle' ? this.#begin('start', undefined) : NOTHING;
+  }
+
+  /** The peer's M1 has come. */
+  m1(): PairDecision {
+    if (this.#phase === 'initiating' && this.#wins) return { do: 'refuse' };
+    const busy = this.#phase === 'initiating' || this.#phase === 'responding';
+    return this.#begin('respond', busy ? this.#run : undefined);
+  }
+
+  /** A run has ended, well or not. */
+  over(run: number): void {
+    if (run === this.#run && this.#phase !== 'deferring') this.#phase = 'idle';
+  }
+
+  /**
+   * The peer refused a run of this end because its own goes on: its M1 is on the way. The daemon
+   * calls `expired` after the time limit of an exchange.
+   */
+  refused(run: number): void {
+    if (run === this.#run && this.#phase === 'initiating') this.#phase = 'deferring';
+  }
+
+  /** No M1 came after a refusal: the peer's run must have failed early. */
+  expired(run: number): PairDecision {
+    if (run !== this.#run || this.#phase !== 'deferring') return NOTHING;
+    return this.#begin('start', undefined);
+  }
+
+  #begin(what: 'start' | 'respond', abort: number | undefined): PairDecision {
+    this.#phase = what === 'start' ? 'initiating' : 'responding';
+    this.#run++;
+    return { do: what, run: this.#run, abort };
+  }
+}
