@@ -1,0 +1,69 @@
+/** What can go wrong in admission, as the VM, the owner and the super-peer's operator see it. */
+import { IcvpnError } from '../errors.ts';
+
+/**
+ * The super-peer did not admit. Deliberately one error for an unknown service, an unknown identity
+ * and a wrong secret: whoever can tell them apart can probe for services.
+ */
+export class AdmissionRefusedError extends IcvpnError {
+  constructor(message: string, remedy: string, options?: ErrorOptions) {
+    super('ERR_ADMISSION_REFUSED', message, remedy, options);
+  }
+}
+
+/** The super-peer has too much to do; `retryAfter` is its proposal, in seconds. */
+export class AdmissionBusyError extends IcvpnError {
+  readonly retryAfter: number;
+
+  constructor(retryAfter: number) {
+    super(
+      'ERR_ADMISSION_BUSY',
+      'the super-peer has too many admissions under way',
+      `try again in ${retryAfter} s or at another super-peer of the service`,
+    );
+    this.retryAfter = retryAfter;
+  }
+}
+
+/** The other end does not keep to the protocol, or is not who it must be. */
+export class AdmissionProtocolError extends IcvpnError {
+  constructor(message: string, options?: ErrorOptions) {
+    super(
+      'ERR_ADMISSION_PROTOCOL',
+      message,
+      'try another super-peer; if all do this, update icvpn on both ends',
+      options,
+    );
+  }
+}
+
+/** The super-peer's certificate of membership does not hold by this machine's clock. */
+export class ClockError extends IcvpnError {
+  constructor(message: string, options?: ErrorOptions) {
+    super(
+      'ERR_CLOCK',
+      message,
+      'set the clock of this machine (or of the super-peer); they may differ by two minutes',
+      options,
+    );
+  }
+}
+
+/** The service secret was mistyped or cut off: its checksum does not hold. */
+export class SecretTypoError extends IcvpnError {
+  constructor(message: string) {
+    super('ERR_SECRET_TYPO', message, 'copy the secret again, whole, from where it was issued');
+  }
+}
+
+/** Sealed secrets that cannot be opened here. */
+export class SealedSecretsError extends IcvpnError {
+  constructor(message: string, options?: ErrorOptions) {
+    super(
+      'ERR_SEALED_SECRETS',
+      message,
+      "ask the service's owner for a descriptor sealed to this super-peer's current card",
+      options,
+    );
+  }
+}

@@ -1,0 +1,52 @@
+/** Making a credential: the one place where a super-peer's word is given. */
+import { randomBytes } from 'node:crypto';
+import type { Ed25519PeerId, PrivateKey } from '@libp2p/interface';
+import { CREDENTIAL, type Credential } from '../records/credential.ts';
+import { admitterOf, type ServiceDescriptor } from '../records/descriptor.ts';
+import { type Opened, open, seal } from '../records/envelope.ts';
+import { ipv6Address } from '../records/virtual-address.ts';
+import type { AdmissionSecrets } from './sealed.ts';
+
+/** A service that this super-peer admits to: the newest descriptor, and its secrets opened. */
+export interface ServedService {
+  readonly descriptor: Opened<ServiceDescriptor>;
+  readonly secrets: AdmissionSecrets;
+}
+
+/** Who was admitted: the PeerID that Noise proved, and what the VM says of itself. */
+export interface Applicant {
+  readonly peerId: Ed25519PeerId;
+  readonly vmid: string;
+  readonly roles: string[];
+  readonly multiaddrs: string[];
+  /** IP address that the connection comes from; empty when it has none. */
+  readonly remoteAddress: string;
+}
+
+/** @returns the service if `superPeer` may admit to it by the service's own descriptor */
+export function admittedBy(
+  service: ServedService | undefined,
+  superPeer: Ed25519PeerId,
+): ServedService | undefined {
+  if (service === undefined) return undefined;
+  return admitterOf(service.descriptor.value, superPeer) === undefined ? undefined : service;
+}
+
+/** @param now seconds since 1970 */
+export async function issueCredential(
+  service: ServedService,
+  bearer: { peerId: Ed25519PeerId; vmid: string; roles: string[]; ipv4: string },
+  by: { key: PrivateKey; now: number },
+): Promise<Opened<Credential>> {
+  const { serviceId, epoch, credentialLifetime } = service.descriptor.value;
+  const credential: Credential = {
+    ...bearer,
+    serviceId,
+    ipv6: ipv6Address(serviceId, bearer.peerId),
+    epoch,
+    notBefore: by.now,
+    notAfter: by.now + credentialLifetime,
+    serial: randomBytes(16),
+  };
+  return open(CREDENTIAL, await seal(CREDENTIAL, credential, by.key));
+}
