@@ -19,7 +19,8 @@
  *                           m1: abort that run (the peer began anew), respond
  * ```
  *
- * A run has a number; news of a run that was given up is ignored.
+ * A run has a number; news of a run that was given up is ignored. A wish is kept until a run succeeds,
+ * whoever began it.
  */
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { compare } from 'uint8arrays/compare';
@@ -28,8 +29,10 @@ export type PairPhase = 'idle' | 'initiating' | 'responding' | 'deferring';
 
 /** What the daemon has to do. `abort` is the number of a run to be given up first. */
 export type PairDecision =
-  | { readonly do: 'start' | 'respond'; readonly run: number; readonly abort: number | undefined }
-  | { readonly do: 'refuse' | 'nothing' };
+  | { readonly do: 'start'; readonly run: number }
+  | { readonly do: 'respond'; readonly run: number; readonly abort: number | undefined }
+  | { readonly do: 'refuse' }
+  | { readonly do: 'nothing' };
 
 const NOTHING: PairDecision = { do: 'nothing' };
 
@@ -41,6 +44,7 @@ export class PairState {
   readonly #wins: boolean;
   #phase: PairPhase = 'idle';
   #run = 0;
+  #wanted = false;
 
   constructor(local: Ed25519PeerId, remote: Ed25519PeerId) {
     this.#wins = winsCollision(local, remote);
@@ -50,27 +54,43 @@ export class PairState {
     return this.#phase;
   }
 
+  /** Whether this end waits for keys, from a run of its own or of the peer's. */
+  get wanted(): boolean {
+    return this.#wanted;
+  }
+
   /** This end wants new keys: a packet waits (ACQUIRE), or a rekey is due. */
   want(): PairDecision {
-    // Any run under way ends in new keys for both.
-    return this.#phase === 'idle' ? this.#begin('start', undefined) : NOTHING;
+    this.#wanted = true;
+    // Any run under way, when it succeeds, ends in new keys for both.
+    return this.#phase === 'idle' ? this.#start() : NOTHING;
   }
 
   /** The peer's M1 has come. */
   m1(): PairDecision {
     if (this.#phase === 'initiating' && this.#wins) return { do: 'refuse' };
     const busy = this.#phase === 'initiating' || this.#phase === 'responding';
-    return this.#begin('respond', busy ? this.#run : undefined);
-  }
-
-  /** A run has ended, well or not. */
-  over(run: number): void {
-    if (run === this.#run && this.#phase !== 'deferring') this.#phase = 'idle';
+    const abort = busy ? this.#run : undefined;
+    this.#phase = 'responding';
+    this.#run++;
+    return { do: 'respond', run: this.#run, abort };
   }
 
   /**
-   * The peer refused a run of this end because its own goes on: its M1 is on the way. The daemon
-   * calls `expired` after the time limit of an exchange.
+   * A run has ended at this end.
+   *
+   * @returns whether keys are still wanted: the caller then calls `want` again, after a pause
+   */
+  over(run: number, succeeded: boolean): boolean {
+    if (run !== this.#run || this.#phase === 'deferring') return false;
+    this.#phase = 'idle';
+    if (succeeded) this.#wanted = false;
+    return this.#wanted;
+  }
+
+  /**
+   * The peer refused a run of this end because its own goes on: its M1 is on the way. Called in place
+   * of `over`; the daemon calls `expired` after the time limit of an exchange.
    */
   refused(run: number): void {
     if (run === this.#run && this.#phase === 'initiating') this.#phase = 'deferring';
@@ -79,12 +99,12 @@ export class PairState {
   /** No M1 came after a refusal: the peer's run must have failed early. */
   expired(run: number): PairDecision {
     if (run !== this.#run || this.#phase !== 'deferring') return NOTHING;
-    return this.#begin('start', undefined);
+    return this.#start();
   }
 
-  #begin(what: 'start' | 'respond', abort: number | undefined): PairDecision {
-    this.#phase = what === 'start' ? 'initiating' : 'responding';
+  #start(): PairDecision {
+    this.#phase = 'initiating';
     this.#run++;
-    return { do: what, run: this.#run, abort };
+    return { do: 'start', run: this.#run };
   }
 }
