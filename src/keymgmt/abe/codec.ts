@@ -120,24 +120,31 @@ export function encodeDecryptionKey({ parts, k1, k2 }: DecryptionKey): Uint8Arra
   );
 }
 
-/** @throws AbeFormatError (ERR_ABE_FORMAT) */
+/**
+ * Splits everything before it looks at any point, since checking points is what takes time.
+ *
+ * @throws AbeFormatError (ERR_ABE_FORMAT)
+ */
 export function decodeDecryptionKey(bytes: Uint8Array): DecryptionKey {
   const reader = new Reader(bytes, 'attribute key');
   const attributes = decodeAttributes(reader.prefixed());
-  const k1 = decodeMatrix(G2_POINT, 3, 1, reader.prefixed());
-  const k2 = decodeMatrix(G1_POINT, 4, 1, reader.prefixed());
-  const k3 = decodeParts(reader, [...attributes.keys()]);
-  const wild = decodeParts(reader, [BK_LABEL]);
+  const k1 = reader.prefixed();
+  const k2 = reader.prefixed();
+  const k3 = splitParts(reader, [...attributes.keys()]);
+  const k3wild = splitParts(reader, [BK_LABEL]);
   reader.end();
+  const part = (bytes: Uint8Array): Matrix<G1> => decodeMatrix(G1_POINT, 4, 1, bytes);
   const parts = new Map<string, AttributePart>();
-  attributes.forEach((scalar, label) => {
-    const part = k3.get(label);
-    // decodeParts has seen every label.
-    if (part === undefined) return;
-    const k3wild = wild.get(label);
-    parts.set(label, { scalar, wildcard: k3wild !== undefined, k3: part, k3wild });
-  });
-  return { parts, k1, k2 };
+  for (const [label, bytes] of k3) {
+    const wild = k3wild.get(label);
+    parts.set(label, {
+      scalar: attributes.get(label) ?? scalarFromInt(0),
+      wildcard: wild !== undefined,
+      k3: part(bytes),
+      k3wild: wild && part(wild),
+    });
+  }
+  return { parts, k1: decodeMatrix(G2_POINT, 3, 1, k1), k2: part(k2) };
 }
 
 function decodeAttributes(bytes: Uint8Array): Map<string, Scalar> {
@@ -168,13 +175,13 @@ function decodeLabel(reader: Reader): string {
   return Buffer.from(bytes).equals(BK_BYTES) ? BK_LABEL : decodeWord(bytes, MAX_LABEL_LENGTH);
 }
 
-/** Matrices for exactly these labels, in their order. */
-function decodeParts(reader: Reader, labels: readonly string[]): Map<string, Matrix<G1>> {
+/** The bytes of one matrix for each of these labels, which must be all there, in this order. */
+function splitParts(reader: Reader, labels: readonly string[]): Map<string, Uint8Array> {
   reader.count(labels.length, labels.length, 'parts');
-  const parts = new Map<string, Matrix<G1>>();
+  const parts = new Map<string, Uint8Array>();
   for (const label of labels) {
     if (decodeLabel(reader) !== label) throw new AbeFormatError('attribute key: a part is missing');
-    parts.set(label, decodeMatrix(G1_POINT, 4, 1, reader.prefixed()));
+    parts.set(label, reader.prefixed());
   }
   return parts;
 }
