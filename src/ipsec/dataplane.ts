@@ -1,0 +1,395 @@
+/**
+ * The data plane of one service on one machine: an xfrm interface, for each peer trap policies,
+ * and SAs as keys are agreed on.
+ *
+ *     program ──► route to the service's prefix ──► xfrm interface (if_id)
+ *                                                        │ policy of the peer, by virtual address
+ *                            no SA: ACQUIRE ──► daemon   ▼
+ *                            SA: ESP, tunnel mode ──► underlay ──► peer
+ *
+ * Fails closed: what reaches the interface leaves it through an SA or not at all, and where the
+ * interface is missing the routes behind it refuse.
+ */
+import { EventEmitter } from 'node:events';
+import { inUse, peerExists, planeClosed, unknownPeer } from './dataplane/errors.ts';
+import { build, claim, dismantle, type InterfaceOptions } from './dataplane/interface.ts';
+import {
+  probeKernel,
+  removeOwned,
+  removeStates,
+  reserveReqids,
+  rethrow,
+} from './dataplane/ownership.ts';
+import {
+  checkVirtual,
+  DEFAULT_LIFETIME,
+  type PeerAddresses,
+  peerPolicies,
+  type SaDirection,
+  type SaKeys,
+  saEnds,
+  saState,
+  type Underlay,
+  type VirtualAddresses,
+} from './dataplane/peer.ts';
+import { PeerRecord } from './dataplane/peer-record.ts';
+import { LinkClient } from './link/client.ts';
+import { XfrmClient } from './xfrm/client.ts';
+import type { XfrmEvent } from './xfrm/event.ts';
+import type { Lifetime } from './xfrm/lifetime.ts';
+import { XfrmMonitor } from './xfrm/monitor.ts';
+
+export type { PeerAddresses, SaDirection, SaKeys, Underlay, VirtualAddresses };
+export { DEFAULT_LIFETIME };
+
+export interface DataPlaneOptions {
+  /** 1 to 15 bytes. */
+  readonly interfaceName: string;
+  /** Of the interface, its policies and states; not 0, and of no other owner. */
+  readonly ifId: number;
+  /**
+   * Bytes of the inner packet, 1,400 if left out: what an underlay of 1,500 carries over IPv6
+   * (40 header, 8 SPI and sequence, 8 IV, 2 trailer, up to 3 padding, 16 ICV, 8 UDP), rounded down.
+   */
+  readonly mtu?: number;
+  readonly virtualAddresses: VirtualAddresses;
+  /** CIDRs of the service, routed to the interface. */
+  readonly prefixes: VirtualAddresses;
+  readonly signal?: AbortSignal;
+}
+
+export interface SaOptions {
+  /** {@link DEFAULT_LIFETIME} if left out. */
+  readonly lifetime?: Lifetime;
+}
+
+export interface ExpireNotice {
+  readonly peerId: string;
+  readonly spi: number;
+  readonly direction: SaDirection;
+  /** The SA is gone; otherwise it still works and a successor is due. */
+  readonly hard: boolean;
+}
+
+export interface SaCounters {
+  readonly peerId: string;
+  readonly spi: number;
+  readonly direction: SaDirection;
+  readonly packets: bigint;
+  readonly bytes: bigint;
+  /** Seconds since 1970. */
+  readonly addedAt: number;
+}
+
+interface Events {
+  /** The kernel has a packet for this peer and no SA; told once until one is there or the kernel asks anew. */
+  acquire: [peerId: string];
+  expire: [notice: ExpireNotice];
+  /** Hearing events failed; what is installed goes on working. */
+  error: [error: Error];
+}
+
+const DEFAULT_MTU = 1_400;
+/** Reqids in the block of a data plane. */
+const MAX_PEERS = 0xffff;
+
+export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
+  readonly #options: InterfaceOptions;
+  readonly #links: LinkClient;
+  readonly #xfrm: XfrmClient;
+  readonly #monitor: XfrmMonitor;
+  readonly #peers = new Map<string, PeerRecord>();
+  readonly #byReqid = new Map<number, PeerRecord>();
+  #firstReqid = 0;
+  #nextReqid = 0;
+  #closing: Promise<void> | undefined;
+
+  private constructor(options: InterfaceOptions) {
+    super();
+    this.#options = options;
+    const stack = new DisposableStack();
+    this.#links = stack.use(new LinkClient());
+    this.#xfrm = stack.use(new XfrmClient());
+    this.#monitor = stack.use(new XfrmMonitor({ groups: ['acquire', 'expire'] }));
+    stack.move();
+    this.#monitor.on('event', (event) => this.#heard(event));
+    this.#monitor.on('error', (error) => this.emit('error', error));
+  }
+
+  /**
+   * Makes the interface, its addresses and routes, in the process's network namespace. What an
+   * earlier run left of the same interface name and if_id is removed first.
+   *
+   * @throws DataPlaneError `ERR_NOT_ROOT`; `ERR_NO_ESP`; `ERR_INTERFACE_IN_USE`, `ERR_IF_ID_IN_USE`,
+   * `ERR_ADDRESS_IN_USE`, `ERR_PREFIX_IN_USE` if somebody else has what is asked for; XfrmError,
+   * LinkError, ValueError, or the signal's reason. Nothing stays behind then.
+   */
+  static async open(options: DataPlaneOptions): Promise<DataPlane> {
+    const { signal, mtu = DEFAULT_MTU, ...rest } = options;
+    checkVirtual(rest.virtualAddresses);
+    const plane = new DataPlane({ ...rest, mtu });
+    try {
+      await plane.#start({ signal });
+      return plane;
+    } catch (error) {
+      plane.#release();
+      throw error;
+    }
+  }
+
+  /**
+   * Installs the trap policies of a peer: from now on a packet to it raises `acquire`.
+   *
+   * @throws DataPlaneError `ERR_PEER_EXISTS`, `ERR_DATA_PLANE_CLOSED`; XfrmError; ValueError
+   */
+  async addPeer(addresses: PeerAddresses, underlay: Underlay): Promise<void> {
+    this.#check();
+    checkVirtual(addresses.virtualAddresses);
+    if (this.#peers.has(addresses.id)) throw peerExists();
+    const { ifId, virtualAddresses } = this.#options;
+    const reqid = this.#takeReqid();
+    const peer = new PeerRecord(addresses, underlay, { ifId, virtualAddresses, reqid });
+    const policies = peerPolicies(peer.context);
+    this.#peers.set(peer.id, peer);
+    this.#byReqid.set(reqid, peer);
+    await peer.serially(async () => {
+      try {
+        rethrow(await this.#xfrm.updatePolicies(policies));
+      } catch (error) {
+        this.#forget(peer);
+        await this.#xfrm.deletePolicies(policies);
+        throw error;
+      }
+    });
+  }
+
+  /**
+   * The peer, or we, moved: policies point to the new ends at once; SAs between the old ones are
+   * removed, so that the next packet raises `acquire`.
+   */
+  async updatePeerUnderlay(peerId: string, underlay: Underlay): Promise<void> {
+    const peer = this.#peer(peerId);
+    await peer.serially(async () => {
+      const policies = peerPolicies({ ...peer.context, underlay });
+      rethrow(await this.#xfrm.updatePolicies(policies));
+      peer.underlay = underlay;
+      await this.#clear(peer);
+    });
+  }
+
+  /** Removes policies and SAs of a peer. What is sent to it after that is refused. */
+  async removePeer(peerId: string): Promise<void> {
+    const peer = this.#peer(peerId);
+    this.#forget(peer);
+    await peer.serially(async () => {
+      rethrow(await this.#xfrm.deletePolicies(peerPolicies(peer.context)));
+      await this.#clear(peer);
+    });
+  }
+
+  /**
+   * Reserves an SPI for the SA by which this peer will send to us. The kernel keeps it for
+   * `net.core.xfrm_acq_expires` seconds (30 as it comes).
+   */
+  async allocateSpi(peerId: string): Promise<number> {
+    const peer = this.#peer(peerId);
+    return peer.serially(async () => {
+      const { reqid, underlay } = peer;
+      const { ifId } = this.#options;
+      const request = { ...saEnds(underlay, 'in'), mode: 'tunnel', reqid, ifId } as const;
+      const { spi } = await this.#xfrm.allocateSpi(request);
+      peer.put({ spi, direction: 'in', larval: true });
+      return spi;
+    });
+  }
+
+  /** Puts keys under a reserved SPI: from now on the peer may send. @throws XfrmError `ERR_XFRM_NOT_FOUND` if the reservation ran out. */
+  async installInbound(
+    peerId: string,
+    spi: number,
+    keys: SaKeys,
+    options: SaOptions = {},
+  ): Promise<void> {
+    const peer = this.#peer(peerId);
+    await peer.serially(async () => {
+      const spec = saState(peer.context, 'in', spi, keys, options.lifetime ?? DEFAULT_LIFETIME);
+      try {
+        await this.#xfrm.updateState(spec);
+      } finally {
+        spec.aead.key.wipe();
+      }
+      peer.put({ spi, direction: 'in', larval: false });
+    });
+  }
+
+  /** From now on packets to the peer leave by this SA, whose SPI the peer chose. */
+  async installOutbound(
+    peerId: string,
+    spi: number,
+    keys: SaKeys,
+    options: SaOptions = {},
+  ): Promise<void> {
+    const peer = this.#peer(peerId);
+    await peer.serially(async () => {
+      const spec = saState(peer.context, 'out', spi, keys, options.lifetime ?? DEFAULT_LIFETIME);
+      try {
+        await this.#xfrm.addState(spec);
+      } finally {
+        spec.aead.key.wipe();
+      }
+      peer.put({ spi, direction: 'out', larval: false });
+      peer.wanted = false;
+    });
+  }
+
+  /** Removes one SA, which may be gone already. */
+  async removeSa(peerId: string, spi: number, direction: SaDirection): Promise<void> {
+    const peer = this.#peer(peerId);
+    await peer.serially(async () => {
+      peer.drop(direction, spi);
+      const { destination } = saEnds(peer.underlay, direction);
+      rethrow(await this.#xfrm.deleteStates([{ destination, spi }]));
+    });
+  }
+
+  /**
+   * Keys could not be agreed on: forgets that the kernel asked, so that the next packet raises
+   * `acquire` again rather than after `net.core.xfrm_acq_expires` seconds.
+   */
+  async rejectAcquire(peerId: string): Promise<void> {
+    const peer = this.#peer(peerId);
+    await peer.serially(async () => {
+      const { reqid } = peer;
+      await removeStates(this.#xfrm, (state) => state.reqid === reqid && state.spi === 0, {});
+      peer.wanted = false;
+    });
+  }
+
+  /** What went through each SA, from the kernel. */
+  async counters(): Promise<SaCounters[]> {
+    this.#check();
+    const states = await this.#xfrm.states();
+    return states.flatMap(({ reqid, spi, destination, larval, usage }) => {
+      const peer = this.#byReqid.get(reqid);
+      if (peer === undefined || larval) return [];
+      const direction = destination === peer.underlay.local ? 'in' : 'out';
+      const { packets, bytes, addedAt } = usage;
+      return [{ peerId: peer.id, spi, direction, packets, bytes, addedAt }];
+    });
+  }
+
+  /** Waits for what is under way, then removes all that is ours from the kernel, and nothing else. */
+  close(): Promise<void> {
+    this.#closing ??= this.#stop();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #start(call: { readonly signal: AbortSignal | undefined }): Promise<void> {
+    await probeKernel(this.#xfrm, this.#options.ifId, call);
+    await claim(this.#links, this.#options, call);
+    await removeOwned(this.#xfrm, this.#options.ifId, call);
+    this.#firstReqid = await reserveReqids(this.#xfrm, call);
+    try {
+      await build(this.#links, this.#options, call);
+    } catch (error) {
+      await dismantle(this.#links, this.#options, {});
+      throw error;
+    }
+  }
+
+  async #stop(): Promise<void> {
+    try {
+      await Promise.all([...this.#peers.values()].map((peer) => peer.serially(async () => {})));
+      await removeOwned(this.#xfrm, this.#options.ifId, {});
+      await dismantle(this.#links, this.#options, {});
+    } finally {
+      this.#release();
+    }
+  }
+
+  #release(): void {
+    this.#closing ??= Promise.resolve();
+    this.#monitor.close();
+    this.#xfrm.close();
+    this.#links.close();
+    this.#peers.clear();
+    this.#byReqid.clear();
+  }
+
+  #check(): void {
+    if (this.#closing !== undefined) throw planeClosed();
+  }
+
+  #peer(id: string): PeerRecord {
+    this.#check();
+    const peer = this.#peers.get(id);
+    if (peer === undefined) throw unknownPeer();
+    return peer;
+  }
+
+  #takeReqid(): number {
+    if (this.#peers.size >= MAX_PEERS) throw inUse('ERR_TOO_MANY_PEERS', 'every reqid', 'service');
+    let reqid: number;
+    do {
+      reqid = this.#firstReqid + this.#nextReqid;
+      this.#nextReqid = (this.#nextReqid + 1) % (MAX_PEERS + 1);
+    } while (this.#byReqid.has(reqid));
+    return reqid;
+  }
+
+  #forget(peer: PeerRecord): void {
+    this.#peers.delete(peer.id);
+    this.#byReqid.delete(peer.reqid);
+  }
+
+  async #clear(peer: PeerRecord): Promise<void> {
+    await removeStates(this.#xfrm, (state) => state.reqid === peer.reqid, {});
+    for (const { direction, spi } of peer.sas) peer.drop(direction, spi);
+    peer.wanted = false;
+  }
+
+  #heard(event: XfrmEvent): void {
+    if (event.type === 'acquire' && event.ifId === this.#options.ifId) {
+      const peer = this.#byReqid.get(event.templates[0]?.reqid ?? 0);
+      if (peer !== undefined) this.#want(peer);
+    } else if (event.type === 'expire' && event.state.ifId === this.#options.ifId) {
+      const peer = this.#byReqid.get(event.state.reqid);
+      if (peer !== undefined) this.#expired(peer, event.state.spi, event.hard);
+    } else if (event.type === 'overrun') {
+      this.#resync().catch((error: Error) => this.emit('error', error));
+    }
+  }
+
+  #want(peer: PeerRecord): void {
+    if (peer.wanted) return;
+    peer.wanted = true;
+    this.emit('acquire', peer.id);
+  }
+
+  #expired(peer: PeerRecord, spi: number, hard: boolean): void {
+    if (spi === 0) {
+      peer.wanted = false; // the kernel gave up waiting, and asks again at the next packet
+      return;
+    }
+    const sa = peer.find('in', spi) ?? peer.find('out', spi);
+    if (sa === undefined) return;
+    if (hard) peer.drop(sa.direction, spi);
+    if (!sa.larval) this.emit('expire', { peerId: peer.id, spi, direction: sa.direction, hard });
+  }
+
+  /** Events were lost: what they said is read from the kernel's tables. */
+  async #resync(): Promise<void> {
+    const states = await this.#xfrm.states();
+    for (const peer of this.#peers.values()) {
+      const theirs = states.filter((state) => state.reqid === peer.reqid);
+      if (theirs.some(({ spi }) => spi === 0)) this.#want(peer);
+      for (const { spi } of peer.sas) {
+        if (!theirs.some((state) => state.spi === spi)) this.#expired(peer, spi, true);
+      }
+    }
+  }
+}

@@ -1,0 +1,41 @@
+import { IcvpnError } from '../../errors.ts';
+
+/** The data plane cannot do what was asked; nothing was left half done. */
+export class DataPlaneError extends IcvpnError {}
+
+/** Who called names a peer that is not there, or one that is. */
+export const unknownPeer = (): DataPlaneError =>
+  new DataPlaneError('ERR_UNKNOWN_PEER', 'no such peer in the data plane', 'Add the peer first.');
+
+export const peerExists = (): DataPlaneError =>
+  new DataPlaneError(
+    'ERR_PEER_EXISTS',
+    'the peer, or its address, is there already',
+    'Remove it first.',
+  );
+
+export const planeClosed = (): DataPlaneError =>
+  new DataPlaneError('ERR_DATA_PLANE_CLOSED', 'the data plane is closed', 'Open a new one.');
+
+export const notRoot = (cause: unknown): DataPlaneError =>
+  new DataPlaneError(
+    'ERR_NOT_ROOT',
+    'no permission to configure IPsec in the kernel',
+    'Run as root, or with the capability CAP_NET_ADMIN.',
+    { cause },
+  );
+
+export const noEsp = (missing: string, cause: unknown): DataPlaneError =>
+  new DataPlaneError(
+    'ERR_NO_ESP',
+    `this kernel has no ${missing}`,
+    'Load the modules esp4, esp6, aesni_intel or gcm, and xfrm_interface, or use a kernel that has them (Linux 4.19 and newer).',
+    { cause },
+  );
+
+export const inUse = (code: string, what: string, option: string): DataPlaneError =>
+  new DataPlaneError(
+    code,
+    `${what} is in use`,
+    `Choose another ${option}, or remove what uses it.`,
+  );

@@ -1,0 +1,155 @@
+/** The service's xfrm interface with its addresses and routes: made, recognised, taken away. */
+import type { LinkClient } from '../link/client.ts';
+import type { Link, Route } from '../link/codec.ts';
+import { LinkError } from '../link/errors.ts';
+import type { CallOptions } from '../netlink/inflight.ts';
+import { formatAddress, parsePrefix } from '../xfrm/address.ts';
+import { inUse, noEsp } from './errors.ts';
+import type { VirtualAddresses } from './peer.ts';
+
+export interface InterfaceOptions {
+  readonly interfaceName: string;
+  readonly ifId: number;
+  readonly mtu: number;
+  readonly virtualAddresses: VirtualAddresses;
+  /** CIDRs of the service, routed to the interface. */
+  readonly prefixes: VirtualAddresses;
+}
+
+/** "icvp": interfaces of this group are ours. It is set as the interface is made, so no crash can part them. */
+export const INTERFACE_GROUP = 0x69637670;
+/** RTPROT number of our routes, one that iproute2 has no name for. */
+const ROUTE_PROTOCOL = 73;
+/** Behind every other route. */
+const LAST_METRIC = 0xffff_ffff;
+
+/** Whether `link` was made by an icvpn for this service. */
+export function isOurs(link: Link, { interfaceName, ifId }: InterfaceOptions): boolean {
+  return (
+    link.name === interfaceName &&
+    link.kind === 'xfrm' &&
+    link.group === INTERFACE_GROUP &&
+    link.ifId === ifId
+  );
+}
+
+/**
+ * Removes what an earlier run left of this interface. What keeps packets from leaving in clear
+ * (the unreachable routes) stays.
+ *
+ * @throws DataPlaneError `ERR_INTERFACE_IN_USE`, `ERR_IF_ID_IN_USE`, `ERR_ADDRESS_IN_USE`, `ERR_PREFIX_IN_USE`
+ */
+export async function claim(
+  links: LinkClient,
+  options: InterfaceOptions,
+  call: CallOptions,
+): Promise<void> {
+  const all = await links.links(call);
+  const old = all.find((link) => isOurs(link, options));
+  for (const link of all) {
+    if (link === old) continue;
+    if (link.name === options.interfaceName) {
+      throw inUse('ERR_INTERFACE_IN_USE', `interface ${link.name}`, 'interface name');
+    }
+    if (link.ifId === options.ifId) {
+      throw inUse('ERR_IF_ID_IN_USE', `if_id ${link.ifId}, by ${link.name},`, 'if_id');
+    }
+  }
+  const own = Object.values(options.virtualAddresses);
+  for (const { address, interfaceIndex } of await links.addresses(call)) {
+    if (own.includes(address) && interfaceIndex !== old?.index) {
+      throw inUse('ERR_ADDRESS_IN_USE', `address ${address}`, 'virtual address');
+    }
+  }
+  const prefixes = Object.values(options.prefixes).map(canonical);
+  for (const { destination, protocol, interfaceIndex } of await links.routes(call)) {
+    const foreign = protocol !== ROUTE_PROTOCOL && interfaceIndex !== old?.index;
+    if (foreign && prefixes.includes(destination)) {
+      throw inUse('ERR_PREFIX_IN_USE', `prefix ${destination}`, 'prefix');
+    }
+  }
+  if (old !== undefined) await links.deleteLink(old.index, call);
+}
+
+/** As the kernel prints it. @throws ValueError unless it is a CIDR. */
+function canonical(prefix: string): string {
+  const { family, bytes, length } = parsePrefix(prefix, 'prefix');
+  return `${formatAddress(family, bytes)}/${length}`;
+}
+
+/**
+ * Makes the interface; the fallback routes come first and the routes to it last, so that at no
+ * moment a packet for the service can take the default route.
+ *
+ * @returns its index.
+ * @throws DataPlaneError `ERR_NO_ESP` if the kernel has no xfrm interfaces.
+ */
+export async function build(
+  links: LinkClient,
+  options: InterfaceOptions,
+  call: CallOptions,
+): Promise<number> {
+  const { interfaceName: name, ifId, mtu } = options;
+  for (const route of fallbacks(options)) await addUnlessThere(links, route, call);
+  try {
+    await links.addXfrmLink({ name, ifId, mtu, group: INTERFACE_GROUP }, call);
+  } catch (error) {
+    if (error instanceof LinkError && error.errnoName === 'EOPNOTSUPP') {
+      throw noEsp('xfrm interface', error);
+    }
+    throw error;
+  }
+  const link = await links.findLink(name, call);
+  if (link === undefined) throw inUse('ERR_INTERFACE_IN_USE', `interface ${name}`, 'name');
+  const { index } = link;
+  await links.setNoLinkLocal(index, call);
+  for (const address of Object.values(options.virtualAddresses)) {
+    await links.addAddress(index, address, call);
+  }
+  await links.setUp(index, call);
+  for (const family of ['ipv6', 'ipv4'] as const) {
+    const route = {
+      destination: options.prefixes[family],
+      interfaceIndex: index,
+      preferredSource: options.virtualAddresses[family],
+      protocol: ROUTE_PROTOCOL,
+    };
+    await links.addRoute(route, call);
+  }
+  return index;
+}
+
+/** Takes interface and fallback routes away, as far as they are there. */
+export async function dismantle(
+  links: LinkClient,
+  options: InterfaceOptions,
+  call: CallOptions,
+): Promise<void> {
+  const link = await links.findLink(options.interfaceName, call);
+  if (link !== undefined && isOurs(link, options)) await links.deleteLink(link.index, call);
+  for (const route of fallbacks(options)) {
+    try {
+      await links.deleteRoute(route, call);
+    } catch (error) {
+      if (!(error instanceof LinkError && error.errnoName === 'ESRCH')) throw error;
+    }
+  }
+}
+
+/** Where the interface is gone, packets for the service are refused rather than sent elsewhere in clear. */
+function fallbacks({ prefixes }: InterfaceOptions): Route[] {
+  return [prefixes.ipv6, prefixes.ipv4].map((destination) => ({
+    destination,
+    type: 'unreachable',
+    metric: LAST_METRIC,
+    protocol: ROUTE_PROTOCOL,
+  }));
+}
+
+async function addUnlessThere(links: LinkClient, route: Route, call: CallOptions): Promise<void> {
+  try {
+    await links.addRoute(route, call);
+  } catch (error) {
+    if (!(error instanceof LinkError && error.errnoName === 'EEXIST')) throw error;
+  }
+}

@@ -1,0 +1,112 @@
+/** Which states and policies of the kernel are ours, and how they go. */
+import { randomInt } from 'node:crypto';
+import type { CallOptions } from '../netlink/inflight.ts';
+import type { XfrmClient } from '../xfrm/client.ts';
+import { XfrmError } from '../xfrm/errors.ts';
+import { XfrmKey } from '../xfrm/key.ts';
+import type { State } from '../xfrm/state.ts';
+import { noEsp, notRoot } from './errors.ts';
+
+/** Deletes the policies, then the states of `ifId`: without policies nothing passes, and nothing is acquired anew. */
+export async function removeOwned(
+  xfrm: XfrmClient,
+  ifId: number,
+  call: CallOptions,
+): Promise<void> {
+  const policies = await xfrm.policies(call);
+  const gone = await xfrm.deletePolicies(
+    policies
+      .filter((policy) => policy.ifId === ifId)
+      .map(({ direction, index, type }) => ({ direction, index, type, ifId })),
+    call,
+  );
+  rethrow(gone);
+  await removeStates(xfrm, (state) => state.ifId === ifId, call);
+}
+
+/** Deletes the states that `wanted` says, larval ones too. */
+export async function removeStates(
+  xfrm: XfrmClient,
+  wanted: (state: State) => boolean,
+  call: CallOptions,
+): Promise<void> {
+  const states = (await xfrm.states(call)).filter(wanted);
+  for (const state of states) {
+    if (state.spi === 0) await removeAcquired(xfrm, state, call);
+  }
+  const named = states.filter((state) => state.spi !== 0);
+  rethrow(await xfrm.deleteStates(named, call));
+}
+
+/**
+ * A state that an ACQUIRE left behind has no SPI, and only by SPI can it be named: so it gets one,
+ * then goes. Until then, up to `net.core.xfrm_acq_expires` seconds, no further ACQUIRE would come.
+ */
+export async function removeAcquired(
+  xfrm: XfrmClient,
+  state: State,
+  call: CallOptions,
+): Promise<void> {
+  const { source, destination, mode, reqid, sequence, ifId, protocol } = state;
+  try {
+    const request = { source, destination, mode, reqid, sequence, ifId, protocol };
+    const { spi } = await xfrm.allocateSpi(request, call);
+    await xfrm.deleteState({ destination, spi, protocol }, call);
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+  }
+}
+
+export function isNotFound(error: unknown): boolean {
+  return error instanceof XfrmError && error.code === 'ERR_XFRM_NOT_FOUND';
+}
+
+/** Throws the first failure that is not "was gone already". */
+export function rethrow(failures: readonly { readonly error: unknown }[]): void {
+  const serious = failures.find(({ error }) => !isNotFound(error));
+  if (serious !== undefined) throw serious.error;
+}
+
+/**
+ * Tries out what the data plane needs, on a state that no packet can use.
+ *
+ * @throws DataPlaneError `ERR_NOT_ROOT`, `ERR_NO_ESP`
+ */
+export async function probeKernel(
+  xfrm: XfrmClient,
+  ifId: number,
+  call: CallOptions,
+): Promise<void> {
+  for (const address of ['127.0.0.1', '::1']) {
+    const ends = { source: address, destination: address, ifId, mode: 'tunnel' } as const;
+    const key = XfrmKey.of(new Uint8Array(36));
+    let spi: number | undefined;
+    try {
+      ({ spi } = await xfrm.allocateSpi(ends, call));
+      const aead = { name: 'rfc4106(gcm(aes))', key, icvBits: 128 };
+      await xfrm.updateState({ ...ends, spi, aead, replay: { window: 32, esn: true } }, call);
+    } catch (error) {
+      if (!(error instanceof XfrmError)) throw error;
+      if (error.errnoName === 'EPERM') throw notRoot(error);
+      throw noEsp(error.errnoName === 'ENOSYS' ? 'AES-GCM for ESP' : 'ESP', error);
+    } finally {
+      if (spi !== undefined)
+        rethrow(await xfrm.deleteStates([{ destination: address, spi }], call));
+    }
+  }
+}
+
+/** Reqids below belong to setkey(8) and to people (IPSEC_MANUAL_REQID_MAX). */
+const BLOCK_SIZE = 0x1_0000;
+
+/** A block of 65,536 reqids that no state or policy uses. @returns its first. */
+export async function reserveReqids(xfrm: XfrmClient, call: CallOptions): Promise<number> {
+  const used = new Set<number>();
+  for (const { templates } of await xfrm.policies(call)) {
+    for (const { reqid = 0 } of templates) used.add(Math.floor(reqid / BLOCK_SIZE));
+  }
+  for (const { reqid } of await xfrm.states(call)) used.add(Math.floor(reqid / BLOCK_SIZE));
+  let block = randomInt(1, BLOCK_SIZE);
+  while (used.has(block)) block = randomInt(1, BLOCK_SIZE);
+  return block * BLOCK_SIZE;
+}

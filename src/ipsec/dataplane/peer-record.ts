@@ -1,0 +1,74 @@
+/** What the data plane remembers of a peer: its reqid, its SAs, and whether the kernel asked for keys. */
+import type {
+  PeerAddresses,
+  PeerContext,
+  SaDirection,
+  Underlay,
+  VirtualAddresses,
+} from './peer.ts';
+
+export interface InstalledSa {
+  readonly spi: number;
+  readonly direction: SaDirection;
+  /** Reserved by {@link DataPlane.allocateSpi}, keys to follow. */
+  readonly larval: boolean;
+}
+
+export class PeerRecord {
+  readonly id: string;
+  readonly reqid: number;
+  readonly #ours: VirtualAddresses;
+  readonly #theirs: VirtualAddresses;
+  readonly #ifId: number;
+  readonly #sas = new Map<string, InstalledSa>();
+  #tail: Promise<unknown> = Promise.resolve();
+  underlay: Underlay;
+  /** An ACQUIRE was told and not answered yet. */
+  wanted = false;
+
+  constructor(
+    addresses: PeerAddresses,
+    underlay: Underlay,
+    own: {
+      readonly virtualAddresses: VirtualAddresses;
+      readonly ifId: number;
+      readonly reqid: number;
+    },
+  ) {
+    this.id = addresses.id;
+    this.underlay = underlay;
+    this.reqid = own.reqid;
+    this.#ours = own.virtualAddresses;
+    this.#theirs = addresses.virtualAddresses;
+    this.#ifId = own.ifId;
+  }
+
+  get context(): PeerContext {
+    const { underlay, reqid } = this;
+    return { ours: this.#ours, theirs: this.#theirs, underlay, reqid, ifId: this.#ifId };
+  }
+
+  get sas(): readonly InstalledSa[] {
+    return [...this.#sas.values()];
+  }
+
+  find(direction: SaDirection, spi: number): InstalledSa | undefined {
+    return this.#sas.get(`${direction} ${spi}`);
+  }
+
+  put(sa: InstalledSa): void {
+    this.#sas.set(`${sa.direction} ${sa.spi}`, sa);
+  }
+
+  /** @returns whether it was there. */
+  drop(direction: SaDirection, spi: number): boolean {
+    return this.#sas.delete(`${direction} ${spi}`);
+  }
+
+  /** Runs `work` after all earlier work on this peer, so that a removal cannot overtake an installation. */
+  serially<T>(work: () => Promise<T>): Promise<T> {
+    const run = this.#tail.then(work);
+    this.#tail = run.catch(() => undefined);
+    return run;
+  }
+}
