@@ -52,5 +52,8 @@ export const MAX_ATTRIBUTES = 64;
 /** Bytes of a plaintext. Longer bodies belong under AES-GCM with a data key from here. */
 export const MAX_PLAINTEXT_BYTES = 1 << 20;
 
-/** Labels whose oracle points stay in memory (2,592 bytes each with the binding's own form). */
+/** Labels whose oracle points stay in memory, 1,728 bytes each. */
 export const ORACLE_CACHE_LABELS = 64;
+
+/** Matrices of points whose multiples stay in WebAssembly memory, 110 to 290 KiB each. */
+export const COMB_CACHE_MATRICES = 64;

@@ -30,6 +30,10 @@ export type Gt = Element<'GT'>;
 const scalar = (raw: Uint8Array): Scalar => ({ kind: 'scalar', raw });
 const g1 = (raw: Uint8Array): G1 => ({ kind: 'G1', raw });
 const g2 = (raw: Uint8Array): G2 => ({ kind: 'G2', raw });
+
+/** For results of mcl alone; bytes from outside go through `g1FromBytes` and `g2FromBytes`. */
+export { g1 as g1FromRaw, g2 as g2FromRaw };
+
 const gt = (raw: Uint8Array): Gt => ({ kind: 'GT', raw });
 
 const raws = (elements: readonly Element<string>[]): Uint8Array[] => elements.map((e) => e.raw);

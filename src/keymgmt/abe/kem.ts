@@ -1,3 +1,4 @@
+import { type Product, prepareCombs, sumG1, sumG2 } from './comb.ts';
 import { PRF_KEY_BYTES } from './constants.ts';
 import { AbeFormatError, AbeUnsatisfiedError } from './errors.ts';
 import { type ShareSecret, shareSecret } from './formula.ts';
@@ -13,7 +14,6 @@ import {
   g1Neg,
   g2Generator,
   g2MulSecret,
-  g2MultiMul,
   gtMultiPow,
   pairingProduct,
   type Scalar,
@@ -142,7 +142,7 @@ export function generateKey(
   const s = randomMatrix(random, 2, 1);
   const as = multiply(secret.a, s);
   const k2 = add(multiply(secret.wtA, s), secret.k);
-  const [generator1, generator2] = [g1Generator(), g2Generator()];
+  const [generator1, generator2, one] = [g1Generator(), g2Generator(), scalarFromInt(1)];
   const parts = new Map<string, AttributePart>();
   for (const label of [...attributes.keys()].sort()) {
     const attribute = attributes.get(label);
@@ -150,14 +150,23 @@ export function generateKey(
     const { u0, u1 } = labelMatrices(label);
     const v0 = matrix(3, 2, (i, j) => prfEntry(secret.prfKey, label, 'm1', i, j));
     const v1 = matrix(3, 2, (i, j) => prfEntry(secret.prfKey, label, 'm2', i, j));
-    const part = (u: Matrix<G1>, v: Matrix<Scalar>) => attributePart(secret, as, u, v, generator1);
+    prepareCombs(u0, u1);
+    const part = (us: readonly Multiple[], v: Matrix<Scalar>) => attributePart(secret, as, us, v);
     if (attribute.wildcard) {
-      parts.set(label, { ...attribute, k3: part(u0, v0), k3wild: part(u1, v1) });
+      const k3 = part([{ u: u0, times: one }], v0);
+      const k3wild = part([{ u: u1, times: one }], v1);
+      parts.set(label, { ...attribute, k3, k3wild });
     } else {
       const y = attribute.scalar;
-      const u = matrix(3, 2, (i, j) => g1Add(g1Mul(at(u0, i, j), y), at(u1, i, j)));
       const v = matrix(3, 2, (i, j) => scalarAdd(scalarMul(at(v0, i, j), y), at(v1, i, j)));
-      parts.set(label, { ...attribute, k3: part(u, v), k3wild: undefined });
+      const k3 = part(
+        [
+          { u: u0, times: y },
+          { u: u1, times: one },
+        ],
+        v,
+      );
+      parts.set(label, { ...attribute, k3, k3wild: undefined });
       wipeMatrices(v);
     }
     wipeMatrices(v0, v1);
@@ -171,29 +180,39 @@ export function generateKey(
   return key;
 }
 
-/** B* U^T A s + [B*12 V^T A s]_1 */
+interface Multiple {
+  readonly u: Matrix<G1>;
+  readonly times: Scalar;
+}
+
+let generatorMatrix: Matrix<G1> | undefined;
+
+/** B* U^T A s + [B*12 V^T A s]_1, where U is the sum of `us`. */
 function attributePart(
   secret: MasterSecret,
   as: Matrix<Scalar>,
-  u: Matrix<G1>,
+  us: readonly Multiple[],
   v: Matrix<Scalar>,
-  generator: G1,
 ): Matrix<G1> {
+  generatorMatrix ??= { rows: 1, columns: 1, entries: [g1Generator()] };
+  const generator = generatorMatrix;
+  prepareCombs(generator);
   const fixed = multiply(secret.bStar12, multiply(transpose(v), as));
   const part = matrix(4, 1, (i) => {
-    const points = [generator];
-    const scalars = [at(fixed, i, 0)];
+    const products: Product<G1>[] = [{ of: generator, entry: 0, by: at(fixed, i, 0) }];
     for (let j = 0; j < 2; j += 1) {
       for (let l = 0; l < 3; l += 1) {
-        points.push(at(u, l, j));
-        scalars.push(scalarMul(at(secret.bStar, i, j), at(as, l, 0)));
+        const x = scalarMul(at(secret.bStar, i, j), at(as, l, 0));
+        for (const { u, times } of us) {
+          products.push({ of: u, entry: l * u.columns + j, by: scalarMul(x, times) });
+        }
+        wipe(x);
       }
     }
-    const sum = g1MultiMul(points, scalars);
-    wipe(...scalars.slice(1));
+    const sum = sumG1(products);
+    wipe(...products.map(({ by }) => by));
     return sum;
   });
-  wipeMatrices(fixed);
   return part;
 }
 
@@ -213,8 +232,10 @@ export function encapsulate(
   const rs = Array.from({ length: Math.max(...occurrence) + 1 }, () => randomMatrix(random, 2, 1));
   const shares = share(policy.gates, r.entries, random);
 
+  const { b2, wb1 } = parameters;
+  prepareCombs(b2, wb1);
   const timesB = (x: Matrix<Scalar>): Matrix<G2> =>
-    matrix(4, 1, (i) => g2MultiMul(row(parameters.b2, i), x.entries));
+    matrix(4, 1, (i) => sumG2(rowProducts(b2, i, x.entries)));
   const c3: Matrix<G1>[] = [];
   const c3neg: (Matrix<G1> | undefined)[] = [];
   policy.leaves.forEach(({ label, scalar: y, positive }, leaf) => {
@@ -224,7 +245,7 @@ export function encapsulate(
     const yrj = rj.map((x) => scalarMul(x, y));
     const minus = wireShare.map(scalarNeg);
     const yShare = wireShare.map((x) => scalarMul(x, y));
-    const { wb1 } = parameters;
+    prepareCombs(u0, u1);
     if (positive) {
       // (y U0 + U1) r_j + [W B]_1 share
       c3.push(combine([u0, yrj], [u1, rj], [wb1, wireShare]));
@@ -243,19 +264,14 @@ export function encapsulate(
   return { header, key };
 }
 
-function row<Entry>(m: Matrix<Entry>, i: number): Entry[] {
-  return m.entries.slice(i * m.columns, (i + 1) * m.columns);
+/** Row i of a matrix times a vector. */
+function rowProducts<Point>(of: Matrix<Point>, i: number, x: readonly Scalar[]): Product<Point>[] {
+  return x.map((by, j) => ({ of, entry: i * of.columns + j, by }));
 }
 
-/** The sum of matrix times vector over all terms: one multi-scalar multiplication for each row. */
+/** The sum of matrix times vector over all terms. */
 function combine(...terms: readonly (readonly [Matrix<G1>, readonly Scalar[]])[]): Matrix<G1> {
-  const scalars = terms.flatMap(([, x]) => x);
-  return matrix(3, 1, (i) =>
-    g1MultiMul(
-      terms.flatMap(([m]) => row(m, i)),
-      scalars,
-    ),
-  );
+  return matrix(3, 1, (i) => sumG1(terms.flatMap(([m, x]) => rowProducts(m, i, x))));
 }
 
 /**

@@ -16,6 +16,7 @@ import { AbeEngineError } from './errors.ts';
 
 const FUNCTIONS = [
   '_malloc',
+  '_free',
   '_mclBn_init',
   '_mclBn_setETHserialization',
   '_mclBn_setMapToMode',
@@ -39,6 +40,9 @@ const FUNCTIONS = [
   '_mclBnG1_isValidOrder',
   '_mclBnG1_neg',
   '_mclBnG1_normalize',
+  '_mclBnG1_clear',
+  '_mclBnG1_dbl',
+  '_mclBnG1_normalizeVec',
   '_mclBnG1_add',
   '_mclBnG1_mul',
   '_mclBnG1_mulCT',
@@ -49,6 +53,9 @@ const FUNCTIONS = [
   '_mclBnG2_isValid',
   '_mclBnG2_isValidOrder',
   '_mclBnG2_normalize',
+  '_mclBnG2_clear',
+  '_mclBnG2_dbl',
+  '_mclBnG2_normalizeVec',
   '_mclBnG2_add',
   '_mclBnG2_mulCT',
   '_mclBnG2_mulVec',
@@ -88,8 +95,10 @@ const MAP_RFC_9380 = 5;
 /** Room for the operands of one call; the largest is sixteen pairs of points. */
 const SCRATCH_BYTES = 16_384;
 
-interface Engine {
+/** The running instance, for what the functions below do not cover (comb.ts). */
+export interface Engine {
   readonly mcl: MclModule;
+  /** Address of the block for operands. */
   readonly scratch: number;
 }
 
@@ -127,7 +136,8 @@ export function initAbe(): Promise<void> {
   return starting;
 }
 
-function ready(): Engine {
+/** @throws AbeEngineError (ERR_ABE_ENGINE) before `initAbe` */
+export function ready(): Engine {
   if (engine === undefined) throw new AbeEngineError('the pairing library has not been started');
   return engine;
 }

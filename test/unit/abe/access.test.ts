@@ -156,6 +156,15 @@ describe('ABE access control', () => {
     opens(generateKey(other.masterKey, { a: '1' }), ciphertext);
   });
 
+  it('more labels than the caches hold', () => {
+    const many = (from: number): Record<string, string> =>
+      Object.fromEntries(Array.from({ length: 64 }, (_, i) => [`label${from + i}`, 'x']));
+    generateKey(masterKey, many(0));
+    const key = generateKey(masterKey, many(0));
+    generateKey(masterKey, many(64));
+    opens(key, encrypt(publicKey, 'label0: x and label63: x', message));
+  });
+
   it('plaintexts of every length around the blocks, and empty', () => {
     const key = generateKey(masterKey, { a: '1' });
     for (const length of [0, 1, 55, 56, 57, 64, 4096, 70_000]) {

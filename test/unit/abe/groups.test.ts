@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { bls12_381 as noble } from '@noble/curves/bls12-381.js';
 import fc from 'fast-check';
+import { prepareCombs, sumG1, sumG2 } from '../../../src/keymgmt/abe/comb.ts';
 import { AbeFormatError } from '../../../src/keymgmt/abe/errors.ts';
 import * as ours from '../../../src/keymgmt/abe/groups.ts';
 import { initAbe } from '../../../src/keymgmt/abe/mcl.ts';
@@ -94,6 +95,27 @@ describe('ABE groups: mcl against noble', () => {
         same2(ours.g2MultiMul([gotS, base2], [y, x]), g2Of(Fr.create(a * b + a)));
       }),
       { numRuns: 5 },
+    );
+  });
+
+  it('sums by combs equal sums by mcl, also for the smallest and largest scalars', () => {
+    const points1 = [5n, 6n].map((n) => ours.g1Mul(ours.g1Generator(), scalar(n)));
+    const points2 = [5n, 6n].map((n) => ours.g2MulSecret(ours.g2Generator(), scalar(n)));
+    const of1 = { rows: 1, columns: 2, entries: points1 };
+    const of2 = { rows: 1, columns: 2, entries: points2 };
+    // Combs are made at the second announcement.
+    prepareCombs(of1, of2);
+    prepareCombs(of1, of2);
+    const edges = [0n, 1n, 2n, 2n ** 37n, 2n ** 222n, 2n ** 254n, Fr.ORDER - 1n];
+    const any = fc.oneof(fc.constantFrom(...edges), anyScalar);
+    fc.assert(
+      fc.property(any, any, (a, b) => {
+        const by = [scalar(a), scalar(b)] as const;
+        const got1 = sumG1(by.map((x, entry) => ({ of: of1, entry, by: x })));
+        assert.ok(ours.g1Equal(got1, ours.g1MultiMul(points1, by)));
+        const got2 = sumG2(by.map((x, entry) => ({ of: of2, entry, by: x })));
+        assert.ok(ours.g2Equal(got2, ours.g2MultiMul(points2, by)));
+      }),
     );
   });
 

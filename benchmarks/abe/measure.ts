@@ -1,0 +1,30 @@
+/** Wall and processor time of one operation, in milliseconds. */
+export interface Measured {
+  readonly n: number;
+  /** Median of the wall-clock time. */
+  readonly wall: number;
+  /** Median of the processor time of this process: what counts on a machine that others use too. */
+  readonly cpu: number;
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return Number((sorted[Math.floor(sorted.length / 2)] ?? Number.NaN).toFixed(3));
+}
+
+/** Runs `work` n times after five runs that do not count. */
+export function measure(n: number, work: () => void): Measured {
+  const wall: number[] = [];
+  const cpu: number[] = [];
+  for (let i = -5; i < n; i += 1) {
+    const before = process.cpuUsage();
+    const start = performance.now();
+    work();
+    const took = performance.now() - start;
+    const { user, system } = process.cpuUsage(before);
+    if (i < 0) continue;
+    wall.push(took);
+    cpu.push((user + system) / 1000);
+  }
+  return { n, wall: median(wall), cpu: median(cpu) };
+}
