@@ -7,8 +7,8 @@ export interface Situation {
   missing: readonly string[];
   /** `$ICVPN_LAB_KERNEL`, if set and not empty. */
   configured: string | undefined;
-  /** Where the cached build of a kernel is or would be. */
-  cache: string;
+  /** File of the cached build, whether it is there or not. */
+  cached: string;
   isCached: boolean;
 }
 
@@ -23,7 +23,7 @@ export type Choice =
  * kernel: `$ICVPN_LAB_KERNEL`, else the cached build, else a new build.
  */
 export function chooseKernel(situation: Situation): Choice {
-  const { inLab, isRoot, missing, configured, cache, isCached } = situation;
+  const { inLab, isRoot, missing, configured, cached, isCached } = situation;
   if (inLab) return { where: 'here', why: 'already inside the lab' };
   if (isRoot && missing.length === 0) return { where: 'here', why: 'this kernel has all it takes' };
   const why = isRoot ? `this kernel has no ${missing.join(', no ')}` : 'not root';
@@ -33,7 +33,7 @@ export function chooseKernel(situation: Situation): Choice {
   return {
     where: isCached ? 'guest' : 'guest after build',
     why,
-    kernel: cache,
+    kernel: cached,
     source: isCached ? 'the cache' : 'a build made now',
   };
 }

@@ -62,7 +62,7 @@ export async function runInGuest(options: GuestOptions, signal: AbortSignal): Pr
       EXIT_TIME_LIMIT,
     );
   }
-  return exitCode(job);
+  return await exitCode(job); // before the job directory goes
 }
 
 async function boot(
@@ -82,6 +82,8 @@ async function boot(
     `init=${job.path('init')}`,
     `icvpn.job=${job.directory}`,
     'quiet',
+    'dummy.numdummies=0', // no devices that nobody asked for
+    'ifb.numifbs=0',
     'con=null',
     'con0=null,fd:1',
     'con1=null,fd:3',

@@ -1,13 +1,15 @@
-import { execFile } from 'node:child_process';
-import { access, constants } from 'node:fs/promises';
-import { promisify } from 'node:util';
+import { existsSync } from 'node:fs';
+import { PassThrough } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import type { LabOptions } from './args.ts';
 import { chooseKernel } from './choose.ts';
-import { LabError } from './errors.ts';
 import { runInGuest } from './guest.ts';
 import { runHere } from './here.ts';
+import { buildKernel, kernelFile } from './kernel/build.ts';
+import { cacheDirectory, ONE_CPU_SUFFIX } from './kernel/recipe.ts';
+import { kernelVersion } from './kernel/version.ts';
 import { ensurePackages, RUN_PACKAGES } from './packages.ts';
-import { missingKernelFeatures } from './probe.ts';
+import { missingKernelFeatures, PROBE } from './probe.ts';
 
 /**
  * Runs a command where the kernel can do what the product needs, and says in one line where.
@@ -20,45 +22,62 @@ export async function runInLab(options: LabOptions, signal: AbortSignal): Promis
   const inLab = process.env['ICVPN_IN_LAB'] === '1';
   if (!inLab) await ensurePackages(RUN_PACKAGES, say, signal);
   const isRoot = process.getuid?.() === 0;
+  const cache = cacheDirectory();
   const choice = chooseKernel({
     inLab,
     isRoot,
     missing: isRoot && !inLab ? await missingKernelFeatures(signal) : [],
     configured: process.env['ICVPN_LAB_KERNEL'] || undefined,
-    cache: '',
-    isCached: false,
+    cached: kernelFile(cache),
+    isCached: existsSync(kernelFile(cache)),
   });
   if (choice.where === 'here') {
     say(`${choice.why}; running on it`);
     return runHere(options, signal);
   }
   if (choice.where === 'guest after build') {
-    throw new LabError(
-      'ERR_LAB_NO_KERNEL',
-      `${choice.why}, and no lab kernel`,
-      'set ICVPN_LAB_KERNEL to the file of a User Mode Linux kernel',
-    );
+    say(`${choice.why}, and there is no lab kernel yet`);
+    const check = (kernel: string) => demandFeatures(kernel, signal);
+    await buildKernel({ directory: cache, check, say }, signal);
   }
-  const version = await kernelVersion(choice.kernel, choice.source);
-  say(`${choice.why}; running in User Mode Linux ${version} from ${choice.source}`);
-  const { stdout, stderr } = process;
-  const place = { directory: process.cwd(), environment: process.env, stdout, stderr };
-  return runInGuest({ ...options, ...place, kernel: choice.kernel }, signal);
+  const { kernel, source } = choice;
+  const version = await kernelVersion(kernel, source);
+  say(`${choice.why}; running in User Mode Linux ${version} from ${source}`);
+  return runInGuest(
+    {
+      ...options,
+      kernel,
+      cpus: version.endsWith(ONE_CPU_SUFFIX) ? 1 : options.cpus,
+      directory: process.cwd(),
+      environment: process.env,
+      stdout: process.stdout,
+      stderr: process.stderr,
+    },
+    signal,
+  );
 }
 
-/** Asks a User Mode Linux kernel for its version, which also shows that it is one. */
-async function kernelVersion(kernel: string, source: string): Promise<string> {
-  try {
-    await access(kernel, constants.X_OK);
-    const { stdout } = await promisify(execFile)(kernel, ['--version'], { timeout: 10_000 });
-    return stdout.trim();
-  } catch (error) {
-    throw new LabError(
-      'ERR_LAB_NO_KERNEL',
-      `${kernel} (${source}) is not a User Mode Linux kernel: ${error}`,
-      source.startsWith('$') ? `correct or unset ${source.slice(1)}` : `remove ${kernel}`,
-    );
-  }
+/** Boots a kernel and lets it be probed from inside. */
+async function demandFeatures(kernel: string, signal: AbortSignal): Promise<void> {
+  const stdout = new PassThrough();
+  const said = text(stdout);
+  const guest = {
+    kernel,
+    command: PROBE,
+    directory: '/',
+    environment: process.env,
+    writable: [],
+    memory: '512M',
+    cpus: 1,
+    timeLimitSeconds: 60,
+    consoleFile: undefined,
+    stdout,
+    stderr: new PassThrough().resume(),
+  };
+  await runInGuest(guest, signal);
+  stdout.end();
+  const missing = (await said).split('\n').filter(Boolean);
+  if (missing.length > 0) throw new Error(`the kernel has no ${missing.join(', no ')}`);
 }
 
 function say(line: string): void {

@@ -85,14 +85,20 @@ export async function ensurePackages(
 
 /** Its output goes to stderr: stdout belongs to the command that the lab is to run. */
 async function aptGet(args: readonly string[], signal: AbortSignal): Promise<boolean> {
+  signal.throwIfAborted();
   const options = ['-qq', '-o', 'DPkg::Lock::Timeout=300', '-o', 'Dpkg::Use-Pty=0'];
   const apt = spawn('apt-get', [...options, ...args], {
     env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
     stdio: ['ignore', process.stderr, process.stderr],
-    // Not to be torn out of the middle of an unpacking: SIGINT lets dpkg finish its step.
-    killSignal: 'SIGINT',
-    signal,
   });
-  const [code] = await once(apt, 'close');
-  return code === 0;
+  // Not to be torn out of the middle of an unpacking: at SIGINT dpkg finishes its step.
+  const interrupt = () => apt.kill('SIGINT');
+  signal.addEventListener('abort', interrupt);
+  try {
+    const [code] = await once(apt, 'close');
+    signal.throwIfAborted();
+    return code === 0;
+  } finally {
+    signal.removeEventListener('abort', interrupt);
+  }
 }

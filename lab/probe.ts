@@ -1,8 +1,6 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 
-const execute = promisify(execFile);
-
 /** What the product and its tests need of a kernel, and the command that only works if it is there. */
 const FEATURES = {
   veth: 'ip link add veth0 type veth peer name veth1',
@@ -14,6 +12,14 @@ const FEATURES = {
   nftables: 'nft add table inet probe',
 };
 
+/** Prints the missing features, one a line, and leaves nothing behind. Needs root. */
+export const PROBE: readonly string[] = [
+  ...['unshare', '--net', 'sh', '-c'],
+  Object.entries(FEATURES)
+    .map(([feature, command]) => `${command} >&2 || echo '${feature}'`)
+    .join('\n'),
+];
+
 /**
  * Finds out by trying, in a network namespace that goes with the process that made it, what this
  * machine's kernel lacks. Needs root.
@@ -21,14 +27,9 @@ const FEATURES = {
  * @returns the missing features; empty if the kernel is capable
  */
 export async function missingKernelFeatures(signal: AbortSignal): Promise<string[]> {
-  const script = Object.entries(FEATURES).map(
-    ([feature, command]) => `${command} >&2 || echo '${feature}'`,
-  );
+  const [program = '', ...args] = PROBE;
   try {
-    const { stdout } = await execute('unshare', ['--net', 'sh', '-c', script.join('\n')], {
-      signal,
-      timeout: 20_000,
-    });
+    const { stdout } = await promisify(execFile)(program, args, { signal, timeout: 20_000 });
     return stdout.split('\n').filter(Boolean);
   } catch {
     signal.throwIfAborted();
