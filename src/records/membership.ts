@@ -1,9 +1,17 @@
 /**
- * Membership shards: who one super-peer admitted to one service, signed by that super-peer.
+ * Membership shards: which members of a service one super-peer has, signed by that super-peer.
  *
- * One shard per (service, super-peer), each with one writer, so that admissions at different
- * super-peers at the same time cannot lose each other.
+ * Each shard has one writer, so that admissions at different super-peers at the same time cannot
+ * lose each other. A super-peer's shard is cut into buckets by the hash of the member's PeerID, one
+ * record each, so that what is written when one member joins does not grow with their number.
+ *
+ * A member may move: it was admitted or attached at one super-peer, then attaches to another. Every
+ * entry therefore carries the member's own session number, higher at each of its attachments, and of
+ * all shards' words on a member the one with the highest number holds. A member that left is
+ * remembered as departed for a while, so that an older entry elsewhere does not bring it back.
  */
+import { createHash } from 'node:crypto';
+import type { Ed25519PeerId } from '@libp2p/interface';
 import {
   bytes,
   type Infer,
@@ -11,29 +19,46 @@ import {
   repeated,
   required,
   string,
+  uint32,
   uint53,
 } from '../codec/protobuf.ts';
 import { CREDENTIAL } from './credential.ts';
 import type { RecordKind } from './envelope.ts';
 import { peerId } from './peer-id.ts';
 
-/** The most members in one shard. */
-export const MAX_SHARD_MEMBERS = 4096;
+/** Records that one super-peer's members of one service are spread over. */
+export const SHARD_BUCKETS = 16;
+/** The most members in one bucket; 4,096 at one super-peer when they spread evenly. */
+export const MAX_BUCKET_MEMBERS = 512;
+/** The most departed members that a bucket remembers. */
+export const MAX_BUCKET_DEPARTED = 256;
 
 const entry = message({
   /** The member's credential, as a signed envelope. */
   credential: required(1, bytes({ max: CREDENTIAL.maxLength })),
-  /** Where the member can be dialled, as last seen by the super-peer. */
+  /** Where the member can be dialled: as it says itself and as the super-peer sees it. */
   multiaddrs: repeated(2, string({ min: 1, max: 256 }), { max: 8 }),
+  /** Number of the member's attachment; 0 for one that was admitted and has not attached yet. */
+  session: required(3, uint53()),
 });
 
 export type ShardEntry = Infer<typeof entry>;
 
+const departure = message({
+  peerId: required(1, peerId()),
+  /** The session that ended. */
+  session: required(2, uint53()),
+});
+
+export type Departure = Infer<typeof departure>;
+
 const codec = message({
   serviceId: required(1, peerId()),
   superPeer: required(2, peerId()),
-  sequence: required(3, uint53()),
-  members: repeated(4, entry, { max: MAX_SHARD_MEMBERS }),
+  bucket: required(3, uint32({ max: SHARD_BUCKETS - 1 })),
+  sequence: required(4, uint53()),
+  members: repeated(5, entry, { max: MAX_BUCKET_MEMBERS }),
+  departed: repeated(6, departure, { max: MAX_BUCKET_DEPARTED }),
 });
 
 export type MembershipShard = Infer<typeof codec>;
@@ -41,5 +66,11 @@ export type MembershipShard = Infer<typeof codec>;
 export const MEMBERSHIP: RecordKind<MembershipShard> = {
   name: 'membership',
   codec,
-  maxLength: 3 * 1024 * 1024,
+  maxLength: 1024 * 1024,
 };
+
+/** @returns which bucket a member is in, at every super-peer */
+export function bucketOf(member: Ed25519PeerId): number {
+  const digest = createHash('sha256').update(member.toMultihash().bytes).digest();
+  return (digest[0] ?? 0) % SHARD_BUCKETS;
+}

@@ -1,0 +1,254 @@
+/**
+ * One tier: kad-dht behind a gate, under the overlay's own protocol id.
+ *
+ * kad-dht gets libp2p's parts with four of them exchanged:
+ *
+ * ```
+ * registrar          streams of peers that did not pass are refused; peers become known when they pass
+ * connectionManager  a stream to a peer opens behind a hello
+ * ping               the proof before a peer enters the routing table: it passes, and it serves kad
+ * datastore          the record store, which never goes back (kad-datastore.ts)
+ * ```
+ *
+ * So no peer of another overlay gets into the routing table, whatever others say of it, and two
+ * overlays cannot merge.
+ */
+import {
+  type AbortOptions,
+  isPeerId,
+  type PeerId,
+  type PeerInfo,
+  type Stream,
+  start,
+  stop,
+} from '@libp2p/interface';
+import { type KadDHT, type KadDHTComponents, kadDHT } from '@libp2p/kad-dht';
+import { fromString } from 'uint8arrays/from-string';
+import { type Gate, GateError, type Target } from './gate.ts';
+import { KadDatastore } from './kad-datastore.ts';
+import type { RecordStore } from './record-store.ts';
+
+const KAD = 'kad/1.0.0';
+/** Peers per bucket, and replicas of each record. */
+export const K = 20;
+/** Milliseconds for one question to one peer: at least, at most. */
+const REQUEST_LIMITS = { minTimeout: 2_000, maxTimeout: 5_000 };
+/** Addresses taken from others whose storing is under way. */
+const MAX_PENDING = 512;
+/** Addresses remembered of one peer. */
+const MAX_ADDRESSES = 8;
+
+/** Ends kad-dht's `get()` once all answers are in, before it sends corrections of its own. */
+class AllAnswersAreIn extends Error {}
+
+/** Reading and writing bytes at the nodes closest to a key: what the record layer stands on. */
+export interface RecordNetwork {
+  /** @returns how many nodes confirmed that they hold `bytes` now */
+  store(key: string, bytes: Uint8Array, options: AbortOptions): Promise<number>;
+  /** What the nodes closest to `key` answer, unchecked, as the answers come. */
+  collect(key: string, options: AbortOptions): AsyncIterable<Uint8Array>;
+}
+
+export class Dht implements RecordNetwork {
+  readonly #gate: Gate;
+  readonly #kad: WholeKad;
+  /** Addresses heard from others on their way into the peer store, by PeerID. */
+  readonly #pending = new Map<string, Promise<void>>();
+
+  constructor(gate: Gate, store: RecordStore) {
+    this.#gate = gate;
+    const kinds = store.namespaces.map((namespace) => [namespace, () => undefined] as const);
+    const last = (): never => {
+      throw new AllAnswersAreIn();
+    };
+    const kad = kadDHT({
+      protocol: gate.protocol(KAD),
+      logPrefix: `icvpn:kad:${gate.overlayId.toString().slice(-6)}`,
+      clientMode: false,
+      kBucketSize: K,
+      // Members live at private addresses, which kad-dht would filter out.
+      peerInfoMapper: (peer) => peer,
+      // With the first peer gone, a node must still answer from its own store.
+      allowQueryWithZeroPeers: true,
+      networkDialTimeout: REQUEST_LIMITS,
+      // Checking is for the record store, once, where a record enters.
+      validators: Object.fromEntries(kinds),
+      selectors: Object.fromEntries(store.namespaces.map((namespace) => [namespace, last])),
+    })(this.#components(new KadDatastore(store)));
+    if (!isWhole(kad)) throw new TypeError('this version of kad-dht has no routing table');
+    this.#kad = kad;
+    kad.addEventListener('peer', (event) => {
+      if (event instanceof CustomEvent) this.#remember(event.detail);
+    });
+  }
+
+  async start(): Promise<void> {
+    this.#gate.on('admitted', this.#onAdmitted);
+    this.#gate.on('left', this.#onLeft);
+    await start(this.#kad);
+  }
+
+  async close(): Promise<void> {
+    this.#gate.off('admitted', this.#onAdmitted);
+    this.#gate.off('left', this.#onLeft);
+    await stop(this.#kad);
+    await this.#gate.unhandle(KAD);
+    await Promise.allSettled(this.#pending.values());
+  }
+
+  /** How many peers the routing table holds. */
+  get size(): number {
+    return this.#kad.routingTable.size;
+  }
+
+  /**
+   * Enters the overlay through nodes that are in it already.
+   *
+   * @returns how many of them are in the routing table now
+   * @throws GateError of the last one when none is
+   */
+  async join(targets: readonly Target[], options: AbortOptions = {}): Promise<number> {
+    let joined = 0;
+    let failure: unknown;
+    const enter = async (target: Target): Promise<void> => {
+      try {
+        await this.#kad.routingTable.add(await this.#gate.peerOf(target, options), options);
+        joined++;
+      } catch (error) {
+        options.signal?.throwIfAborted();
+        failure = error;
+      }
+    };
+    await Promise.all(targets.map(enter));
+    if (joined === 0 && failure !== undefined) throw failure;
+    return joined;
+  }
+
+  /** @returns the peers closest to `key` that answer, at most `K` */
+  async closest(key: string, options: AbortOptions = {}): Promise<PeerId[]> {
+    const found: PeerId[] = [];
+    for await (const event of this.#kad.getClosestPeers(fromString(key), options)) {
+      if (event.name === 'FINAL_PEER') found.push(event.peer.id);
+    }
+    return found;
+  }
+
+  async store(key: string, bytes: Uint8Array, options: AbortOptions): Promise<number> {
+    let acknowledged = 0;
+    for await (const event of this.#kad.put(fromString(key), bytes, options)) {
+      if (event.name === 'PEER_RESPONSE' && event.messageName === 'PUT_VALUE') acknowledged++;
+    }
+    return acknowledged;
+  }
+
+  async *collect(key: string, options: AbortOptions): AsyncIterable<Uint8Array> {
+    try {
+      for await (const event of this.#kad.get(fromString(key), options)) {
+        if (event.name === 'PEER_RESPONSE' && event.record) yield event.record.value;
+      }
+    } catch (error) {
+      if (!(error instanceof AllAnswersAreIn)) throw error;
+    }
+  }
+
+  readonly #onAdmitted = (peer: PeerId): void => {
+    // A peer that is in the overlay without serving kad, as a super-peer is in tier 2, stays out.
+    this.#kad.routingTable.add(peer).catch(() => undefined);
+  };
+
+  readonly #onLeft = (peer: PeerId): void => {
+    // One that only closed its connection may be dialled again; one that may not pass goes.
+    if (this.#gate.host.libp2p.getConnections(peer).length === 0) return;
+    this.#kad.routingTable.remove(peer).catch(() => undefined);
+  };
+
+  #components(datastore: KadDatastore): KadDHTComponents {
+    const gate = this.#gate;
+    const { components } = gate.host;
+    const prefix = gate.protocol('');
+    const suffixOf = (protocol: string): string => protocol.slice(prefix.length);
+    const open = async (peer: PeerId, options: AbortOptions): Promise<Stream> => {
+      await this.#pending.get(peer.toString());
+      return gate.open(peer, KAD, options);
+    };
+    const { peerId, privateKey, addressManager, peerStore, events, logger } = components;
+    return {
+      peerId,
+      privateKey,
+      addressManager,
+      peerStore,
+      events,
+      logger,
+      datastore,
+      registrar: withMethods(components.registrar, {
+        handle: (protocol, handler, options) => gate.handle(suffixOf(protocol), handler, options),
+        unhandle: async (protocols) => {
+          for (const each of [protocols].flat()) await gate.unhandle(suffixOf(each));
+        },
+        // kad-dht would take up every peer that identify says speaks its protocol. Here peers come
+        // from the gate alone.
+        register: async () => '',
+        unregister: () => undefined,
+      }),
+      connectionManager: withMethods(components.connectionManager, {
+        openStream: async (target, _protocol, options = {}) => {
+          if (!isPeerId(target)) throw new GateError('ERR_UNREACHABLE', 'kad-dht dials PeerIDs');
+          return open(target, options);
+        },
+      }),
+      ping: {
+        ping: async (target, options = {}) => {
+          if (!isPeerId(target)) throw new GateError('ERR_UNREACHABLE', 'kad-dht pings PeerIDs');
+          const begun = performance.now();
+          const stream = await open(target, options);
+          await stream.close(options);
+          return performance.now() - begun;
+        },
+      },
+    };
+  }
+
+  /** Puts addresses that another peer told into the peer store, where dialling looks for them. */
+  #remember({ id, multiaddrs }: PeerInfo): void {
+    const { peerStore, peerId } = this.#gate.host.components;
+    const name = id.toString();
+    if (id.equals(peerId) || this.#pending.has(name) || this.#pending.size >= MAX_PENDING) return;
+    const kept = multiaddrs.slice(0, MAX_ADDRESSES);
+    const merged = peerStore.merge(id, { multiaddrs: kept }).then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#pending.set(
+      name,
+      merged.finally(() => this.#pending.delete(name)),
+    );
+  }
+}
+
+/** kad-dht has these too, but its published type does not show them. */
+interface WholeKad extends KadDHT, EventTarget {
+  readonly routingTable: {
+    readonly size: number;
+    /** Adds a peer if it answers. */
+    add(peer: PeerId, options?: AbortOptions): Promise<void>;
+    remove(peer: PeerId, options?: AbortOptions): Promise<void>;
+  };
+}
+
+function isWhole(kad: KadDHT): kad is WholeKad {
+  const table: unknown = Reflect.get(kad, 'routingTable');
+  const has = (name: string): boolean =>
+    table instanceof Object && typeof Reflect.get(table, name) === 'function';
+  return kad instanceof EventTarget && has('add') && has('remove');
+}
+
+/** @returns `target` with some of its methods exchanged */
+function withMethods<T extends object>(target: T, methods: Partial<T>): T {
+  return new Proxy(target, {
+    get(_, name) {
+      if (Object.hasOwn(methods, name)) return Reflect.get(methods, name);
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}

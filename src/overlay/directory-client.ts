@@ -1,0 +1,287 @@
+/**
+ * The member's end of the directory: attached to one super-peer of the service, and to the next one
+ * when that fails. What it learnt stays while none can be reached.
+ */
+import { randomBytes } from 'node:crypto';
+import { EventEmitter } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { AbortOptions, Ed25519PeerId } from '@libp2p/interface';
+import { equals } from 'uint8arrays/equals';
+import { IcvpnError } from '../errors.ts';
+import {
+  CREDENTIAL,
+  type CredentialContext,
+  CredentialError,
+  checkCredential,
+} from '../records/credential.ts';
+import {
+  DIRECTORY,
+  DIRECTORY_NONCE_LENGTH,
+  type DirectoryUpdate,
+  type ListedMember,
+} from '../records/directory.ts';
+import { EnvelopeError, open } from '../records/envelope.ts';
+import {
+  BEAT_INTERVAL,
+  DIRECTORY_FRAMES,
+  DIRECTORY_SUFFIX,
+  type DirectoryFrame,
+  type DirectorySeal,
+  frame,
+  MESSAGE_LIMIT,
+  PLAIN,
+  SILENCE_LIMIT,
+} from './directory.ts';
+import { Frames } from './frames.ts';
+import type { Gate, Target, Trust } from './gate.ts';
+import { timeLimit } from './host.ts';
+import type { Member } from './membership.ts';
+
+/** Milliseconds before a super-peer is tried again, when all have failed: at first, at most. */
+const RETRY = { first: 500, most: 10_000 };
+
+export class DirectoryClientError extends IcvpnError {}
+
+export interface DirectoryClientOptions {
+  /** The service's gate on this member. */
+  readonly gate: Gate;
+  /** The service's super-peers, best first; asked for at each attempt. */
+  readonly superPeers: () => readonly Target[];
+  /** The addresses at which other members can dial this one. */
+  readonly multiaddrs: () => readonly string[];
+  readonly trust: () => Trust;
+  readonly seal?: DirectorySeal;
+  /** Milliseconds since 1970. */
+  readonly clock?: () => number;
+}
+
+interface DirectoryClientEvents {
+  /** All members, this one included. */
+  change: [Member[]];
+  attached: [Ed25519PeerId];
+  /** The stream ended; another super-peer is being tried. */
+  detached: [unknown];
+}
+
+export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
+  readonly #options: DirectoryClientOptions;
+  readonly #clock: () => number;
+  readonly #life = new AbortController();
+  #members = new Map<string, Member>();
+  #frames: Frames<DirectoryFrame> | undefined;
+  #superPeer: Ed25519PeerId | undefined;
+  #session = 0;
+  #running: Promise<void> | undefined;
+
+  constructor(options: DirectoryClientOptions) {
+    super();
+    this.#options = options;
+    this.#clock = options.clock ?? Date.now;
+  }
+
+  /** The super-peer that this member is attached to. */
+  get superPeer(): Ed25519PeerId | undefined {
+    return this.#superPeer;
+  }
+
+  members(): Member[] {
+    return [...this.#members.values()];
+  }
+
+  /**
+   * Attaches to a super-peer and stays attached, at another one when that fails, until `close`.
+   *
+   * @returns once the first list is there
+   * @throws DirectoryClientError `ERR_DIRECTORY_UNREACHABLE` when every super-peer failed once
+   */
+  async attach(options: AbortOptions = {}): Promise<void> {
+    if (this.#running !== undefined) return;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#running = this.#run(resolve, reject, options.signal);
+    await promise;
+  }
+
+  /** Tells the super-peer that this member leaves, waits for its answer, and stops. */
+  async goodbye(options: AbortOptions = {}): Promise<void> {
+    const frames = this.#frames;
+    try {
+      if (frames !== undefined && frames.stream.status === 'open') {
+        const signal = timeLimit(MESSAGE_LIMIT, options.signal, this.#life.signal);
+        const ended = Promise.withResolvers<void>();
+        const onEnd = (): void => ended.resolve();
+        for (const name of ['remoteCloseWrite', 'close'] as const) {
+          frames.stream.addEventListener(name, onEnd, { once: true });
+        }
+        signal.addEventListener('abort', onEnd, { once: true });
+        await frames.write(frame({ goodbye: 1 }), { signal });
+        await ended.promise;
+      }
+    } finally {
+      await this.close();
+    }
+  }
+
+  /** Stops without a word: to others it looks like a crash. */
+  async close(): Promise<void> {
+    this.#life.abort(new DirectoryClientError('ERR_DIRECTORY_CLOSED', 'closed', 'start it again'));
+    this.#frames?.stream.abort(new Error('closed'));
+    await this.#running;
+    this.removeAllListeners();
+  }
+
+  /** Attaches again and again. `ready` and `failed` answer the caller of `attach`, once. */
+  async #run(
+    ready: () => void,
+    failed: (error: unknown) => void,
+    wish: AbortSignal | undefined,
+  ): Promise<void> {
+    let delay = RETRY.first;
+    let first = true;
+    let last: unknown;
+    while (!this.#life.signal.aborted) {
+      for (const superPeer of this.#options.superPeers()) {
+        if (this.#life.signal.aborted) break;
+        try {
+          await this.#attachTo(superPeer, first ? wish : undefined, () => {
+            first = false;
+            delay = RETRY.first;
+            ready();
+          });
+        } catch (error) {
+          last = error;
+          if (first && wish?.aborted) break;
+          if (this.listenerCount('detached') > 0) this.emit('detached', error);
+        }
+      }
+      if (first) {
+        this.#running = undefined;
+        failed(wish?.aborted ? wish.reason : unreachable(last));
+        return;
+      }
+      // Not all at the same moment: a super-peer that restarts has many members.
+      const jitter = 0.5 + Math.random() / 2;
+      await sleep(delay * jitter, undefined, { signal: this.#life.signal }).catch(() => undefined);
+      delay = Math.min(delay * 2, RETRY.most);
+    }
+    ready();
+  }
+
+  /** @returns never: it ends with the error that ended the attachment */
+  async #attachTo(
+    target: Target,
+    wish: AbortSignal | undefined,
+    attached: () => void,
+  ): Promise<never> {
+    const { gate, multiaddrs } = this.#options;
+    const limit = timeLimit(2 * MESSAGE_LIMIT, wish, this.#life.signal);
+    const stream = await gate.open(target, DIRECTORY_SUFFIX, { signal: limit });
+    const frames: Frames<DirectoryFrame> = new Frames(stream, DIRECTORY_FRAMES);
+    const nonce = randomBytes(DIRECTORY_NONCE_LENGTH);
+    this.#session = Math.max(this.#session + 1, this.#clock());
+    let beat: NodeJS.Timeout | undefined;
+    try {
+      const session = this.#session;
+      const own = multiaddrs().slice(0, 8);
+      await frames.write(frame({ attach: { nonce, session, multiaddrs: [...own] } }), {
+        signal: limit,
+      });
+      let sequence: number | undefined;
+      for (;;) {
+        const signal = timeLimit(SILENCE_LIMIT, this.#life.signal);
+        const { update } = await frames.read({ signal: sequence === undefined ? limit : signal });
+        if (update === undefined) continue;
+        sequence = await this.#take(update, nonce, sequence);
+        if (beat === undefined) {
+          beat = setInterval(() => this.#beat(frames), BEAT_INTERVAL);
+          this.#frames = frames;
+          attached();
+        }
+      }
+    } catch (error) {
+      stream.abort(error instanceof Error ? error : new Error(String(error)));
+      throw error;
+    } finally {
+      clearInterval(beat);
+      this.#frames = undefined;
+      this.#superPeer = undefined;
+    }
+  }
+
+  #beat(frames: Frames<DirectoryFrame>): void {
+    const signal = timeLimit(MESSAGE_LIMIT, this.#life.signal);
+    frames.write(frame({ beat: 1 }), { signal }).catch((error: unknown) => {
+      frames.stream.abort(error instanceof Error ? error : new Error(String(error)));
+    });
+  }
+
+  /** @returns the sequence of the update. @throws DirectoryClientError when it must not be taken */
+  async #take(sealed: Uint8Array, nonce: Uint8Array, last: number | undefined): Promise<number> {
+    const { seal = PLAIN, gate, trust } = this.#options;
+    const { value, signer } = await open(DIRECTORY, await seal.open(sealed));
+    if (!trust().admitters.some((id) => id.equals(signer))) {
+      throw refused(`${signer} is no super-peer of this service`);
+    }
+    if (!value.serviceId.equals(gate.overlayId) || !value.recipient.equals(gate.host.peerId)) {
+      throw refused('it is for somebody else');
+    }
+    if (!equals(value.nonce, nonce)) throw refused('it is from another attachment');
+    if (value.base !== last && value.base !== undefined) throw refused('an update is missing');
+    if (last !== undefined && value.sequence <= last) throw refused('it is older than the last');
+    await this.#apply(value);
+    if (last === undefined) {
+      this.#superPeer = signer;
+      this.emit('attached', signer);
+    }
+    return value.sequence;
+  }
+
+  async #apply({ base, joined, left }: DirectoryUpdate): Promise<void> {
+    const members = base === undefined ? new Map<string, Member>() : new Map(this.#members);
+    for (const id of left) members.delete(id.toString());
+    let changed = base === undefined || left.length > 0;
+    for (const entry of joined) {
+      const member = await this.#check(entry);
+      if (member === undefined) continue;
+      members.set(member.peerId.toString(), member);
+      changed = true;
+    }
+    this.#members = members;
+    if (changed) this.emit('change', this.members());
+  }
+
+  /** A super-peer's word is not enough: each member's own credential must hold. */
+  async #check({ credential, multiaddrs, superPeer }: ListedMember): Promise<Member | undefined> {
+    const { epoch, admitters, revoked } = this.#options.trust();
+    const now = Math.floor(this.#clock() / 1000);
+    const serviceId = this.#options.gate.overlayId;
+    try {
+      const opened = await open(CREDENTIAL, credential);
+      const { peerId, vmid, roles, ipv4, ipv6, notAfter } = opened.value;
+      const context: CredentialContext = { serviceId, bearer: peerId, epoch, admitters, now };
+      checkCredential(opened, context);
+      if (revoked?.(opened.value)) return undefined;
+      return { peerId, vmid, roles, ipv4, ipv6, multiaddrs, superPeer, notAfter, credential };
+    } catch (error) {
+      if (error instanceof EnvelopeError || error instanceof CredentialError) return undefined;
+      throw error;
+    }
+  }
+}
+
+function refused(why: string): DirectoryClientError {
+  return new DirectoryClientError(
+    'ERR_DIRECTORY_UPDATE',
+    `a directory update was refused: ${why}`,
+    'another super-peer is tried',
+  );
+}
+
+function unreachable(cause: unknown): DirectoryClientError {
+  const why = cause instanceof Error ? `: ${cause.message}` : '';
+  return new DirectoryClientError(
+    'ERR_DIRECTORY_UNREACHABLE',
+    `no super-peer of the service answers${why}`,
+    'check the network, and that a super-peer of the service runs',
+    { cause },
+  );
+}

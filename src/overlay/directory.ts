@@ -1,0 +1,86 @@
+/**
+ * What both ends of the directory protocol, `/icvpn/<ServiceID>/directory/1.0.0`, agree on.
+ *
+ * ```
+ *  member                                            super-peer
+ *   │ attach {nonce, session, my addresses}               │ enters the member in its shard
+ *   ├────────────────────────────────────────────────────▶│
+ *   │                   update {whole list, nonce} signed │
+ *   │◀────────────────────────────────────────────────────┤
+ *   │                          update {joined, left} …    │ at each change, collected for 100 ms
+ *   │◀────────────────────────────────────────────────────┤
+ *   │ beat                                                │ every 10 s; answered. 22 s of silence
+ *   ├──────────────────────────────────────────▶◀─────────┤ end the stream on either side
+ *   │ goodbye                                             │ removes the member at once
+ *   ├────────────────────────────────────────────────────▶│
+ *   │                                                end  │
+ *   │◀────────────────────────────────────────────────────┤
+ * ```
+ */
+import {
+  bytes,
+  type Infer,
+  message,
+  optional,
+  repeated,
+  required,
+  string,
+  uint32,
+  uint53,
+} from '../codec/protobuf.ts';
+import type { Credential } from '../records/credential.ts';
+import { DIRECTORY, DIRECTORY_NONCE_LENGTH } from '../records/directory.ts';
+
+export const DIRECTORY_SUFFIX = 'directory/1.0.0';
+/** Milliseconds between beats. */
+export const BEAT_INTERVAL = 10_000;
+/** Milliseconds of silence after which the other end counts as gone. */
+export const SILENCE_LIMIT = 22_000;
+/** Milliseconds for one message to be sent, or for the first one to come. */
+export const MESSAGE_LIMIT = 10_000;
+
+const attach = message({
+  nonce: required(1, bytes({ length: DIRECTORY_NONCE_LENGTH })),
+  /** Higher at each attachment of this member, at whichever super-peer: its clock in milliseconds. */
+  session: required(2, uint53()),
+  multiaddrs: repeated(3, string({ min: 1, max: 256 }), { max: 8 }),
+});
+
+/** Room for what sealing adds to an update. */
+const SEAL_OVERHEAD = 64 * 1024;
+
+/** One of the fields is there; `beat` and `goodbye` are 1. */
+const FRAME = message({
+  attach: optional(1, attach),
+  update: optional(2, bytes({ max: DIRECTORY.maxLength + SEAL_OVERHEAD })),
+  beat: optional(3, uint32({ max: 1 })),
+  goodbye: optional(4, uint32({ max: 1 })),
+});
+
+export type DirectoryFrame = Infer<typeof FRAME>;
+export const DIRECTORY_FRAMES = {
+  reads: FRAME,
+  writes: FRAME,
+  maxLength: DIRECTORY.maxLength + SEAL_OVERHEAD + 16,
+};
+
+export function frame(fields: Partial<DirectoryFrame>): DirectoryFrame {
+  return { attach: undefined, update: undefined, beat: undefined, goodbye: undefined, ...fields };
+}
+
+/**
+ * How updates are hidden from everybody but the members they are for. The signature is inside: what
+ * is sealed is an envelope.
+ */
+export interface DirectorySeal {
+  /** On the super-peer. */
+  seal(envelope: Uint8Array, recipient: Credential): Promise<Uint8Array>;
+  /** On the member. */
+  open(sealed: Uint8Array): Promise<Uint8Array>;
+}
+
+/** Noise alone hides the updates. */
+export const PLAIN: DirectorySeal = {
+  seal: async (envelope) => envelope,
+  open: async (sealed) => sealed,
+};

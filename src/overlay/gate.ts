@@ -1,0 +1,447 @@
+/**
+ * The gate of one overlay on one host: streams pass only between nodes that have shown each other
+ * a credential that holds.
+ *
+ * ```
+ *  dialler                                             listener
+ *   │ new connection: Noise proves both PeerIDs            │
+ *   │ /icvpn/<id>/hello/1.0.0   {my credential}            │ PeerID in it = PeerID of Noise?
+ *   ├─────────────────────────────────────────────────────▶│ signed by a super-peer of the descriptor?
+ *   │                                                      │ of this epoch, in its time, not revoked?
+ *   │                     {my credential} or {refused: why}│
+ *   │◀─────────────────────────────────────────────────────┤
+ *   │ /icvpn/<id>/anything/1.0.0                           │ the same questions again, from memory
+ *   ├─────────────────────────────────────────────────────▶│
+ * ```
+ *
+ * Admission belongs to a connection, so that both ends forget it at the same moment. It is checked
+ * again at each use: a credential that expired or was revoked, an epoch that moved on, a super-peer
+ * that the owner struck off all take effect on connections that are open.
+ */
+import { EventEmitter } from 'node:events';
+import type {
+  AbortOptions,
+  Connection,
+  Ed25519PeerId,
+  PeerId,
+  Stream,
+  StreamHandlerOptions,
+} from '@libp2p/interface';
+import type { Multiaddr } from '@multiformats/multiaddr';
+import { equals } from 'uint8arrays/equals';
+import { bytes, message, optional, string } from '../codec/protobuf.ts';
+import { IcvpnError } from '../errors.ts';
+import {
+  CREDENTIAL,
+  type Credential,
+  CredentialError,
+  checkCredential,
+} from '../records/credential.ts';
+import { EnvelopeError, type Opened, open } from '../records/envelope.ts';
+import { Frames } from './frames.ts';
+import { type Host, timeLimit } from './host.ts';
+
+/** Milliseconds that a hello may take. */
+const HELLO_LIMIT = 10_000;
+/** Milliseconds that dialling may take. */
+const DIAL_LIMIT = 15_000;
+/** Milliseconds between looks at whether those admitted still are. */
+const RECHECK_INTERVAL = 2_000;
+
+const HELLO = message({
+  credential: optional(1, bytes({ max: CREDENTIAL.maxLength })),
+  refused: optional(2, string({ max: 256 })),
+});
+const HELLO_FRAMES = { reads: HELLO, writes: HELLO, maxLength: CREDENTIAL.maxLength + 512 };
+
+export type GateCode =
+  /** This node refuses the other: no credential, or one that does not hold. */
+  | 'ERR_NOT_ADMITTED'
+  /** The other node refuses this one. */
+  | 'ERR_REFUSED'
+  /** The other node cannot be reached, or does not take part in this overlay. */
+  | 'ERR_UNREACHABLE'
+  | 'ERR_GATE_CLOSED';
+
+const REMEDY: Record<GateCode, string> = {
+  ERR_NOT_ADMITTED: 'the other node must be admitted by a super-peer, or renew its credential',
+  ERR_REFUSED: 'renew this node’s credential at a super-peer, and check its clock',
+  ERR_UNREACHABLE: 'check the address, the firewall, and that the other node runs this service',
+  ERR_GATE_CLOSED: 'start it again',
+};
+
+export class GateError extends IcvpnError {
+  declare readonly code: GateCode;
+
+  constructor(code: GateCode, message: string, options?: ErrorOptions) {
+    super(code, message, REMEDY[code], options);
+  }
+}
+
+/** What credentials are held against; asked anew each time. */
+export interface Trust {
+  readonly epoch: number;
+  /** The super-peers that the newest descriptor names. */
+  readonly admitters: readonly Ed25519PeerId[];
+  /** Whether the owner has taken this credential back. */
+  readonly revoked?: (credential: Credential) => boolean;
+}
+
+export interface GateOptions {
+  /** The ServiceID, or the universal overlay's id. */
+  readonly overlayId: Ed25519PeerId;
+  /** This node's credential envelope; a super-peer named in the descriptor needs none. */
+  readonly credential: () => Uint8Array | undefined;
+  readonly trust: () => Trust;
+  /** Milliseconds since 1970. */
+  readonly clock?: () => number;
+}
+
+/** A node that passed: by its credential, or by being a super-peer that the descriptor names. */
+export type Pass = Opened<Credential> | 'admitter';
+
+/** Whom to talk to: somebody whose address is known already, or addresses that end in `/p2p/…`. */
+export type Target = PeerId | Multiaddr | Multiaddr[];
+
+export type GatedHandler = (
+  stream: Stream,
+  connection: Connection,
+  pass: Pass,
+) => void | Promise<void>;
+
+interface Admission {
+  readonly pass: Pass;
+  /** What this node showed: when it has a newer one, it must be shown too. */
+  readonly shown: Uint8Array | undefined;
+}
+
+interface GateEvents {
+  /** A node passed that had not passed on another connection. */
+  admitted: [Ed25519PeerId];
+  /** A node's last connection closed, or it may no longer pass. */
+  left: [Ed25519PeerId];
+}
+
+export class Gate extends EventEmitter<GateEvents> {
+  readonly overlayId: Ed25519PeerId;
+  readonly #host: Host;
+  readonly #options: GateOptions;
+  readonly #clock: () => number;
+  readonly #life = new AbortController();
+  readonly #admissions = new Map<Connection, Admission>();
+  /** Hellos that this node began and that are under way. */
+  readonly #hellos = new Map<Connection, Promise<Pass>>();
+  readonly #streams = new Map<Connection, Set<Stream>>();
+  readonly #suffixes = new Set<string>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(host: Host, options: GateOptions) {
+    super();
+    this.#host = host;
+    this.#options = options;
+    this.overlayId = options.overlayId;
+    this.#clock = options.clock ?? Date.now;
+  }
+
+  get host(): Host {
+    return this.#host;
+  }
+
+  /** Aborted when the gate closes. */
+  get closed(): AbortSignal {
+    return this.#life.signal;
+  }
+
+  protocol(suffix: string): string {
+    return `/icvpn/${this.overlayId}/${suffix}`;
+  }
+
+  async start(): Promise<void> {
+    await this.#host.libp2p.handle(
+      this.protocol('hello/1.0.0'),
+      (stream, connection) => this.#answer(stream, connection),
+      { maxInboundStreams: 2, maxOutboundStreams: 2 },
+    );
+    this.#timer = setInterval(() => this.recheck(), RECHECK_INTERVAL);
+    this.#timer.unref();
+  }
+
+  async close(): Promise<void> {
+    if (this.#life.signal.aborted) return;
+    const error = new GateError('ERR_GATE_CLOSED', `the gate of ${this.overlayId} is closed`);
+    this.#life.abort(error);
+    clearInterval(this.#timer);
+    const protocols = ['hello/1.0.0', ...this.#suffixes].map((each) => this.protocol(each));
+    await this.#host.libp2p.unhandle(protocols);
+    for (const connection of [...this.#admissions.keys()]) this.#forget(connection, error);
+    this.removeAllListeners();
+  }
+
+  /**
+   * Makes sure that a node and this one have passed each other.
+   *
+   * @throws GateError
+   */
+  async admit(target: Target, options: AbortOptions = {}): Promise<Pass> {
+    return this.#pass(await this.#connect(target, options.signal), options.signal);
+  }
+
+  /** As `admit`. @returns the PeerID that the connection proved */
+  async peerOf(target: Target, options: AbortOptions = {}): Promise<PeerId> {
+    const connection = await this.#connect(target, options.signal);
+    await this.#pass(connection, options.signal);
+    return connection.remotePeer;
+  }
+
+  /** @returns what a connected node showed, while it holds */
+  credentialOf(peer: PeerId): Opened<Credential> | undefined {
+    for (const connection of this.#host.libp2p.getConnections(peer)) {
+      const pass = this.#admission(connection)?.pass;
+      if (pass !== undefined && pass !== 'admitter') return pass;
+    }
+    return undefined;
+  }
+
+  isAdmitted(peer: PeerId): boolean {
+    return this.#host.libp2p
+      .getConnections(peer)
+      .some((connection) => this.#admission(connection) !== undefined);
+  }
+
+  /** Serves `/icvpn/<overlay>/<suffix>` to nodes that passed; every other stream is reset. */
+  async handle(
+    suffix: string,
+    handler: GatedHandler,
+    options?: StreamHandlerOptions,
+  ): Promise<void> {
+    this.#suffixes.add(suffix);
+    await this.#host.libp2p.handle(
+      this.protocol(suffix),
+      (stream, connection) => this.#serve(handler, stream, connection),
+      options,
+    );
+  }
+
+  async unhandle(suffix: string): Promise<void> {
+    if (this.#suffixes.delete(suffix)) await this.#host.libp2p.unhandle(this.protocol(suffix));
+  }
+
+  /**
+   * Opens a stream, after a hello where one is due.
+   *
+   * @throws GateError
+   */
+  async open(target: Target, suffix: string, options: AbortOptions = {}): Promise<Stream> {
+    const connection = await this.#connect(target, options.signal);
+    await this.#pass(connection, options.signal);
+    const stream = await this.#newStream(connection, suffix, options.signal);
+    this.#track(connection, stream);
+    return stream;
+  }
+
+  /** Cuts off those who may no longer pass. Runs by itself; call it when `trust` has changed. */
+  recheck(): void {
+    for (const [connection, { pass }] of [...this.#admissions]) {
+      const fault = this.#fault(connection.remotePeer, pass);
+      if (fault !== undefined) this.#forget(connection, fault);
+    }
+  }
+
+  async #connect(target: Target, signal: AbortSignal | undefined): Promise<Connection> {
+    const limit = timeLimit(DIAL_LIMIT, signal, this.#life.signal);
+    try {
+      return await this.#host.libp2p.dial(target, { signal: limit });
+    } catch (cause) {
+      throw this.#failure(`cannot connect to ${String(target)}`, cause, signal);
+    }
+  }
+
+  async #newStream(
+    connection: Connection,
+    suffix: string,
+    signal: AbortSignal | undefined,
+  ): Promise<Stream> {
+    const limit = timeLimit(HELLO_LIMIT, signal, this.#life.signal);
+    try {
+      return await connection.newStream([this.protocol(suffix)], { signal: limit });
+    } catch (cause) {
+      throw this.#failure(`${connection.remotePeer} does not serve ${suffix}`, cause, signal);
+    }
+  }
+
+  /** What to throw for an error from libp2p: the caller's own abort passes through unchanged. */
+  #failure(text: string, cause: unknown, signal: AbortSignal | undefined): unknown {
+    if (cause instanceof IcvpnError) return cause;
+    if (signal?.aborted) return signal.reason;
+    if (this.#life.signal.aborted) return this.#life.signal.reason;
+    const why = cause instanceof Error ? cause.message : String(cause);
+    return new GateError('ERR_UNREACHABLE', `${text}: ${why}`, { cause });
+  }
+
+  async #pass(connection: Connection, signal: AbortSignal | undefined): Promise<Pass> {
+    const admission = this.#admission(connection);
+    if (admission && same(admission.shown, this.#options.credential())) return admission.pass;
+    const underWay = this.#hellos.get(connection);
+    const hello = underWay ?? this.#greet(connection);
+    if (underWay === undefined) {
+      this.#hellos.set(connection, hello);
+      const done = (): boolean => this.#hellos.delete(connection);
+      hello.then(done, done);
+    }
+    return race(hello, signal);
+  }
+
+  async #greet(connection: Connection): Promise<Pass> {
+    const signal = timeLimit(HELLO_LIMIT, this.#life.signal);
+    const stream = await this.#newStream(connection, 'hello/1.0.0', signal);
+    try {
+      const shown = this.#options.credential();
+      const frames = new Frames(stream, HELLO_FRAMES);
+      await frames.write({ credential: shown, refused: undefined }, { signal });
+      const answer = await frames.read({ signal });
+      await stream.close({ signal });
+      if (answer.refused !== undefined) {
+        throw new GateError('ERR_REFUSED', `${connection.remotePeer} refuses: ${answer.refused}`);
+      }
+      const pass = await this.#judge(connection.remotePeer, answer.credential);
+      this.#enter(connection, { pass, shown });
+      return pass;
+    } catch (cause) {
+      const error = this.#failure(`no hello with ${connection.remotePeer}`, cause, undefined);
+      stream.abort(error instanceof Error ? error : new Error('hello failed'));
+      throw error;
+    }
+  }
+
+  async #answer(stream: Stream, connection: Connection): Promise<void> {
+    const signal = timeLimit(HELLO_LIMIT, this.#life.signal);
+    try {
+      const frames = new Frames(stream, HELLO_FRAMES);
+      const hello = await frames.read({ signal });
+      const shown = this.#options.credential();
+      try {
+        const pass = await this.#judge(connection.remotePeer, hello.credential);
+        // Entered before the answer leaves: the other end may use the gate as soon as it has it.
+        this.#enter(connection, { pass, shown });
+        await frames.write({ credential: shown, refused: undefined }, { signal });
+      } catch (error) {
+        if (!(error instanceof GateError)) throw error;
+        const refused = error.message.slice(0, 200);
+        await frames.write({ credential: undefined, refused }, { signal });
+      }
+      await stream.close({ signal });
+    } catch (error) {
+      stream.abort(error instanceof Error ? error : new Error('hello failed'));
+    }
+  }
+
+  /** @throws GateError when `peer`, which the connection proved, may not pass with `shown` */
+  async #judge(peer: PeerId, shown: Uint8Array | undefined): Promise<Pass> {
+    let pass: Pass = 'admitter';
+    if (shown !== undefined) {
+      try {
+        pass = await open(CREDENTIAL, shown);
+      } catch (cause) {
+        if (cause instanceof EnvelopeError) throw notAdmitted(peer, cause.message, cause);
+        throw cause;
+      }
+    }
+    const fault = this.#fault(peer, pass);
+    if (fault !== undefined) throw fault;
+    return pass;
+  }
+
+  #fault(peer: PeerId, pass: Pass): GateError | undefined {
+    const { epoch, admitters, revoked } = this.#options.trust();
+    if (peer.type !== 'Ed25519') return notAdmitted(peer, 'its key is not Ed25519');
+    if (pass === 'admitter') {
+      if (admitters.some((id) => id.equals(peer))) return undefined;
+      return notAdmitted(peer, 'it shows no credential and is no super-peer of this service');
+    }
+    try {
+      const now = Math.floor(this.#clock() / 1000);
+      const context = { serviceId: this.overlayId, bearer: peer, epoch, admitters, now };
+      checkCredential(pass, context);
+    } catch (cause) {
+      if (cause instanceof CredentialError) return notAdmitted(peer, cause.message, cause);
+      throw cause;
+    }
+    if (revoked?.(pass.value)) return notAdmitted(peer, 'its credential was revoked');
+    return undefined;
+  }
+
+  #admission(connection: Connection): Admission | undefined {
+    const admission = this.#admissions.get(connection);
+    if (admission === undefined) return undefined;
+    const fault = this.#fault(connection.remotePeer, admission.pass);
+    if (fault === undefined) return admission;
+    this.#forget(connection, fault);
+    return undefined;
+  }
+
+  #enter(connection: Connection, admission: Admission): void {
+    const peer = connection.remotePeer;
+    if (this.#life.signal.aborted || connection.status !== 'open' || peer.type !== 'Ed25519') {
+      throw new GateError('ERR_UNREACHABLE', `the connection to ${peer} closed`);
+    }
+    const known = this.#remembers(peer);
+    if (!this.#admissions.has(connection)) {
+      connection.addEventListener('close', () => this.#forget(connection), { once: true });
+    }
+    this.#admissions.set(connection, admission);
+    if (!known) this.emit('admitted', peer);
+  }
+
+  #forget(connection: Connection, error?: GateError): void {
+    if (!this.#admissions.delete(connection)) return;
+    if (error) for (const stream of this.#streams.get(connection) ?? []) stream.abort(error);
+    this.#streams.delete(connection);
+    const peer = connection.remotePeer;
+    if (peer.type === 'Ed25519' && !this.#remembers(peer)) this.emit('left', peer);
+  }
+
+  #remembers(peer: PeerId): boolean {
+    return this.#host.libp2p.getConnections(peer).some((each) => this.#admissions.has(each));
+  }
+
+  async #serve(handler: GatedHandler, stream: Stream, connection: Connection): Promise<void> {
+    // The answer to our own hello may still be under check while the other end already uses it.
+    await this.#hellos.get(connection)?.catch(() => undefined);
+    const admission = this.#admission(connection);
+    if (admission === undefined) {
+      stream.abort(notAdmitted(connection.remotePeer, 'it has not shown a credential that holds'));
+      return;
+    }
+    this.#track(connection, stream);
+    try {
+      await handler(stream, connection, admission.pass);
+    } catch (error) {
+      stream.abort(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  #track(connection: Connection, stream: Stream): void {
+    const streams = this.#streams.get(connection) ?? new Set();
+    this.#streams.set(connection, streams.add(stream));
+    stream.addEventListener('close', () => streams.delete(stream), { once: true });
+  }
+}
+
+function notAdmitted(peer: PeerId, why: string, cause?: Error): GateError {
+  return new GateError('ERR_NOT_ADMITTED', `${peer} may not pass: ${why}`, { cause });
+}
+
+function same(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
+  return a === undefined || b === undefined ? a === b : equals(a, b);
+}
+
+/** Waits for `work` no longer than `signal` allows; the work itself goes on. */
+function race<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work;
+  signal.throwIfAborted();
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}

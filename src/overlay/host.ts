@@ -1,0 +1,134 @@
+/**
+ * The libp2p host: one per process, shared by every overlay that the process takes part in.
+ *
+ * TCP, Noise (which proves the remote PeerID), Yamux, identify and ping. Nothing here knows of
+ * services: who may speak to whom is for the gates (`gate.ts`) on top.
+ */
+
+import { setMaxListeners } from 'node:events';
+import { noise } from '@chainsafe/libp2p-noise';
+import { yamux } from '@chainsafe/libp2p-yamux';
+import { type Identify, identify } from '@libp2p/identify';
+import type { AbortOptions, Ed25519PeerId, Libp2p, PrivateKey } from '@libp2p/interface';
+import type { KadDHTComponents } from '@libp2p/kad-dht';
+import { peerIdFromPrivateKey } from '@libp2p/peer-id';
+import { type Ping, ping } from '@libp2p/ping';
+import { tcp } from '@libp2p/tcp';
+import { createLibp2p } from 'libp2p';
+import { IcvpnError } from '../errors.ts';
+import { PeerIdError } from '../records/peer-id.ts';
+
+/** Connections that one host keeps at most; the least valuable are closed beyond that. */
+const MAX_CONNECTIONS = 4096;
+/** New connections per second from one address: a whole cloud may sit behind one NAT. */
+const INBOUND_PER_SECOND = 512;
+/** Connections that have not finished their handshake. */
+const MAX_HANDSHAKES = 256;
+/** Milliseconds between the probes that find dead connections nobody is using. */
+const PROBE_INTERVAL = 60_000;
+
+export class HostError extends IcvpnError {}
+
+export interface HostOptions extends AbortOptions {
+  /** The node's own key; Ed25519. */
+  readonly key: PrivateKey;
+  /** Multiaddrs to listen at, such as `/ip4/0.0.0.0/tcp/4001`; none for a node that only dials. */
+  readonly listen: readonly string[];
+  /** Multiaddrs to tell others instead of those listened at, for a node behind a NAT. */
+  readonly announce?: readonly string[];
+}
+
+interface HostServices extends Record<string, unknown> {
+  identify: Identify;
+  ping: Ping;
+  inside: { components: KadDHTComponents };
+}
+
+export interface Host {
+  readonly peerId: Ed25519PeerId;
+  readonly libp2p: Libp2p<HostServices>;
+  /** libp2p's own parts, for protocols that are started later than the host. */
+  readonly components: KadDHTComponents;
+  /** The addresses that others can dial, each ending in `/p2p/<PeerID>`. */
+  multiaddrs(): string[];
+  /** Closes every connection and listener. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts a host.
+ *
+ * @throws HostError `ERR_ADDRESS_IN_USE` or `ERR_LISTEN` when an address cannot be listened at
+ */
+export async function createHost(options: HostOptions): Promise<Host> {
+  const { key, listen, announce, signal } = options;
+  const peerId = peerIdFromPrivateKey(key);
+  if (peerId.type !== 'Ed25519') throw new PeerIdError(peerId.toString());
+  signal?.throwIfAborted();
+  const libp2p = await createLibp2p<HostServices>({
+    start: false,
+    privateKey: key,
+    addresses: { listen: [...listen], ...(announce ? { announce: [...announce] } : {}) },
+    transports: [tcp()],
+    connectionEncrypters: [noise()],
+    streamMuxers: [yamux()],
+    connectionManager: {
+      maxConnections: MAX_CONNECTIONS,
+      inboundConnectionThreshold: INBOUND_PER_SECOND,
+      maxIncomingPendingConnections: MAX_HANDSHAKES,
+    },
+    connectionMonitor: { pingInterval: PROBE_INTERVAL },
+    services: {
+      identify: identify(),
+      ping: ping(),
+      inside: (components) => ({ components }),
+    },
+  });
+  const { components } = libp2p.services.inside;
+  try {
+    await libp2p.start();
+    signal?.throwIfAborted();
+  } catch (cause) {
+    await libp2p.stop();
+    signal?.throwIfAborted();
+    throw listenError(listen, cause);
+  }
+  return {
+    peerId,
+    libp2p,
+    components,
+    multiaddrs: () => libp2p.getMultiaddrs().map(String),
+    close: async () => libp2p.stop(),
+  };
+}
+
+function listenError(listen: readonly string[], cause: unknown): unknown {
+  if (!(cause instanceof Error)) return cause;
+  const where = listen.join(', ');
+  if (cause.message.includes('EADDRINUSE')) {
+    return new HostError(
+      'ERR_ADDRESS_IN_USE',
+      `another program already listens at one of ${where}`,
+      'stop that program (ss -ltnp shows it) or choose another listen address',
+      { cause },
+    );
+  }
+  if (cause.name === 'UnsupportedListenAddressesError') {
+    return new HostError(
+      'ERR_LISTEN',
+      `cannot listen at one of ${where}: ${cause.message.split('\n').at(-2)?.trim() ?? ''}`,
+      'give addresses of this machine, such as /ip4/0.0.0.0/tcp/4001',
+      { cause },
+    );
+  }
+  return cause;
+}
+
+/** @returns a signal for work that ends with `life`, with the caller's wish, or after `limit` ms */
+export function timeLimit(limit: number, ...signals: (AbortSignal | undefined)[]): AbortSignal {
+  const given = signals.filter((each) => each !== undefined);
+  const signal = AbortSignal.any([AbortSignal.timeout(limit), ...given]);
+  // libp2p hangs many listeners on one signal; that is no leak, each is taken off again.
+  setMaxListeners(Number.POSITIVE_INFINITY, signal);
+  return signal;
+}

@@ -1,0 +1,66 @@
+/**
+ * The kinds of record that the DHTs store: for each its key, who must sign it, how its versions are
+ * ordered and when it ends. `docs/records.md` describes them for people.
+ */
+import type { Ed25519PeerId } from '@libp2p/interface';
+import { DESCRIPTOR, type ServiceDescriptor } from '../records/descriptor.ts';
+import { ENDPOINT, type Endpoint } from '../records/endpoint.ts';
+import type { RecordKind } from '../records/envelope.ts';
+import { MEMBERSHIP, type MembershipShard } from '../records/membership.ts';
+
+/** A record kind with what a store must know to keep it safely. */
+export interface StoredKind<T> {
+  readonly record: RecordKind<T>;
+  /** First part of the key, `/<namespace>/<name>/…`. */
+  readonly namespace: string;
+  /** The parts of the key behind the namespace: the record's own identity. */
+  names(value: T): readonly (string | Ed25519PeerId)[];
+  /** The only key that may sign this record. */
+  signer(value: T): Ed25519PeerId;
+  /** The service that the record belongs to. */
+  service(value: T): Ed25519PeerId;
+  sequence(value: T): number;
+  /** Seconds since 1970 from when on the record means nothing; undefined when it has no end. */
+  notAfter(value: T): number | undefined;
+}
+
+/** @returns the key of a record in the DHT */
+export function recordKey<T>(
+  kind: StoredKind<T>,
+  ...names: readonly (string | Ed25519PeerId)[]
+): string {
+  return `/${kind.namespace}/${names.join('/')}`;
+}
+
+/** Service descriptors: in tier 1, and a copy in the service's own tier 2. */
+export const DESCRIPTOR_RECORD: StoredKind<ServiceDescriptor> = {
+  record: DESCRIPTOR,
+  namespace: 'icvpn-descriptor',
+  names: (value) => [value.serviceId],
+  signer: (value) => value.serviceId,
+  service: (value) => value.serviceId,
+  sequence: (value) => value.sequence,
+  notAfter: () => undefined,
+};
+
+/** Membership shards: in tier 1. */
+export const MEMBERSHIP_RECORD: StoredKind<MembershipShard> = {
+  record: MEMBERSHIP,
+  namespace: 'icvpn-membership',
+  names: (value) => [value.serviceId, value.superPeer, String(value.bucket)],
+  signer: (value) => value.superPeer,
+  service: (value) => value.serviceId,
+  sequence: (value) => value.sequence,
+  notAfter: () => undefined,
+};
+
+/** Where members can be reached: in tier 2. */
+export const ENDPOINT_RECORD: StoredKind<Endpoint> = {
+  record: ENDPOINT,
+  namespace: 'icvpn-endpoint',
+  names: (value) => [value.serviceId, value.peerId],
+  signer: (value) => value.peerId,
+  service: (value) => value.serviceId,
+  sequence: (value) => value.sequence,
+  notAfter: (value) => value.notAfter,
+};
