@@ -1,13 +1,19 @@
-/** The VM's end of the admission protocol on a libp2p stream. */
+/** The VM's end of the admission protocol on a libp2p stream: admission and renewal. */
 import { randomBytes } from 'node:crypto';
 import type { Ed25519PeerId, PrivateKey, Stream } from '@libp2p/interface';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { IcvpnError } from '../errors.ts';
-import { type Admission, ClientSession } from './client-session.ts';
+import type { Credential } from '../records/credential.ts';
+import type { Opened } from '../records/envelope.ts';
+import type { Admission } from './accept.ts';
+import { ClientSession } from './client-session.ts';
 import { AdmissionBusyError, AdmissionProtocolError, AdmissionRefusedError } from './errors.ts';
 import { type Frames, frames } from './frames.ts';
+import { loginOf } from './login.ts';
 import {
+  Answer,
   MAX_TO_VM,
+  NONCE_LENGTH,
   Opening,
   Proof,
   type Refusal,
@@ -15,24 +21,22 @@ import {
   UNAVAILABLE,
   UNSUPPORTED,
 } from './messages.ts';
-import { parseServiceSecret } from './secret.ts';
+import { MAX_BITS, solve } from './puzzle.ts';
+import { RenewalSession } from './renewal-session.ts';
 
-export type { Admission } from './client-session.ts';
+export type { Admission } from './accept.ts';
+export { superPeerOf } from './login.ts';
 export { ADMISSION_PROTOCOL } from './messages.ts';
 
-/** Longest that an admission may take, in milliseconds. */
+/** Longest that an admission or a renewal may take, in milliseconds. */
 const TIME_LIMIT = 60_000;
 
-export interface AdmissionRequest {
+interface CommonOptions {
   /** This node's key, the one it shows in Noise. */
   readonly key: PrivateKey;
   /** The remote PeerID of the connection that the stream belongs to. */
   readonly superPeer: Ed25519PeerId;
   readonly serviceId: Ed25519PeerId;
-  readonly secret: string | Uint8Array;
-  /** The instance, as its cloud or its owner names it. */
-  readonly vmid: string;
-  readonly roles: string[];
   /** Where this node can be dialled. */
   readonly multiaddrs: string[];
   readonly signal?: AbortSignal;
@@ -40,76 +44,151 @@ export interface AdmissionRequest {
   readonly clock?: () => number;
 }
 
+export interface AdmissionRequest extends CommonOptions {
+  /** The service secret, or a ticket. */
+  readonly secret: string | Uint8Array;
+  /** The instance, as its cloud or its owner names it. */
+  readonly vmid: string;
+  readonly roles: string[];
+}
+
+export interface RenewalRequest extends CommonOptions {
+  /** The credential that runs out. */
+  readonly credential: Opened<Credential>;
+  /** What came with it. */
+  readonly renewalKey: Uint8Array;
+}
+
 /**
  * Asks a super-peer for membership, over a stream of `ADMISSION_PROTOCOL`. The stream is closed, or
  * aborted, in the end.
  *
- * @throws SecretTypoError before anything is sent
+ * @throws SecretTypoError, TicketError before anything is sent
  * @throws AdmissionRefusedError when the secret is wrong or the service unknown
  * @throws AdmissionBusyError when the super-peer has too much to do
  * @throws AdmissionProtocolError when the super-peer does not keep to the protocol or hangs up
+ * @throws ClockError when the clocks are more than two minutes apart
  */
 export async function requestAdmission(
   stream: Stream,
   options: AdmissionRequest,
 ): Promise<Admission> {
-  const self = peerIdFromPrivateKey(options.key);
-  if (self.type !== 'Ed25519') throw new AdmissionProtocolError('nodes have Ed25519 keys');
-  const { superPeer, serviceId, vmid, roles, multiaddrs } = options;
-  const secret = parseServiceSecret(options.secret);
-  const limit = AbortSignal.timeout(TIME_LIMIT);
-  const signal = options.signal ? AbortSignal.any([options.signal, limit]) : limit;
-  const session = new ClientSession({
-    ...{ self, superPeer, serviceId, secret },
-    request: { vmid, roles, multiaddrs },
-    random: (length) => randomBytes(length),
-    clock: options.clock ?? Date.now,
+  const { vmid, roles, multiaddrs, superPeer } = options;
+  return attempt(stream, superPeer, options.signal, async (link, signal) => {
+    const login = await loginOf(options.secret, options);
+    const session = new ClientSession({
+      ...accepting(options, vmid),
+      login,
+      request: { vmid, roles, multiaddrs },
+      random: (length) => randomBytes(length),
+    });
+    try {
+      await link.write(Opening, { admit: session.hello(), renew: undefined }, signal);
+      const challenge = await challenged(link, signal);
+      await link.write(Proof, await session.challenge(challenge), signal);
+      const { grant } = accepted(await link.read(Reply, signal));
+      if (grant === undefined) throw new AdmissionProtocolError('the super-peer sent no grant');
+      return await session.grant(grant);
+    } finally {
+      session.wipe();
+    }
   });
+}
+
+/**
+ * Renews a credential at any super-peer of the service, over a stream of `ADMISSION_PROTOCOL`.
+ * Replace both credential and renewal key by what it gives.
+ *
+ * @throws AdmissionRefusedError when the member must be admitted anew
+ * @throws AdmissionBusyError, AdmissionProtocolError, ClockError as `requestAdmission` does
+ */
+export async function requestRenewal(stream: Stream, options: RenewalRequest): Promise<Admission> {
+  const { credential, multiaddrs, superPeer } = options;
+  return attempt(stream, superPeer, options.signal, async (link, signal) => {
+    const nonce = randomBytes(NONCE_LENGTH);
+    const own = { credential, state: options.renewalKey, multiaddrs, nonce };
+    const session = new RenewalSession(accepting(options, credential.value.vmid), own);
+    try {
+      await link.write(Opening, { admit: undefined, renew: session.opening() }, signal);
+      const { renewal } = accepted(await link.read(Reply, signal), RENEWAL_REFUSED);
+      if (renewal === undefined) throw new AdmissionProtocolError('the super-peer did not renew');
+      return await session.renewal(renewal);
+    } finally {
+      session.wipe();
+    }
+  });
+}
+
+/** Runs one conversation within its time, and leaves the stream closed. */
+async function attempt(
+  stream: Stream,
+  superPeer: Ed25519PeerId,
+  stop: AbortSignal | undefined,
+  run: (link: Frames, signal: AbortSignal) => Promise<Admission>,
+): Promise<Admission> {
+  const limit = AbortSignal.timeout(TIME_LIMIT);
+  const signal = stop ? AbortSignal.any([stop, limit]) : limit;
   try {
-    const admission = await converse(frames(stream, MAX_TO_VM), session, signal);
+    const admission = await run(frames(stream, MAX_TO_VM), signal);
     await stream.close({ signal });
     return admission;
   } catch (error) {
     const cause = error instanceof Error ? error : new Error(String(error));
     stream.abort(cause);
-    options.signal?.throwIfAborted();
+    stop?.throwIfAborted();
     if (cause instanceof IcvpnError) throw cause;
     const what = limit.aborted ? 'took too long' : 'ended the conversation';
     throw new AdmissionProtocolError(`the super-peer ${superPeer} ${what}`, { cause });
-  } finally {
-    session.wipe();
   }
 }
 
-async function converse(
-  link: Frames,
-  session: ClientSession,
-  signal: AbortSignal,
-): Promise<Admission> {
-  await link.write(Opening, { admit: session.hello() }, signal);
-  const { challenge } = accepted(await link.read(Reply, signal));
-  if (challenge === undefined) throw new AdmissionProtocolError('no challenge');
-  await link.write(Proof, await session.challenge(challenge), signal);
-  const { grant } = accepted(await link.read(Reply, signal));
-  if (grant === undefined) throw new AdmissionProtocolError('no grant');
-  return session.grant(grant);
+function accepting({ key, superPeer, serviceId, clock }: CommonOptions, vmid: string) {
+  const self = peerIdFromPrivateKey(key);
+  if (self.type !== 'Ed25519') throw new AdmissionProtocolError('nodes have Ed25519 keys');
+  return { self, superPeer, serviceId, vmid, clock: clock ?? Date.now };
 }
 
-function accepted(reply: Reply): Reply {
+/** @returns the challenge, after solving the puzzle that may come before it */
+async function challenged(link: Frames, signal: AbortSignal) {
+  const first = accepted(await link.read(Reply, signal));
+  if (first.challenge !== undefined) return first.challenge;
+  const { puzzle } = first;
+  if (puzzle === undefined) throw new AdmissionProtocolError('the super-peer sent no challenge');
+  if (puzzle.bits > MAX_BITS) {
+    throw new AdmissionProtocolError(`the super-peer set a puzzle of ${puzzle.bits} bits`);
+  }
+  await link.write(Answer, { answer: await solve(puzzle, signal) }, signal);
+  const { challenge } = accepted(await link.read(Reply, signal));
+  if (challenge === undefined) throw new AdmissionProtocolError('the super-peer sent no challenge');
+  return challenge;
+}
+
+interface RefusalText {
+  readonly message: string;
+  readonly remedy: string;
+}
+
+const ADMISSION_REFUSED: RefusalText = {
+  message:
+    'the super-peer does not admit this VM: the secret is wrong, or it does not serve the service',
+  remedy: 'check the ServiceID and the service secret in the bootstrap data with the owner',
+};
+const RENEWAL_REFUSED: RefusalText = {
+  message: 'the super-peer does not renew this credential',
+  remedy: 'be admitted anew with the service secret',
+};
+
+function accepted(reply: Reply, refusal = ADMISSION_REFUSED): Reply {
   if (reply.busy !== undefined) throw new AdmissionBusyError(reply.busy);
-  if (reply.refusal !== undefined) throw refused(reply.refusal);
+  if (reply.refusal !== undefined) throw told(reply.refusal, refusal);
   return reply;
 }
 
-function refused({ reason, text }: Refusal): IcvpnError {
+function told({ reason, text }: Refusal, refusal: RefusalText): IcvpnError {
   if (reason === UNSUPPORTED) {
     return new AdmissionProtocolError(`the super-peer speaks another protocol: ${text}`);
   }
-  if (reason === UNAVAILABLE) {
-    return new AdmissionRefusedError(`the super-peer cannot admit: ${text}`, 'tell its operator');
-  }
-  return new AdmissionRefusedError(
-    'the super-peer does not admit this VM: the service secret is wrong, or it does not serve the service',
-    'check the ServiceID and the service secret in the bootstrap data with the owner',
-  );
+  const { message, remedy } = refusal;
+  if (reason !== UNAVAILABLE) return new AdmissionRefusedError(message, remedy);
+  return new AdmissionRefusedError(`the super-peer refused: ${text}`, "ask the service's owner");
 }

@@ -1,10 +1,12 @@
-/** Making a credential: the one place where a super-peer's word is given. */
+/** What a super-peer gives to who proved itself: a credential, and what goes with it. */
 import { randomBytes } from 'node:crypto';
 import type { Ed25519PeerId, PrivateKey } from '@libp2p/interface';
 import { CREDENTIAL, type Credential } from '../records/credential.ts';
 import { admitterOf, type ServiceDescriptor } from '../records/descriptor.ts';
 import { type Opened, open, seal } from '../records/envelope.ts';
 import { ipv6Address } from '../records/virtual-address.ts';
+import { Provision } from './messages.ts';
+import { sealRenewalState } from './renewal-token.ts';
 import type { AdmissionSecrets } from './sealed.ts';
 
 /** A service that this super-peer admits to: the newest descriptor, and its secrets opened. */
@@ -13,7 +15,7 @@ export interface ServedService {
   readonly secrets: AdmissionSecrets;
 }
 
-/** Who was admitted: the PeerID that Noise proved, and what the VM says of itself. */
+/** Who is admitted or renewed: the PeerID that Noise proved, and what the VM says of itself. */
 export interface Applicant {
   readonly peerId: Ed25519PeerId;
   readonly vmid: string;
@@ -49,4 +51,22 @@ export async function issueCredential(
     serial: randomBytes(16),
   };
   return open(CREDENTIAL, await seal(CREDENTIAL, credential, by.key));
+}
+
+/** @returns what is to be sealed and sent; to be overwritten by the caller */
+export function encodeProvision(
+  service: ServedService,
+  credential: Opened<Credential>,
+  renewalKey: Uint8Array,
+  observedAddress: string,
+): Uint8Array {
+  const { peerId, serial, serviceId } = credential.value;
+  const { renewalSecret, epochPsk } = service.secrets;
+  return Provision.encode({
+    credential: credential.bytes,
+    descriptor: service.descriptor.bytes,
+    epochPsk,
+    renewalToken: sealRenewalState({ renewalKey, peerId, serial }, renewalSecret, serviceId),
+    observedAddress,
+  });
 }

@@ -1,16 +1,22 @@
 /**
- * Key schedule of an admission: from SRP's key and the transcript to the keys that are used.
+ * Key schedule: from a secret that both ends have and a transcript to the keys that are used.
  *
  * ```
- *   transcript = {version, suite, PeerID of the VM, PeerID of the super-peer, ServiceID, I,
- *                 both nonces, s, kdf, A, B}                       canonical protobuf
- *   TH = SHA-256("icvpn admission 1" | transcript)
- *   PRK = HKDF-Extract(salt = TH, K)
- *   each key = HKDF-Expand(PRK, label, 32)
+ *   admission: secret = SRP's K
+ *     TH = SHA-256("icvpn admission 1" | {PeerID of the VM, PeerID of the super-peer, Hello, Challenge})
+ *   renewal, question: secret = the member's renewal key
+ *     TH = SHA-256("icvpn renewal 1" | {PeerID of the VM, PeerID of the super-peer, RenewalHello})
+ *   renewal, answer: secret = the same
+ *     TH = SHA-256("icvpn renewal answer 1" | TH of the question | nonce of the super-peer)
+ *
+ *   PRK = HKDF-Extract(salt = TH, secret);  each key = HKDF-Expand(PRK, label, 32)
  *     "confirm vm", "confirm super-peer"    HMAC-SHA-256 over TH
  *     "seal vm", "seal super-peer"          AES-256-GCM, one message each, so the nonce is zero
- *     "renewal"                             the first renewal key
+ *     "renewal"                             the member's next renewal key
  * ```
+ *
+ * {…} is canonical protobuf. Hello and Challenge hold version, suite, ServiceID, I, both nonces, s,
+ * kdf, A and B.
  *
  * Why the PeerIDs are in it: Noise proves them, but SRP knows nothing of Noise. Somebody who carries
  * a VM's SRP messages over their own connection would otherwise be admitted in its place. With them
@@ -27,7 +33,7 @@ import {
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { message, required } from '../codec/protobuf.ts';
 import { peerId } from '../records/peer-id.ts';
-import { Challenge, Hello } from './messages.ts';
+import { Challenge, Hello, RenewalHello } from './messages.ts';
 
 const Transcript = message({
   vm: required(1, peerId()),
@@ -36,33 +42,55 @@ const Transcript = message({
   challenge: required(4, Challenge),
 });
 
-/** Both ends, as Noise proved them, and what was said before the proof. */
-export interface TranscriptParts {
+const RenewalTranscript = message({
+  vm: required(1, peerId()),
+  superPeer: required(2, peerId()),
+  hello: required(3, RenewalHello),
+});
+
+/** Both ends, as Noise proved them. */
+export interface Ends {
   readonly vm: Ed25519PeerId;
   readonly superPeer: Ed25519PeerId;
-  readonly hello: Hello;
-  readonly challenge: Challenge;
 }
 
-/** @returns TH, 32 bytes */
-export function transcriptHash(parts: TranscriptParts): Uint8Array {
-  return createHash('sha256').update('icvpn admission 1').update(Transcript.encode(parts)).digest();
+/** @returns TH of an admission, 32 bytes */
+export function admissionTranscript(
+  run: Ends & { readonly hello: Hello; readonly challenge: Challenge },
+): Uint8Array {
+  return digest('icvpn admission 1', Transcript.encode(run));
+}
+
+/** @returns TH of the question of a renewal, 32 bytes */
+export function renewalTranscript(run: Ends & { readonly hello: RenewalHello }): Uint8Array {
+  return digest('icvpn renewal 1', RenewalTranscript.encode(run));
+}
+
+/** @returns TH of the answer of a renewal, 32 bytes */
+export function renewalAnswerTranscript(question: Uint8Array, nonce: Uint8Array): Uint8Array {
+  return digest('icvpn renewal answer 1', question, nonce);
+}
+
+function digest(label: string, ...parts: Uint8Array[]): Uint8Array {
+  const state = createHash('sha256').update(label);
+  for (const part of parts) state.update(part);
+  return state.digest();
 }
 
 export type End = 'vm' | 'super-peer';
 
 /** The keys of one run. `wipe` it when the run is over, however it ends. */
-export class AdmissionKeys {
+export class RunKeys {
   readonly #key: Uint8Array;
   readonly #transcript: Uint8Array;
 
-  /** @param key SRP's K; the caller overwrites its own copy */
-  constructor(key: Uint8Array, parts: TranscriptParts) {
-    this.#key = Uint8Array.from(key);
-    this.#transcript = transcriptHash(parts);
+  /** @param secret SRP's K or a renewal key; the caller overwrites its own copy */
+  constructor(secret: Uint8Array, transcript: Uint8Array) {
+    this.#key = Uint8Array.from(secret);
+    this.#transcript = transcript;
   }
 
-  /** @returns what `end` sends to prove that it has K and was in this very run: 32 bytes */
+  /** @returns what `end` sends to prove that it has the secret and is in this very run: 32 bytes */
   confirmation(end: End): Uint8Array {
     const key = this.#derive(`confirm ${end}`);
     const mac = createHmac('sha256', key).update(this.#transcript).digest();

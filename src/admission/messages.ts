@@ -3,13 +3,24 @@
  *
  * ```
  *   VM                                            super-peer
- *    │ Opening   admit: Hello  suite, I, A, nonce      │
- *    ├────────────────────────────────────────────────▶│
- *    │ Reply     challenge: nonce, s, kdf, B           │   or: refusal, busy
+ *    │ Opening   admit: suite, I, A, nonce, ticket?    │
+ *    ├────────────────────────────────────────────────▶│   or: busy, refusal
+ *    │ Reply     puzzle: seed, bits                    │ ┐
+ *    │◀────────────────────────────────────────────────┤ │ under load or after
+ *    │ Answer                                          │ │ wrong guesses only
+ *    ├────────────────────────────────────────────────▶│ ┘
+ *    │ Reply     challenge: nonce, s, kdf, B           │
  *    │◀────────────────────────────────────────────────┤
  *    │ Proof     M1, confirmation, {Request}           │
  *    ├────────────────────────────────────────────────▶│   acts only now
  *    │ Reply     grant: M2, confirmation, {Provision}  │   or: refusal
+ *    │◀────────────────────────────────────────────────┤
+ *
+ *    │ Opening   renew: credential, token, nonce,      │
+ *    │           confirmation, {Request}               │
+ *    ├────────────────────────────────────────────────▶│   acts only now
+ *    │ Reply     renewal: nonce, confirmation,         │   or: busy, refusal
+ *    │           {Provision}                           │
  *    │◀────────────────────────────────────────────────┤
  * ```
  *
@@ -29,8 +40,10 @@ import { CREDENTIAL } from '../records/credential.ts';
 import { DESCRIPTOR } from '../records/descriptor.ts';
 import { peerId } from '../records/peer-id.ts';
 import { scryptParameters } from './kdf.ts';
+import { ANSWER_LENGTH, SEED_LENGTH } from './puzzle.ts';
 import { SALT_LENGTH } from './sealed.ts';
 import { GROUP_2048 } from './srp/group.ts';
+import { TICKET } from './ticket.ts';
 
 export const ADMISSION_PROTOCOL = '/icvpn/admission/1.0.0';
 export const PROTOCOL_VERSION = 1;
@@ -39,6 +52,9 @@ export const NONCE_LENGTH = 32;
 /** Length of M1, M2 and of both confirmations. */
 const PROOF_LENGTH = 32;
 const GCM_TAG = 16;
+const MAX_REQUEST = 4 * 1024;
+const MAX_TOKEN = 256;
+const MAX_PROVISION = DESCRIPTOR.maxLength + 8 * 1024;
 const element = () => bytes({ length: GROUP_2048.N.length });
 
 export const Hello = message({
@@ -48,11 +64,33 @@ export const Hello = message({
   identity: required(4, string({ min: 1, max: 64 })),
   nonce: required(5, bytes({ length: NONCE_LENGTH })),
   A: required(6, element()),
+  /** The ticket by which the VM asks, as its owner signed it. */
+  ticket: optional(7, bytes({ max: TICKET.maxLength })),
 });
 export type Hello = Infer<typeof Hello>;
 
-export const Opening = message({ admit: optional(1, Hello) });
+export const RenewalHello = message({
+  version: required(1, uint32()),
+  /** The credential to be renewed. */
+  credential: required(2, bytes({ max: CREDENTIAL.maxLength })),
+  token: required(3, bytes({ max: MAX_TOKEN })),
+  nonce: required(4, bytes({ length: NONCE_LENGTH })),
+});
+export type RenewalHello = Infer<typeof RenewalHello>;
+
+export const Renew = message({
+  hello: required(1, RenewalHello),
+  confirmation: required(2, bytes({ length: PROOF_LENGTH })),
+  /** A sealed RenewalRequest. */
+  request: required(3, bytes({ min: GCM_TAG, max: MAX_REQUEST })),
+});
+export type Renew = Infer<typeof Renew>;
+
+/** One of the two. */
+export const Opening = message({ admit: optional(1, Hello), renew: optional(2, Renew) });
 export type Opening = Infer<typeof Opening>;
+
+export const Answer = message({ answer: required(1, bytes({ length: ANSWER_LENGTH })) });
 
 export const Challenge = message({
   nonce: required(1, bytes({ length: NONCE_LENGTH })),
@@ -70,7 +108,10 @@ export const Request = message({
 });
 export type Request = Infer<typeof Request>;
 
-const MAX_REQUEST = 8 * 1024;
+/** What a member that renews says of itself: the rest stands in its credential. */
+export const RenewalRequest = message({
+  multiaddrs: repeated(1, string({ min: 1, max: 256 }), { max: 8 }),
+});
 
 export const Proof = message({
   M1: required(1, bytes({ length: PROOF_LENGTH })),
@@ -87,7 +128,7 @@ export const Provision = message({
   descriptor: required(2, bytes({ max: DESCRIPTOR.maxLength })),
   epochPsk: required(3, bytes({ length: 32 })),
   /** State for the next renewal that only super-peers can open. */
-  renewalToken: required(4, bytes({ max: 256 })),
+  renewalToken: required(4, bytes({ max: MAX_TOKEN })),
   /** The VM's address as the super-peer sees it; empty when it is not an IP address. */
   observedAddress: required(5, string({ max: 64 })),
 });
@@ -96,15 +137,27 @@ export type Provision = Infer<typeof Provision>;
 export const Grant = message({
   M2: required(1, bytes({ length: PROOF_LENGTH })),
   confirmation: required(2, bytes({ length: PROOF_LENGTH })),
-  provision: required(3, bytes({ min: GCM_TAG, max: DESCRIPTOR.maxLength + 8 * 1024 })),
+  provision: required(3, bytes({ min: GCM_TAG, max: MAX_PROVISION })),
 });
 export type Grant = Infer<typeof Grant>;
+
+export const Renewal = message({
+  nonce: required(1, bytes({ length: NONCE_LENGTH })),
+  confirmation: required(2, bytes({ length: PROOF_LENGTH })),
+  provision: required(3, bytes({ min: GCM_TAG, max: MAX_PROVISION })),
+});
+export type Renewal = Infer<typeof Renewal>;
+
+const Puzzle = message({
+  seed: required(1, bytes({ length: SEED_LENGTH })),
+  bits: required(2, uint32({ max: 255 })),
+});
 
 /** Why not, as far as an unproven remote may know. */
 export const REFUSED = 1;
 /** Version or suite unknown. */
 export const UNSUPPORTED = 2;
-/** After the proof: the service has no address left, or the like; the text tells. */
+/** After the proof only: the ticket is used up, the service has no address left; the text tells. */
 export const UNAVAILABLE = 3;
 
 export const Refusal = message({
@@ -119,10 +172,12 @@ export const Reply = message({
   refusal: optional(3, Refusal),
   /** Seconds after which to try again. */
   busy: optional(4, uint32({ max: 3600 })),
+  puzzle: optional(5, Puzzle),
+  renewal: optional(6, Renewal),
 });
 export type Reply = Infer<typeof Reply>;
 
-/** The largest message that a super-peer reads. */
-export const MAX_TO_SUPER_PEER = 12 * 1024;
-/** The largest message that a VM reads. */
+/** The largest message that a super-peer reads, in bytes. */
+export const MAX_TO_SUPER_PEER = 10 * 1024;
+/** The largest message that a VM reads, in bytes. */
 export const MAX_TO_VM = DESCRIPTOR.maxLength + 16 * 1024;

@@ -14,11 +14,12 @@ import type { Ed25519PeerId } from '@libp2p/interface';
 import { bytes, type Infer, message, required } from '../codec/protobuf.ts';
 import { peerId } from '../records/peer-id.ts';
 
+export const RENEWAL_KEY_LENGTH = 32;
 const NONCE_LENGTH = 12;
 const TAG_LENGTH = 16;
 
 const codec = message({
-  renewalKey: required(1, bytes({ length: 32 })),
+  renewalKey: required(1, bytes({ length: RENEWAL_KEY_LENGTH })),
   peerId: required(2, peerId()),
   serial: required(3, bytes({ length: 16 })),
 });

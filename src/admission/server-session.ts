@@ -9,32 +9,34 @@
  * confirmation holds. Everything up to there runs the same for a service that does not exist.
  */
 import type { Ed25519PeerId, PrivateKey } from '@libp2p/interface';
-import { DecodeError } from '../codec/protobuf.ts';
 import { IcvpnError } from '../errors.ts';
-import type { Credential } from '../records/credential.ts';
-import type { Opened } from '../records/envelope.ts';
+import { EnvelopeError } from '../records/envelope.ts';
 import type { Decoys, SrpRecord } from './decoy.ts';
 import { AdmissionProtocolError } from './errors.ts';
-import { type Applicant, admittedBy, issueCredential, type ServedService } from './issue.ts';
-import { AdmissionKeys } from './keys.ts';
+import {
+  type Applicant,
+  admittedBy,
+  encodeProvision,
+  issueCredential,
+  type ServedService,
+} from './issue.ts';
+import { admissionTranscript, RunKeys } from './keys.ts';
 import {
   type Challenge,
   type Hello,
   NONCE_LENGTH,
   PROTOCOL_VERSION,
   type Proof,
-  Provision,
-  REFUSED,
-  type Refusal,
   type Reply,
   Request,
-  UNAVAILABLE,
   UNSUPPORTED,
 } from './messages.ts';
-import { sealRenewalState } from './renewal-token.ts';
 import { EXPONENT_LENGTH } from './srp/engine.ts';
 import { suiteById } from './srp/group.ts';
 import type { SrpPool } from './srp/pool.ts';
+import type { AdmissionStore } from './store.ts';
+import { openTicket, type Ticket, TicketError, ticketIdentity } from './ticket.ts';
+import { type Refused, refuse, refuseProven, reply, Unavailable, type Verdict } from './verdict.ts';
 
 /** What all sessions of a super-peer have in common. */
 export interface ServerContext {
@@ -42,8 +44,11 @@ export interface ServerContext {
   readonly self: Ed25519PeerId;
   readonly srp: Pick<SrpPool, 'start' | 'finish'>;
   readonly decoys: Decoys;
+  /** Where tickets are used up; without it none is taken. */
+  readonly tickets: Pick<AdmissionStore, 'useTicket'> | undefined;
   services(serviceId: string): ServedService | undefined;
-  assignIpv4(service: ServedService, peerId: Ed25519PeerId): string;
+  assignIpv4(service: ServedService, peerId: Ed25519PeerId, current: string | undefined): string;
+  revoked(service: ServedService, member: { peerId: Ed25519PeerId; vmid: string }): boolean;
   random(length: number): Uint8Array;
   /** Milliseconds since 1970. */
   clock(): number;
@@ -56,51 +61,14 @@ export interface Remote {
   readonly address: string;
 }
 
-/** Why somebody was refused: for the operator, never for the remote. */
-export type RefusalCause =
-  | 'unknown service'
-  | 'unknown identity'
-  | 'wrong secret'
-  | 'wrong confirmation'
-  | 'unsupported'
-  | 'unavailable';
-
-export interface Admitted {
-  readonly outcome: 'admitted';
-  readonly service: ServedService;
-  readonly applicant: Applicant;
-  readonly credential: Opened<Credential>;
-  readonly reply: Reply;
-}
-
-export interface Refused {
-  readonly outcome: 'refused';
-  readonly cause: RefusalCause;
-  readonly reply: Reply;
-}
-
 interface Challenged {
   readonly hello: Hello;
   readonly challenge: Challenge;
   readonly record: SrpRecord;
+  readonly ticket: Ticket | undefined;
   readonly b: Uint8Array;
+  /** Set when the record is a decoy. */
   readonly missing: 'unknown service' | 'unknown identity' | undefined;
-}
-
-const NO_REPLY: Reply = {
-  challenge: undefined,
-  grant: undefined,
-  refusal: undefined,
-  busy: undefined,
-};
-
-export function refusalReply(reason: Refusal['reason'], text: string): Reply {
-  return { ...NO_REPLY, refusal: { reason, text } };
-}
-
-/** @param seconds after which to try again */
-export function busyReply(seconds: number): Reply {
-  return { ...NO_REPLY, busy: seconds };
 }
 
 export class ServerSession {
@@ -118,54 +86,61 @@ export class ServerSession {
     const { srp, random, self, services, decoys } = this.#context;
     if (hello.version !== PROTOCOL_VERSION || suiteById(hello.suite) === undefined) {
       const text = `version ${PROTOCOL_VERSION}, suite 1`;
+      const refusal = { reason: UNSUPPORTED, text };
       return {
-        outcome: 'refused',
-        cause: 'unsupported',
-        reply: refusalReply(UNSUPPORTED, text),
+        ...refuse('unsupported version or suite', { guess: false }),
+        reply: reply({ refusal }),
       };
     }
+    // The decoy is made and the ticket opened for everybody, so that neither takes time of its own.
     const decoy = decoys.of(hello.serviceId, hello.identity);
-    const secrets = admittedBy(services(hello.serviceId.toString()), self)?.secrets;
-    const known = secrets?.identity === hello.identity && secrets.suite === hello.suite;
-    const record = secrets !== undefined && known ? secrets : decoy;
-    const missing = known ? undefined : secrets ? 'unknown identity' : 'unknown service';
+    const ticket = await readTicket(hello, self);
+    const service = admittedBy(services(hello.serviceId.toString()), self);
+    const known = service === undefined ? undefined : recordOf(service, hello, ticket);
+    const missing = known ? undefined : service ? 'unknown identity' : 'unknown service';
+    const record = known ?? decoy;
     const b = random(EXPONENT_LENGTH);
     const B = await srp.start({ suite: hello.suite, verifier: record.verifier, b });
     const { salt, kdf } = record;
     const challenge: Challenge = { nonce: random(NONCE_LENGTH), salt, kdf, B };
-    this.#state = { hello, challenge, record, b, missing };
-    return { ...NO_REPLY, challenge };
+    this.#state = { hello, challenge, record, ticket, b, missing };
+    return reply({ challenge });
   }
 
   /** @throws AdmissionProtocolError when there was no challenge, or a second proof for one */
-  async proof(proof: Proof): Promise<Admitted | Refused> {
+  async proof(proof: Proof): Promise<Verdict> {
     const state = this.#state;
     if (state === undefined) throw new AdmissionProtocolError('a proof without a challenge');
     this.#state = undefined;
     const { hello, challenge, record, b, missing } = state;
     const { identity, A, suite } = hello;
     const { salt, B } = challenge;
-    const login = { identity, salt };
+    const serviceId = hello.serviceId.toString();
     const session = await this.#context.srp.finish({
-      ...{ suite, login, verifier: record.verifier },
+      ...{ suite, login: { identity, salt }, verifier: record.verifier },
       ...{ b, B, A, M1: proof.M1 },
     });
     b.fill(0);
+    const ticket = hello.ticket === undefined ? undefined : identity.replace('ticket:', '');
     // A decoy's verifier belongs to no password, so that M1 holds for it with probability 2^-256.
     if (missing !== undefined || session === undefined) {
       session?.key.fill(0);
-      return refuse(missing ?? 'wrong secret');
+      return refuse(missing ?? 'wrong secret', { guess: true, ticket });
     }
-    const keys = new AdmissionKeys(session.key, {
-      vm: this.#remote.peerId,
-      superPeer: this.#context.self,
-      hello,
-      challenge,
-    });
+    const ends = { vm: this.#remote.peerId, superPeer: this.#context.self };
+    const keys = new RunKeys(session.key, admissionTranscript({ ...ends, hello, challenge }));
     session.key.fill(0);
     try {
-      if (!keys.confirms('vm', proof.confirmation)) return refuse('wrong confirmation');
-      return await this.#admit(hello, readRequest(keys, proof.request), keys, session.M2);
+      if (!keys.confirms('vm', proof.confirmation)) {
+        return refuse('wrong confirmation', { guess: true, ticket });
+      }
+      const request = unseal(keys, proof.request);
+      try {
+        return await this.#admit(state, request, keys, session.M2);
+      } catch (error) {
+        if (!(error instanceof IcvpnError)) throw error;
+        return refuseProven(error, { vmid: request.vmid, ticket, serviceId });
+      }
     } finally {
       keys.wipe();
     }
@@ -178,64 +153,88 @@ export class ServerSession {
   }
 
   async #admit(
-    hello: Hello,
+    { hello, ticket }: Challenged,
     request: Request,
-    keys: AdmissionKeys,
+    keys: RunKeys,
     M2: Uint8Array,
-  ): Promise<Admitted | Refused> {
-    const { services, self, key, clock, assignIpv4 } = this.#context;
+  ): Promise<Verdict> {
+    const { services, self, key, clock, assignIpv4, revoked } = this.#context;
+    const { peerId, address: remoteAddress } = this.#remote;
     // Asked for again: the owner may have taken this super-peer out since the challenge.
     const service = admittedBy(services(hello.serviceId.toString()), self);
-    if (service === undefined) return refuse('unknown service');
-    const { peerId, address: remoteAddress } = this.#remote;
-    const applicant: Applicant = { ...request, peerId, remoteAddress };
-    let ipv4: string;
-    try {
-      ipv4 = assignIpv4(service, peerId);
-    } catch (error) {
-      if (!(error instanceof IcvpnError)) throw error;
-      return {
-        outcome: 'refused',
-        cause: 'unavailable',
-        reply: refusalReply(UNAVAILABLE, error.message.slice(0, 200)),
-      };
-    }
-    const { vmid, roles } = applicant;
+    if (service === undefined) return refuse('unknown service', { guess: false });
     const now = Math.floor(clock() / 1000);
+    const { vmid } = request;
+    if (revoked(service, { peerId, vmid })) throw new Unavailable('this VM was revoked');
+    const roles = ticket === undefined ? request.roles : this.#useTicket(ticket, request, now);
+    const ipv4 = assignIpv4(service, peerId, undefined);
     const credential = await issueCredential(service, { peerId, vmid, roles, ipv4 }, { key, now });
     const renewalKey = keys.renewalKey();
-    const { serial } = credential.value;
-    const { renewalSecret, epochPsk } = service.secrets;
-    const provision = Provision.encode({
-      credential: credential.bytes,
-      descriptor: service.descriptor.bytes,
-      epochPsk,
-      renewalToken: sealRenewalState(
-        { renewalKey, peerId, serial },
-        renewalSecret,
-        hello.serviceId,
-      ),
-      observedAddress: remoteAddress,
-    });
+    const provision = encodeProvision(service, credential, renewalKey, remoteAddress);
     const grant = {
       M2,
       confirmation: keys.confirmation('super-peer'),
       provision: keys.seal('super-peer', provision),
     };
     for (const each of [renewalKey, provision]) each.fill(0);
-    return { outcome: 'admitted', service, applicant, credential, reply: { ...NO_REPLY, grant } };
+    const applicant: Applicant = { ...request, roles, peerId, remoteAddress };
+    return {
+      ...{ outcome: 'admitted', service, applicant, credential, reply: reply({ grant }) },
+      ticket: ticket && Buffer.from(ticket.id).toString('hex'),
+    };
+  }
+
+  /** @returns the roles that the ticket allows. @throws Unavailable when it does not allow this use */
+  #useTicket(ticket: Ticket, request: Request, now: number): string[] {
+    const { tickets } = this.#context;
+    if (tickets === undefined) throw new Unavailable('this super-peer takes no tickets');
+    if (now >= ticket.notAfter) throw new Unavailable('the ticket has expired');
+    if (ticket.vmid !== undefined && ticket.vmid !== request.vmid) {
+      throw new Unavailable('the ticket is for another VM');
+    }
+    const bound = ticket.roles.length > 0;
+    if (bound && !request.roles.every((role) => ticket.roles.includes(role))) {
+      throw new Unavailable(`the ticket is for the roles ${ticket.roles.join(', ')} only`);
+    }
+    if (tickets.useTicket(ticket, this.#remote.peerId, now) === 'used') {
+      throw new Unavailable('the ticket was used by another VM or taken back');
+    }
+    return bound && request.roles.length === 0 ? ticket.roles : request.roles;
   }
 }
 
-function readRequest(keys: AdmissionKeys, sealed: Uint8Array): Request {
+/** @returns the ticket in the message if this super-peer may take it */
+async function readTicket(hello: Hello, self: Ed25519PeerId): Promise<Ticket | undefined> {
+  if (hello.ticket === undefined) return undefined;
   try {
-    return Request.decode(keys.unseal('vm', sealed));
+    const { value } = await openTicket(hello.ticket);
+    return value.superPeer.equals(self) ? value : undefined;
+  } catch (error) {
+    if (error instanceof EnvelopeError || error instanceof TicketError) return undefined;
+    throw error;
+  }
+}
+
+/** @returns salt and verifier of the identity named, if the service has it */
+function recordOf(
+  { secrets, descriptor }: ServedService,
+  hello: Hello,
+  ticket: Ticket | undefined,
+): SrpRecord | undefined {
+  if (hello.suite !== secrets.suite) return undefined;
+  if (hello.ticket === undefined) return hello.identity === secrets.identity ? secrets : undefined;
+  if (ticket === undefined || !ticket.serviceId.equals(descriptor.value.serviceId))
+    return undefined;
+  if (hello.identity !== ticketIdentity(ticket.id)) return undefined;
+  return { salt: ticket.salt, verifier: ticket.verifier, kdf: undefined };
+}
+
+function unseal(keys: RunKeys, sealed: Uint8Array): Request {
+  let plain: Uint8Array;
+  try {
+    plain = keys.unseal('vm', sealed);
   } catch (cause) {
-    if (cause instanceof DecodeError) throw cause;
     throw new AdmissionProtocolError('the request cannot be unsealed', { cause });
   }
-}
-
-function refuse(cause: RefusalCause): Refused {
-  return { outcome: 'refused', cause, reply: refusalReply(REFUSED, '') };
+  return Request.decode(plain);
 }

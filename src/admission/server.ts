@@ -1,83 +1,109 @@
-/** The super-peer's end of the admission protocol on libp2p streams. */
+/** The super-peer's end of the admission protocol on libp2p streams: admissions and renewals. */
 import { randomBytes } from 'node:crypto';
+import { setTimeout } from 'node:timers/promises';
 import type { Connection, Ed25519PeerId, PrivateKey, Stream } from '@libp2p/interface';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { tryGetNetConfig } from '@libp2p/utils';
+import { IcvpnError } from '../errors.ts';
 import type { Credential } from '../records/credential.ts';
 import type { Opened } from '../records/envelope.ts';
+import type { AuditEntry, AuditLog } from './audit.ts';
 import { Decoys } from './decoy.ts';
 import { AdmissionProtocolError } from './errors.ts';
 import { type Frames, frames } from './frames.ts';
 import type { Applicant, ServedService } from './issue.ts';
-import { MAX_TO_SUPER_PEER, Opening, Proof, Reply } from './messages.ts';
-import {
-  type Admitted,
-  busyReply,
-  type Refused,
-  type ServerContext,
-  ServerSession,
-} from './server-session.ts';
+import { type AdmissionLimits, DEFAULT_LIMITS, type Entry, Limiter } from './limits.ts';
+import { Answer, type Hello, MAX_TO_SUPER_PEER, Opening, Proof, Reply } from './messages.ts';
+import { originOf } from './origin.ts';
+import { SEED_LENGTH, solves } from './puzzle.ts';
+import { renew } from './renewal-session.ts';
+import { type Remote, type ServerContext, ServerSession } from './server-session.ts';
 import { SrpPool } from './srp/pool.ts';
+import type { AdmissionStore } from './store.ts';
+import {
+  type Granted,
+  type Refused,
+  refuse,
+  refuseProven,
+  reply,
+  Unavailable,
+  type Verdict,
+} from './verdict.ts';
 
 export type { Applicant, ServedService } from './issue.ts';
+export type { AdmissionLimits } from './limits.ts';
 export { ADMISSION_PROTOCOL } from './messages.ts';
+
+type Recorder = (
+  service: ServedService,
+  applicant: Applicant,
+  credential: Opened<Credential>,
+) => Promise<void>;
 
 export interface AdmissionServerOptions {
   /** The super-peer's own key, the one it shows in Noise. */
   readonly key: PrivateKey;
   /** The services that this super-peer serves, by the text of their ServiceID. */
   readonly services: (serviceId: string) => ServedService | undefined;
-  /** An address of the service's prefix for this member. @throws IcvpnError when there is none */
-  readonly assignIpv4: (service: ServedService, peerId: Ed25519PeerId) => string;
-  /** Writes the membership record; the credential is sent only after it. */
-  readonly onAdmitted: (
+  /**
+   * An address of the service's prefix for this member; `current` is the one in the credential that
+   * it renews. @throws IcvpnError when there is none
+   */
+  readonly assignIpv4: (
     service: ServedService,
-    applicant: Applicant,
-    credential: Opened<Credential>,
-  ) => Promise<void>;
+    peerId: Ed25519PeerId,
+    current: string | undefined,
+  ) => string;
+  /** Writes the membership record; the credential is sent only after it. */
+  readonly onAdmitted: Recorder;
+  /** The same for renewals; `onAdmitted` when absent. */
+  readonly onRenewed?: Recorder;
+  /** Whether a VM was revoked: it is neither admitted nor renewed. */
+  readonly revoked?: (
+    service: ServedService,
+    member: { peerId: Ed25519PeerId; vmid: string },
+  ) => boolean;
+  /** Where tickets are used up; without it none is taken. */
+  readonly store?: Pick<AdmissionStore, 'useTicket'>;
+  readonly audit?: Pick<AuditLog, 'append'>;
+  readonly limits?: Partial<AdmissionLimits>;
+  /** Threads for SRP; one does some 800 admissions a second. */
+  readonly threads?: number;
   /** Milliseconds since 1970. */
   readonly clock?: () => number;
-  readonly limits?: Partial<AdmissionLimits>;
 }
 
-export interface AdmissionLimits {
-  /** Milliseconds from the stream's opening to a proof that holds. */
-  readonly unproven: number;
-  /** Milliseconds from the proof to the end. */
-  readonly proven: number;
-  /** Admissions that are not proven yet, in total. */
-  readonly halfOpen: number;
-}
-
-const DEFAULT_LIMITS: AdmissionLimits = { unproven: 10_000, proven: 30_000, halfOpen: 1024 };
-
-/** What a remote that is turned away at the door is told to wait. */
+/** Seconds that a remote which finds no room is told to wait. */
 const BUSY_SECONDS = 2;
 
 export class AdmissionServer {
   readonly #options: AdmissionServerOptions;
   readonly #limits: AdmissionLimits;
+  readonly #limiter: Limiter;
   readonly #context: ServerContext;
-  readonly #pool = new SrpPool();
+  readonly #pool: SrpPool;
   readonly #stop = new AbortController();
   readonly #running = new Set<Promise<void>>();
-  #halfOpen = 0;
 
   constructor(options: AdmissionServerOptions) {
     const self = peerIdFromPrivateKey(options.key);
     if (self.type !== 'Ed25519') throw new AdmissionProtocolError('nodes have Ed25519 keys');
+    const clock = options.clock ?? Date.now;
     this.#options = options;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#limiter = new Limiter(this.#limits, clock);
+    this.#pool = new SrpPool(options.threads);
     this.#context = {
-      self,
-      key: options.key,
-      srp: this.#pool,
-      decoys: new Decoys(options.key),
-      services: options.services,
-      assignIpv4: options.assignIpv4,
+      ...{ self, clock, key: options.key, srp: this.#pool, decoys: new Decoys(options.key) },
+      ...{ services: options.services, assignIpv4: options.assignIpv4, tickets: options.store },
+      revoked: options.revoked ?? (() => false),
       random: (length) => randomBytes(length),
-      clock: options.clock ?? Date.now,
     };
+  }
+
+  /** Admissions and renewals under way that are not proven. */
+  get halfOpen(): number {
+    return this.#limiter.halfOpen;
   }
 
   /**
@@ -103,47 +129,104 @@ export class AdmissionServer {
   async #serve(stream: Stream, connection: Connection): Promise<void> {
     const peerId = connection.remotePeer;
     if (peerId.type !== 'Ed25519') throw new AdmissionProtocolError('nodes have Ed25519 keys');
-    const address = tryGetNetConfig(connection.remoteAddr)?.host ?? '';
+    const remote = { peerId, address: tryGetNetConfig(connection.remoteAddr)?.host ?? '' };
     const link = frames(stream, MAX_TO_SUPER_PEER);
-    if (this.#halfOpen >= this.#limits.halfOpen) {
-      await this.#finish(stream, link, busyReply(BUSY_SECONDS));
-      return;
-    }
-    this.#halfOpen++;
-    const session = new ServerSession(this.#context, { peerId, address });
-    let verdict: Admitted | Refused;
+    const entry = this.#limiter.enter(originOf(remote.address), peerId.toString());
+    if (entry === undefined) return this.#finish(stream, link, reply({ busy: BUSY_SECONDS }));
+    let verdict: Verdict | undefined;
     try {
-      verdict = await negotiate(link, session, this.#within(this.#limits.unproven));
+      verdict = await this.#negotiate(link, remote, entry);
     } finally {
-      this.#halfOpen--;
-      session.wipe();
+      entry.leave();
     }
-    if (verdict.outcome === 'admitted') {
-      await this.#options.onAdmitted(verdict.service, verdict.applicant, verdict.credential);
-    }
+    if (verdict === undefined) return this.#finish(stream, link, reply({ busy: BUSY_SECONDS }));
+    if (verdict.outcome !== 'refused') verdict = await this.#record(verdict);
     await this.#finish(stream, link, verdict.reply);
   }
 
-  async #finish(stream: Stream, link: Frames, reply: Reply): Promise<void> {
-    const signal = this.#within(this.#limits.proven);
-    await link.write(Reply, reply, signal);
+  /** @returns undefined when there is no room for SRP */
+  async #negotiate(link: Frames, remote: Remote, entry: Entry): Promise<Verdict | undefined> {
+    const { admit, renew: renewal } = await link.read(Opening, this.#within('unproven'));
+    if ((admit === undefined) === (renewal === undefined)) {
+      throw new AdmissionProtocolError('an opening asks for admission or for renewal');
+    }
+    if (renewal !== undefined) {
+      const verdict = await renew(this.#context, remote, renewal);
+      if (verdict.outcome === 'refused') await this.#logRefusal(remote, verdict);
+      return verdict;
+    }
+    if (admit === undefined || !entry.startSrp()) return undefined;
+    const serviceId = admit.serviceId.toString();
+    const verdict = await this.#admit(link, remote, entry, admit);
+    if (verdict.outcome === 'refused') {
+      await this.#logRefusal(remote, { ...verdict, serviceId });
+      if (verdict.guess && entry.wrongGuess(serviceId)) {
+        await this.#log({ event: 'guessing', serviceId, address: remote.address });
+      }
+    }
+    return verdict;
+  }
+
+  async #admit(link: Frames, remote: Remote, entry: Entry, hello: Hello): Promise<Verdict> {
+    const { bits, delay } = entry.slowdown(hello.serviceId.toString());
+    if (bits > 0) {
+      const puzzle = { seed: randomBytes(SEED_LENGTH), bits };
+      const signal = this.#within('puzzle');
+      await link.write(Reply, reply({ puzzle }), signal);
+      const { answer } = await link.read(Answer, signal);
+      if (!solves(puzzle, answer)) return refuse('wrong puzzle answer', { guess: false });
+    }
+    if (delay > 0) await setTimeout(delay, undefined, { signal: this.#stop.signal });
+    const session = new ServerSession(this.#context, remote);
+    try {
+      const answer = await session.hello(hello);
+      if ('outcome' in answer) return answer;
+      const signal = this.#within('unproven');
+      await link.write(Reply, answer, signal);
+      return await session.proof(await link.read(Proof, signal));
+    } finally {
+      session.wipe();
+    }
+  }
+
+  /** Writes down that somebody is a member; who cannot be written down is none. */
+  async #record(verdict: Granted): Promise<Verdict> {
+    const { outcome, service, applicant, credential, ticket } = verdict;
+    const { onAdmitted, onRenewed = onAdmitted } = this.#options;
+    const { vmid, peerId, remoteAddress: address } = applicant;
+    const serviceId = service.descriptor.value.serviceId.toString();
+    try {
+      await (outcome === 'renewed' ? onRenewed : onAdmitted)(service, applicant, credential);
+      const serial = Buffer.from(credential.value.serial).toString('hex');
+      const who = { peerId: peerId.toString(), vmid, address };
+      await this.#log({ event: outcome, serviceId, ...who, serial, ticket });
+      return verdict;
+    } catch (cause) {
+      const text = 'the membership record could not be written';
+      const refused = refuseProven(new Unavailable(text), { vmid, ticket, serviceId });
+      const reason = cause instanceof IcvpnError ? cause.message : String(cause);
+      await this.#logRefusal({ peerId, address }, { ...refused, cause: reason });
+      return refused;
+    }
+  }
+
+  async #logRefusal({ peerId, address }: Remote, refused: Refused): Promise<void> {
+    const { cause, vmid, ticket, serviceId = 'unknown' } = refused;
+    const who = { peerId: peerId.toString(), vmid, address };
+    await this.#log({ event: 'refused', serviceId, ...who, cause, ticket });
+  }
+
+  async #log(entry: AuditEntry): Promise<void> {
+    await this.#options.audit?.append(entry);
+  }
+
+  async #finish(stream: Stream, link: Frames, message: Reply): Promise<void> {
+    const signal = this.#within('proven');
+    await link.write(Reply, message, signal);
     await stream.close({ signal });
   }
 
-  #within(milliseconds: number): AbortSignal {
-    return AbortSignal.any([this.#stop.signal, AbortSignal.timeout(milliseconds)]);
+  #within(limit: 'unproven' | 'proven' | 'puzzle'): AbortSignal {
+    return AbortSignal.any([this.#stop.signal, AbortSignal.timeout(this.#limits[limit])]);
   }
-}
-
-async function negotiate(
-  link: Frames,
-  session: ServerSession,
-  signal: AbortSignal,
-): Promise<Admitted | Refused> {
-  const { admit } = await link.read(Opening, signal);
-  if (admit === undefined) throw new AdmissionProtocolError('the opening says nothing');
-  const answer = await session.hello(admit);
-  if ('outcome' in answer) return answer;
-  await link.write(Reply, answer, signal);
-  return session.proof(await link.read(Proof, signal));
 }

@@ -51,8 +51,9 @@ async function foreignAdmission(stream: Stream, run: ForeignRun) {
     identity,
     nonce: randomBytes(32),
     A: hex(ephemeral.public),
+    ticket: undefined,
   };
-  await link.write(Opening.encode({ admit: hello }));
+  await link.write(Opening.encode({ admit: hello, renew: undefined }));
   const { challenge } = Reply.decode((await link.read()).subarray());
   assert.ok(challenge);
   const salt = toHex(challenge.salt);

@@ -6,29 +6,12 @@
  *            m1, m3 unchanged   m2, m4 unchanged
  */
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { lpStream } from '@libp2p/utils';
 import { requestAdmission } from '../../../src/admission/client.ts';
-import { ClientSession } from '../../../src/admission/client-session.ts';
-import { Decoys } from '../../../src/admission/decoy.ts';
-import { parseServiceSecret } from '../../../src/admission/secret.ts';
 import { ADMISSION_PROTOCOL } from '../../../src/admission/server.ts';
-import { ServerSession } from '../../../src/admission/server-session.ts';
-import { SrpEngine } from '../../../src/admission/srp/engine.ts';
-import { SUITE_SRP_2048 } from '../../../src/admission/srp/group.ts';
-import { keyModExp } from '../../../src/admission/srp/modexp.ts';
-import {
-  dial,
-  type Identity,
-  makeIdentity,
-  makeService,
-  type Service,
-  serve,
-  World,
-} from './world.ts';
-
-const engine = new SrpEngine(SUITE_SRP_2048, keyModExp(SUITE_SRP_2048.group));
+import { attemptAdmission, contextOf, why } from './runs.ts';
+import { dial, makeIdentity, makeService, serve, World } from './world.ts';
 
 describe('P6 an admission cannot be relayed', () => {
   it('over the network: nobody is admitted', async () => {
@@ -74,43 +57,6 @@ describe('P6 an admission cannot be relayed', () => {
     }
   });
 
-  /** One run in memory, each end believing the connection to be between the PeerIDs it is given. */
-  async function run(parts: {
-    service: Service;
-    superPeer: Identity;
-    seenByVm: { self: Ed25519PeerId; superPeer: Ed25519PeerId };
-    seenBySuperPeer: Ed25519PeerId;
-  }) {
-    const { service, superPeer, seenByVm, seenBySuperPeer } = parts;
-    const client = new ClientSession({
-      ...seenByVm,
-      serviceId: service.owner.id,
-      secret: parseServiceSecret(service.secret),
-      request: { vmid: 'i-1', roles: [], multiaddrs: [] },
-      random: (length) => randomBytes(length),
-      clock: Date.now,
-    });
-    const server = new ServerSession(
-      {
-        key: superPeer.key,
-        self: superPeer.id,
-        decoys: new Decoys(superPeer.key),
-        services: () => service.served,
-        assignIpv4: () => '100.64.0.1',
-        random: (length) => randomBytes(length),
-        clock: Date.now,
-        srp: {
-          start: async ({ verifier, b }) => engine.serverPublic(verifier, b),
-          finish: async ({ login, A, M1, ...own }) => engine.serverSession(login, own, A, M1),
-        },
-      },
-      { peerId: seenBySuperPeer, address: '' },
-    );
-    const reply = await server.hello(client.hello());
-    assert.ok('challenge' in reply && reply.challenge);
-    return server.proof(await client.challenge(reply.challenge));
-  }
-
   it('because the PeerIDs are confirmed: M1 itself holds in a relayed run', async () => {
     const [superPeer, alice, mallory] = [
       await makeIdentity(),
@@ -118,28 +64,16 @@ describe('P6 an admission cannot be relayed', () => {
       await makeIdentity(),
     ];
     const service = await makeService([superPeer.id]);
-    const honest = await run({
-      ...{ service, superPeer },
-      seenByVm: { self: alice.id, superPeer: superPeer.id },
-      seenBySuperPeer: alice.id,
-    });
-    assert.equal(honest.outcome, 'admitted');
-    const relayed = await run({
-      ...{ service, superPeer },
-      seenByVm: { self: alice.id, superPeer: mallory.id },
-      seenBySuperPeer: mallory.id,
-    });
-    // Not 'wrong secret': SRP's own proof passed, and only the binding refused.
-    assert.deepEqual(
-      { outcome: relayed.outcome, cause: 'cause' in relayed && relayed.cause },
-      { outcome: 'refused', cause: 'wrong confirmation' },
-    );
-    // Alice dialled the real super-peer, but Mallory's node answered to the super-peer.
-    const misbound = await run({
-      ...{ service, superPeer },
-      seenByVm: { self: alice.id, superPeer: superPeer.id },
-      seenBySuperPeer: mallory.id,
-    });
-    assert.equal(misbound.outcome, 'refused');
+    const context = contextOf(superPeer, [service]);
+    const run = async (seen: { seenAs?: Ed25519PeerId; believes?: Ed25519PeerId }) => {
+      const attempt = { vm: alice, serviceId: service.owner.id, secret: service.secret, ...seen };
+      return why((await attemptAdmission(context, attempt)).verdict);
+    };
+    assert.equal(await run({}), 'admitted');
+    // Not 'wrong secret': SRP's own proof passed each time, and only the binding refused.
+    const relayed = await run({ believes: mallory.id, seenAs: mallory.id });
+    assert.equal(relayed, 'wrong confirmation');
+    assert.equal(await run({ seenAs: mallory.id }), 'wrong confirmation');
+    assert.equal(await run({ believes: mallory.id }), 'wrong confirmation');
   });
 });

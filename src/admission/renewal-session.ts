@@ -1,0 +1,203 @@
+/**
+ * Both sides of a renewal, without input and output.
+ *
+ * The member shows its credential and proves three things: its node key (Noise did), the renewal key
+ * that it was given with that credential (confirmation), and that a super-peer of the service gave
+ * it (token). It gets a new credential and, from the same run, the next renewal key: whoever copies
+ * one state falls behind at the owner's next renewal, and a node key alone renews nothing.
+ *
+ * No SRP, no state at the super-peer: any super-peer that the descriptor names can do it.
+ */
+import type { Ed25519PeerId } from '@libp2p/interface';
+import { IcvpnError } from '../errors.ts';
+import {
+  CREDENTIAL,
+  type Credential,
+  CredentialError,
+  checkCredential,
+} from '../records/credential.ts';
+import { EnvelopeError, type Opened, open } from '../records/envelope.ts';
+import { type Accepting, type Admission, acceptProvision } from './accept.ts';
+import { AdmissionProtocolError } from './errors.ts';
+import { admittedBy, encodeProvision, issueCredential, type ServedService } from './issue.ts';
+import { type Ends, RunKeys, renewalAnswerTranscript, renewalTranscript } from './keys.ts';
+import {
+  NONCE_LENGTH,
+  PROTOCOL_VERSION,
+  type Renew,
+  type Renewal,
+  RenewalRequest,
+  UNSUPPORTED,
+} from './messages.ts';
+import { openRenewalState, RENEWAL_KEY_LENGTH } from './renewal-token.ts';
+import type { Remote, ServerContext } from './server-session.ts';
+import { refuse, refuseProven, reply, Unavailable, type Verdict } from './verdict.ts';
+
+/** The super-peer's side. */
+export async function renew(
+  context: ServerContext,
+  remote: Remote,
+  message: Renew,
+): Promise<Verdict> {
+  const { hello } = message;
+  if (hello.version !== PROTOCOL_VERSION) {
+    const refusal = { reason: UNSUPPORTED, text: `version ${PROTOCOL_VERSION}` };
+    return { ...refuse('unsupported version', { guess: false }), reply: reply({ refusal }) };
+  }
+  const { self, clock } = context;
+  const now = Math.floor(clock() / 1000);
+  const shown = await readCredential(hello.credential);
+  if (shown === undefined) return refuse('damaged credential', { guess: false });
+  const { serviceId, vmid, serial } = shown.value;
+  const refusal = (cause: string) =>
+    refuse(cause, { guess: false, serviceId: serviceId.toString() });
+  const service = admittedBy(context.services(serviceId.toString()), self);
+  if (service === undefined) return refusal('unknown service');
+  const fault = faultOf(shown, service, remote.peerId, now);
+  if (fault !== undefined) return refusal(`credential: ${fault}`);
+  const state = openRenewalState(hello.token, service.secrets.renewalSecret, serviceId);
+  if (!state?.peerId.equals(remote.peerId) || !Buffer.from(state.serial).equals(serial)) {
+    return refusal('the renewal token is not of this credential');
+  }
+  const question = renewalTranscript({ vm: remote.peerId, superPeer: self, hello });
+  const asked = new RunKeys(state.renewalKey, question);
+  const nonce = context.random(NONCE_LENGTH);
+  const answer = new RunKeys(state.renewalKey, renewalAnswerTranscript(question, nonce));
+  state.renewalKey.fill(0);
+  try {
+    if (!asked.confirms('vm', message.confirmation)) {
+      return refusal('wrong confirmation');
+    }
+    const { multiaddrs } = RenewalRequest.decode(asked.unseal('vm', message.request));
+    return await grant(context, { service, shown, remote, answer, nonce, multiaddrs, now });
+  } catch (error) {
+    if (!(error instanceof IcvpnError)) throw error;
+    return refuseProven(error, { vmid, ticket: undefined, serviceId: serviceId.toString() });
+  } finally {
+    asked.wipe();
+    answer.wipe();
+  }
+}
+
+async function grant(
+  { key, assignIpv4, revoked }: ServerContext,
+  run: {
+    service: ServedService;
+    shown: Opened<Credential>;
+    remote: Remote;
+    answer: RunKeys;
+    nonce: Uint8Array;
+    multiaddrs: string[];
+    now: number;
+  },
+): Promise<Verdict> {
+  const { service, shown, answer, nonce, multiaddrs, now } = run;
+  const { peerId, address: remoteAddress } = run.remote;
+  const { vmid, roles } = shown.value;
+  if (revoked(service, { peerId, vmid })) throw new Unavailable('this VM was revoked');
+  const ipv4 = assignIpv4(service, peerId, shown.value.ipv4);
+  const credential = await issueCredential(service, { peerId, vmid, roles, ipv4 }, { key, now });
+  const renewalKey = answer.renewalKey();
+  const provision = encodeProvision(service, credential, renewalKey, remoteAddress);
+  const renewal = {
+    nonce,
+    confirmation: answer.confirmation('super-peer'),
+    provision: answer.seal('super-peer', provision),
+  };
+  for (const each of [renewalKey, provision]) each.fill(0);
+  const applicant = { peerId, vmid, roles, multiaddrs, remoteAddress };
+  return {
+    ...{ outcome: 'renewed', service, applicant, credential, ticket: undefined },
+    reply: reply({ renewal }),
+  };
+}
+
+async function readCredential(raw: Uint8Array): Promise<Opened<Credential> | undefined> {
+  try {
+    return await open(CREDENTIAL, raw);
+  } catch (error) {
+    if (error instanceof EnvelopeError) return undefined;
+    throw error;
+  }
+}
+
+/** @returns what is wrong with a credential, borne by `bearer`, for being renewed */
+function faultOf(
+  shown: Opened<Credential>,
+  { descriptor }: ServedService,
+  bearer: Ed25519PeerId,
+  now: number,
+): string | undefined {
+  const { serviceId, epoch, admitters } = descriptor.value;
+  // The service may have moved on to a new epoch: renewal is how its members follow.
+  const shownEpoch = Math.min(shown.value.epoch, epoch);
+  try {
+    checkCredential(shown, {
+      ...{ serviceId, bearer, now, epoch: shownEpoch },
+      admitters: admitters.map((each) => each.peerId),
+    });
+    return undefined;
+  } catch (error) {
+    if (error instanceof CredentialError) return error.fault;
+    throw error;
+  }
+}
+
+/** The member's side. */
+export class RenewalSession {
+  readonly #ends: Ends;
+  readonly #accepting: Accepting;
+  readonly #question: Uint8Array;
+  readonly #key: Uint8Array;
+  readonly #opening: Renew;
+
+  /** @param state the `renewalKey` of the admission or renewal before */
+  constructor(
+    accepting: Accepting,
+    own: {
+      credential: Opened<Credential>;
+      state: Uint8Array;
+      multiaddrs: string[];
+      nonce: Uint8Array;
+    },
+  ) {
+    this.#accepting = accepting;
+    this.#ends = { vm: accepting.self, superPeer: accepting.superPeer };
+    this.#key = Uint8Array.from(own.state.subarray(0, RENEWAL_KEY_LENGTH));
+    const hello = {
+      version: PROTOCOL_VERSION,
+      credential: own.credential.bytes,
+      token: own.state.subarray(RENEWAL_KEY_LENGTH),
+      nonce: own.nonce,
+    };
+    this.#question = renewalTranscript({ ...this.#ends, hello });
+    const keys = new RunKeys(this.#key, this.#question);
+    const request = keys.seal('vm', RenewalRequest.encode({ multiaddrs: own.multiaddrs }));
+    this.#opening = { hello, confirmation: keys.confirmation('vm'), request };
+    keys.wipe();
+  }
+
+  opening(): Renew {
+    return this.#opening;
+  }
+
+  /** @throws AdmissionProtocolError, ClockError, EnvelopeError */
+  async renewal(renewal: Renewal): Promise<Admission> {
+    const keys = new RunKeys(this.#key, renewalAnswerTranscript(this.#question, renewal.nonce));
+    try {
+      if (!keys.confirms('super-peer', renewal.confirmation)) {
+        throw new AdmissionProtocolError(
+          'the super-peer does not prove that it serves the service',
+        );
+      }
+      return await acceptProvision(keys, renewal.provision, this.#accepting);
+    } finally {
+      keys.wipe();
+    }
+  }
+
+  /** Overwrites what is secret. */
+  wipe(): void {
+    this.#key.fill(0);
+  }
+}

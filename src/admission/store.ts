@@ -1,0 +1,207 @@
+/**
+ * What a super-peer must not forget: an SQLite database in one file.
+ *
+ * - **services**: the newest descriptor of each, with the salts and verifiers in it sealed as they
+ *   came from the owner
+ * - **tickets**: the ones that were used, and by whom
+ * - **leases**: which member has which virtual IPv4 address
+ *
+ * Each change is one transaction, in the file before the call returns, so that a process killed at
+ * any instant leaves either all of it or none. The use of a ticket is on the disk as well, since a
+ * power cut that forgot it would let the ticket be used twice. No secret is stored in clear.
+ */
+import { chmodSync, closeSync, openSync } from 'node:fs';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import type { Ed25519PeerId } from '@libp2p/interface';
+import { IcvpnError } from '../errors.ts';
+import { openDescriptor, type ServiceDescriptor } from '../records/descriptor.ts';
+import type { Opened } from '../records/envelope.ts';
+import { Ipv4PoolError } from '../records/virtual-address.ts';
+import type { Ticket } from './ticket.ts';
+
+const SCHEMA_VERSION = 1;
+const SCHEMA = `
+  CREATE TABLE service (
+    id TEXT PRIMARY KEY, sequence INTEGER NOT NULL, descriptor BLOB NOT NULL
+  ) STRICT;
+  CREATE TABLE ticket (
+    id BLOB PRIMARY KEY, peer TEXT NOT NULL, used INTEGER NOT NULL, not_after INTEGER NOT NULL
+  ) STRICT;
+  CREATE TABLE lease (
+    service TEXT NOT NULL, address TEXT NOT NULL, peer TEXT NOT NULL, not_after INTEGER NOT NULL,
+    PRIMARY KEY (service, address), UNIQUE (service, peer)
+  ) STRICT;
+  PRAGMA user_version = ${SCHEMA_VERSION};
+`;
+
+export class StoreError extends IcvpnError {
+  constructor(message: string, options?: ErrorOptions) {
+    super(
+      'ERR_ADMISSION_STORE',
+      message,
+      'check the disk and who owns the file; restore it from a backup if it is damaged',
+      options,
+    );
+  }
+}
+
+/** `first`: this use. `again`: the same node used it before. `used`: another node did. */
+export type TicketUse = 'first' | 'again' | 'used';
+
+export class AdmissionStore {
+  readonly #db: DatabaseSync;
+  readonly #statements = new Map<string, StatementSync>();
+
+  /** @param path of the file, made with mode 0600 when there is none. @throws StoreError */
+  constructor(path: string) {
+    try {
+      closeSync(openSync(path, 'a', 0o600));
+      chmodSync(path, 0o600);
+      this.#db = new DatabaseSync(path, { timeout: 5000 });
+      this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL');
+      this.#migrate();
+    } catch (cause) {
+      if (cause instanceof StoreError) throw cause;
+      throw new StoreError(`cannot open the admission store ${path}`, { cause });
+    }
+  }
+
+  /** Keeps a descriptor. @returns false, changing nothing, unless it is newer than the one kept */
+  putService(descriptor: Opened<ServiceDescriptor>): boolean {
+    const { serviceId, sequence } = descriptor.value;
+    const put = this.#prepare(
+      `INSERT INTO service VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE
+       SET sequence = excluded.sequence, descriptor = excluded.descriptor
+       WHERE excluded.sequence > service.sequence`,
+    );
+    return put.run(serviceId.toString(), sequence, descriptor.bytes).changes === 1;
+  }
+
+  /** @returns the newest descriptor of every service. @throws EnvelopeError when one is damaged */
+  async services(): Promise<Opened<ServiceDescriptor>[]> {
+    const rows = this.#prepare('SELECT descriptor FROM service ORDER BY id').all();
+    return Promise.all(rows.map(({ descriptor }) => openDescriptor(blob(descriptor))));
+  }
+
+  removeService(serviceId: string): void {
+    this.#prepare('DELETE FROM service WHERE id = ?').run(serviceId);
+  }
+
+  /**
+   * Uses a ticket up. The node that used it may use it again while it lasts, since the answer to
+   * its first use may have been lost on the way.
+   */
+  useTicket(ticket: Pick<Ticket, 'id' | 'notAfter'>, peer: Ed25519PeerId, now: number): TicketUse {
+    const { id, notAfter } = ticket;
+    if (this.#spend(id, peer.toString(), now, notAfter)) return 'first';
+    const row = this.#prepare('SELECT peer FROM ticket WHERE id = ?').get(id);
+    return row?.['peer'] === peer.toString() ? 'again' : 'used';
+  }
+
+  /** Makes a ticket worthless that was not used yet: the owner takes it back. */
+  revokeTicket(id: Uint8Array, notAfter: number, now: number): void {
+    this.#spend(id, 'revoked', now, notAfter);
+  }
+
+  /** Forgets used tickets that are worthless anyway. @returns how many */
+  forgetTickets(now: number): number {
+    const gone = this.#prepare('DELETE FROM ticket WHERE not_after < ?').run(now);
+    return Number(gone.changes);
+  }
+
+  /**
+   * Leases a virtual IPv4 address to a member until `notAfter`; a member that has one keeps it. A
+   * lease that ran out is given to somebody else only when no address was left unused, the one out
+   * for longest first.
+   *
+   * @param pick chooses among the addresses, given which are taken; see Ipv4Pool.assign
+   */
+  lease(
+    member: { serviceId: string; peer: Ed25519PeerId; notAfter: number; now: number },
+    pick: (taken: (address: string) => boolean) => string,
+  ): string {
+    const { serviceId, notAfter, now } = member;
+    const peer = member.peer.toString();
+    return this.#transaction(() => {
+      const held = this.#prepare('SELECT address FROM lease WHERE service = ? AND peer = ?');
+      const own = held.get(serviceId, peer)?.['address'];
+      const address = typeof own === 'string' ? own : this.#free(serviceId, now, pick);
+      this.#prepare(
+        `INSERT INTO lease VALUES (?, ?, ?, ?)
+         ON CONFLICT (service, peer) DO UPDATE SET not_after = excluded.not_after`,
+      ).run(serviceId, address, peer, notAfter);
+      return address;
+    });
+  }
+
+  /** Ends a member's lease at once. */
+  release(serviceId: string, peer: Ed25519PeerId): void {
+    const remove = this.#prepare('DELETE FROM lease WHERE service = ? AND peer = ?');
+    remove.run(serviceId, peer.toString());
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  /** One statement checks and consumes, so that nothing can come between. */
+  #spend(id: Uint8Array, by: string, now: number, notAfter: number): boolean {
+    this.#db.exec('PRAGMA synchronous = FULL');
+    try {
+      const insert = this.#prepare('INSERT INTO ticket VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING');
+      return insert.run(id, by, now, notAfter).changes === 1;
+    } finally {
+      this.#db.exec('PRAGMA synchronous = NORMAL');
+    }
+  }
+
+  #free(serviceId: string, now: number, pick: (taken: (a: string) => boolean) => string): string {
+    const find = this.#prepare('SELECT 1 FROM lease WHERE service = ? AND address = ?');
+    try {
+      return pick((address) => find.get(serviceId, address) !== undefined);
+    } catch (error) {
+      if (!(error instanceof Ipv4PoolError)) throw error;
+      const oldest = this.#prepare(
+        `DELETE FROM lease WHERE rowid = (SELECT rowid FROM lease
+         WHERE service = ? AND not_after < ? ORDER BY not_after LIMIT 1) RETURNING address`,
+      ).get(serviceId, now)?.['address'];
+      if (typeof oldest !== 'string') throw error;
+      return oldest;
+    }
+  }
+
+  #transaction<T>(run: () => T): T {
+    this.#db.exec('BEGIN IMMEDIATE');
+    try {
+      const result = run();
+      this.#db.exec('COMMIT');
+      return result;
+    } catch (error) {
+      this.#db.exec('ROLLBACK');
+      throw error;
+    }
+  }
+
+  #prepare(sql: string): StatementSync {
+    const known = this.#statements.get(sql);
+    if (known !== undefined) return known;
+    const statement = this.#db.prepare(sql);
+    this.#statements.set(sql, statement);
+    return statement;
+  }
+
+  #migrate(): void {
+    this.#transaction(() => {
+      const version = this.#db.prepare('PRAGMA user_version').get()?.['user_version'];
+      if (version === 0) this.#db.exec(SCHEMA);
+      else if (version !== SCHEMA_VERSION) {
+        throw new StoreError(`the admission store is of version ${version}, not ${SCHEMA_VERSION}`);
+      }
+    });
+  }
+}
+
+function blob(value: unknown): Uint8Array {
+  if (!(value instanceof Uint8Array)) throw new StoreError('the admission store is damaged');
+  return value;
+}

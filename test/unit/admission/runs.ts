@@ -1,0 +1,112 @@
+/** Admissions and renewals in memory: both sessions, no network, SRP on this thread. */
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import type { Ed25519PeerId } from '@libp2p/interface';
+import type { Admission } from '../../../src/admission/accept.ts';
+import { ClientSession } from '../../../src/admission/client-session.ts';
+import { Decoys } from '../../../src/admission/decoy.ts';
+import { type Login, loginOf } from '../../../src/admission/login.ts';
+import { RenewalSession, renew } from '../../../src/admission/renewal-session.ts';
+import { type ServerContext, ServerSession } from '../../../src/admission/server-session.ts';
+import { SrpEngine } from '../../../src/admission/srp/engine.ts';
+import { SUITE_SRP_2048 } from '../../../src/admission/srp/group.ts';
+import { dhModExp } from '../../../src/admission/srp/modexp.ts';
+import type { Verdict } from '../../../src/admission/verdict.ts';
+import type { Identity, Service } from './world.ts';
+
+const engine = new SrpEngine(SUITE_SRP_2048, dhModExp(SUITE_SRP_2048.group));
+
+const random = (length: number): Uint8Array => randomBytes(length);
+
+export function contextOf(
+  superPeer: Identity,
+  services: readonly Service[],
+  change: Partial<ServerContext> = {},
+): ServerContext {
+  return {
+    ...{ key: superPeer.key, self: superPeer.id, decoys: new Decoys(superPeer.key) },
+    services: (id) => services.find(({ owner }) => owner.id.toString() === id)?.served,
+    ...{ tickets: undefined, revoked: () => false, random, clock: Date.now },
+    assignIpv4: (_service, _peer, current) => current ?? '100.64.0.1',
+    srp: {
+      start: async ({ verifier, b }) => engine.serverPublic(verifier, b),
+      finish: async ({ login, A, M1, ...own }) => engine.serverSession(login, own, A, M1),
+    },
+    ...change,
+  };
+}
+
+interface Attempt {
+  readonly vm: Identity;
+  readonly serviceId: Ed25519PeerId;
+  readonly secret: string | Login;
+  readonly vmid?: string;
+  readonly roles?: string[];
+  /** The super-peer that a ticket is for, if not the one that is asked. */
+  readonly ticketFor?: Ed25519PeerId;
+  /** Who the super-peer takes the VM for, if not for itself. */
+  readonly seenAs?: Ed25519PeerId;
+  /** Whom the VM takes the super-peer for, if not for itself. */
+  readonly believes?: Ed25519PeerId;
+}
+
+export async function attemptAdmission(context: ServerContext, attempt: Attempt) {
+  const { vm, serviceId, secret, vmid = 'i-1', roles = [] } = attempt;
+  const superPeer = attempt.believes ?? context.self;
+  const at = attempt.ticketFor ?? context.self;
+  const { clock } = context;
+  const client = new ClientSession({
+    ...{ self: vm.id, superPeer, serviceId, vmid, random, clock },
+    login:
+      typeof secret === 'string' ? await loginOf(secret, { serviceId, superPeer: at }) : secret,
+    request: { vmid, roles, multiaddrs: [] },
+  });
+  const server = new ServerSession(context, {
+    peerId: attempt.seenAs ?? vm.id,
+    address: '192.0.2.9',
+  });
+  const answer = await server.hello(client.hello());
+  assert.ok('challenge' in answer && answer.challenge);
+  const verdict = await server.proof(await client.challenge(answer.challenge));
+  return { verdict, client };
+}
+
+/** Runs an admission that must succeed. */
+export async function admission(context: ServerContext, attempt: Attempt): Promise<Admission> {
+  const { verdict, client } = await attemptAdmission(context, attempt);
+  assert.equal(verdict.outcome, 'admitted', why(verdict));
+  assert.ok(verdict.reply.grant);
+  return client.grant(verdict.reply.grant);
+}
+
+export async function attemptRenewal(
+  context: ServerContext,
+  attempt: { vm: Identity; serviceId: Ed25519PeerId; seenAs?: Ed25519PeerId; last: Admission },
+) {
+  const { vm, serviceId, last } = attempt;
+  const { credential, renewalKey: state } = last;
+  const { vmid } = credential.value;
+  const { self: superPeer, clock } = context;
+  const client = new RenewalSession(
+    { self: vm.id, superPeer, serviceId, vmid, clock },
+    { credential, state, multiaddrs: ['/ip4/192.0.2.9/tcp/1'], nonce: randomBytes(32) },
+  );
+  const remote = { peerId: attempt.seenAs ?? vm.id, address: '192.0.2.9' };
+  return { client, verdict: await renew(context, remote, client.opening()) };
+}
+
+/** Runs a renewal that must succeed. */
+export async function renewal(
+  context: ServerContext,
+  attempt: { vm: Identity; serviceId: Ed25519PeerId; last: Admission },
+): Promise<Admission> {
+  const { client, verdict } = await attemptRenewal(context, attempt);
+  assert.equal(verdict.outcome, 'renewed', why(verdict));
+  assert.ok(verdict.reply.renewal);
+  return client.renewal(verdict.reply.renewal);
+}
+
+/** @returns the cause of a refusal; fails for anything else */
+export function why(verdict: Verdict): string {
+  return verdict.outcome === 'refused' ? verdict.cause : verdict.outcome;
+}
