@@ -67,9 +67,15 @@ err=$!
 setsid bash /run/icvpn-lab/command </dev/null >/run/stdout 2>/run/stderr &
 wait $!
 code=$?
-# A daemon that the command left behind may hold the pipes open: wait 2 s for the rest, no longer.
-for ((i = 0; i < 100; i++)); do
-  kill -0 $out 2>/dev/null || kill -0 $err 2>/dev/null || break
+# Whatever it left running ends now. What has been written still gets out, however slowly it is
+# read; the copying ends when nobody holds the pipes any more.
+while kill -0 $out 2>/dev/null || kill -0 $err 2>/dev/null; do
+  for process in /proc/[0-9]*; do
+    case ${process#/proc/} in
+      1 | $out | $err) ;;
+      *) kill -KILL "${process#/proc/}" 2>/dev/null ;;
+    esac
+  done
   sleep 0.02
 done
 echo $code >/run/icvpn-lab/exit-code

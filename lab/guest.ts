@@ -118,12 +118,17 @@ function forward(from: unknown, to: Writable): void {
   if (from instanceof Readable) from.pipe(to, { end: false });
 }
 
-/** Where the guest's memory goes: into RAM if there is room (containers often have 64 MiB there). */
+/**
+ * Where the guest's memory goes: into RAM, if there is room (containers often have 64 MiB there)
+ * and programs may run from it, since the guest's do.
+ */
 async function memoryDirectory(memory: string, otherwise: string): Promise<string> {
   const bytes = Number.parseInt(memory, 10) * (memory.endsWith('G') ? 2 ** 30 : 2 ** 20);
   try {
     const { bavail, bsize } = await statfs('/dev/shm');
-    return bavail * bsize >= bytes ? '/dev/shm' : otherwise;
+    const mounts = await readFile('/proc/self/mounts', 'utf8');
+    const noexec = /^\S+ \/dev\/shm \S+ \S*\bnoexec\b/m.test(mounts);
+    return bavail * bsize >= bytes && !noexec ? '/dev/shm' : otherwise;
   } catch {
     return otherwise;
   }
