@@ -14,6 +14,7 @@ import type { KadDHTComponents } from '@libp2p/kad-dht';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { type Ping, ping } from '@libp2p/ping';
 import { tcp } from '@libp2p/tcp';
+import type { Multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p } from 'libp2p';
 import { IcvpnError } from '../errors.ts';
 import { PeerIdError } from '../records/peer-id.ts';
@@ -36,6 +37,8 @@ export interface HostOptions extends AbortOptions {
   readonly listen: readonly string[];
   /** Multiaddrs to tell others instead of those listened at, for a node behind a NAT. */
   readonly announce?: readonly string[];
+  /** Which of the addresses found are told to others. Default: all. */
+  readonly announceFilter?: (all: Multiaddr[]) => Multiaddr[];
 }
 
 interface HostServices extends Record<string, unknown> {
@@ -61,14 +64,18 @@ export interface Host {
  * @throws HostError `ERR_ADDRESS_IN_USE` or `ERR_LISTEN` when an address cannot be listened at
  */
 export async function createHost(options: HostOptions): Promise<Host> {
-  const { key, listen, announce, signal } = options;
+  const { key, listen, announce, announceFilter, signal } = options;
   const peerId = peerIdFromPrivateKey(key);
   if (peerId.type !== 'Ed25519') throw new PeerIdError(peerId.toString());
   signal?.throwIfAborted();
   const libp2p = await createLibp2p<HostServices>({
     start: false,
     privateKey: key,
-    addresses: { listen: [...listen], ...(announce ? { announce: [...announce] } : {}) },
+    addresses: {
+      listen: [...listen],
+      ...(announce?.length && { announce: [...announce] }),
+      ...(announceFilter && { announceFilter }),
+    },
     transports: [tcp()],
     connectionEncrypters: [noise()],
     streamMuxers: [yamux()],

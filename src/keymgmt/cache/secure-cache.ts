@@ -61,7 +61,7 @@ export interface SecureCacheOptions {
   readonly keyFile?: string;
 }
 
-export class SecureCache {
+export class SecureCache implements AsyncDisposable {
   readonly #dir: string;
   readonly #key: Uint8Array;
   #closed = false;
@@ -142,6 +142,10 @@ export class SecureCache {
     this.#closed = true;
     await this.#writes;
     this.#key.fill(0);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 
   #path(name: string): string {
