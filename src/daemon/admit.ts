@@ -1,0 +1,63 @@
+/** Admission from the side of who asks: one super-peer after the other until one admits. */
+import type { Ed25519PeerId, Ed25519PrivateKey } from '@libp2p/interface';
+import { type Admission, requestAdmission } from '../admission/client.ts';
+import { ADMISSION_PROTOCOL } from '../admission/server.ts';
+import { IcvpnError } from '../errors.ts';
+import type { Host } from '../overlay/host.ts';
+import type { SuperPeerAddress } from '../records/bootstrap.ts';
+import type { Log } from './log.ts';
+
+/** One super-peer gets this long before the next is tried. */
+const TRY_TIMEOUT_MS = 15_000;
+
+export class AdmissionUnreachableError extends IcvpnError {
+  constructor(tried: number, options?: ErrorOptions) {
+    super(
+      'ERR_SUPER_PEERS_UNREACHABLE',
+      `none of the ${tried} super-peers could be reached`,
+      'check that they run and that their addresses in the bootstrap data can be dialled from here',
+      options,
+    );
+  }
+}
+
+export interface AdmissionWish {
+  readonly host: Host;
+  readonly key: Ed25519PrivateKey;
+  /** Tried in this order. */
+  readonly superPeers: readonly SuperPeerAddress[];
+  readonly serviceId: Ed25519PeerId;
+  readonly secret: string;
+  readonly vmid: string;
+  readonly roles: string[];
+  readonly multiaddrs: string[];
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * @returns what the first super-peer that answered gave, and which one that was
+ * @throws the super-peer's refusal, which another would only repeat
+ * @throws AdmissionUnreachableError
+ */
+export async function admitAtAny(
+  wish: AdmissionWish,
+): Promise<{ admission: Admission; at: SuperPeerAddress }> {
+  let last: unknown;
+  for (const at of wish.superPeers) {
+    const signal = AbortSignal.any([wish.signal, AbortSignal.timeout(TRY_TIMEOUT_MS)]);
+    try {
+      const stream = await wish.host.libp2p.dialProtocol(at.multiaddr, ADMISSION_PROTOCOL, {
+        signal,
+      });
+      const admission = await requestAdmission(stream, { ...wish, superPeer: at.peerId, signal });
+      return { admission, at };
+    } catch (error) {
+      wish.signal.throwIfAborted();
+      if (error instanceof IcvpnError && error.code === 'ERR_ADMISSION_REFUSED') throw error;
+      wish.log('admission-failed', { superPeer: at.peerId, why: String(error) });
+      last = error;
+    }
+  }
+  throw new AdmissionUnreachableError(wish.superPeers.length, { cause: last });
+}

@@ -1,0 +1,177 @@
+/**
+ * The control socket: how `icvpn status` and `icvpn down` talk to the daemon of a state directory.
+ *
+ * A Unix socket in the state directory, which only its owner can enter. One request a connection,
+ * one JSON line each way:
+ *
+ * ```
+ * client  {"command":"status"}\n
+ * daemon  {"result":{…}}\n   or   {"error":{"code":"…","message":"…","remedy":"…"}}\n
+ * ```
+ */
+import { chmod, mkdir, rm } from 'node:fs/promises';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { IcvpnError } from '../errors.ts';
+
+const MAX_REQUEST_BYTES = 4096;
+const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
+const REQUEST_TIMEOUT_MS = 5_000;
+const MAX_CONNECTIONS = 16;
+
+/** Answers one command with something that JSON can carry. */
+export type ControlHandler = (command: string) => Promise<unknown>;
+
+export class ControlError extends IcvpnError {}
+
+export const controlPath = (stateDir: string): string => join(stateDir, 'control.sock');
+
+/** The daemon's end. */
+export class ControlServer implements AsyncDisposable {
+  readonly #server: Server;
+  readonly #path: string;
+  readonly #handler: ControlHandler;
+  readonly #sockets = new Set<Socket>();
+
+  private constructor(path: string, handler: ControlHandler) {
+    this.#path = path;
+    this.#handler = handler;
+    this.#server = createServer((socket) => this.#serve(socket));
+    this.#server.maxConnections = MAX_CONNECTIONS;
+  }
+
+  /** @throws ControlError when another daemon answers there already */
+  static async listen(stateDir: string, handler: ControlHandler): Promise<ControlServer> {
+    const path = controlPath(stateDir);
+    await mkdir(stateDir, { recursive: true, mode: 0o700 });
+    if (await answers(path)) {
+      throw new ControlError(
+        'ERR_ALREADY_RUNNING',
+        `a daemon is running with the state directory ${stateDir}`,
+        `stop it first (icvpn down --state ${stateDir}) or give another --state`,
+      );
+    }
+    await rm(path, { force: true });
+    const control = new ControlServer(path, handler);
+    await new Promise<void>((resolve, reject) => {
+      control.#server.once('error', reject);
+      control.#server.listen(path, resolve);
+    });
+    await chmod(path, 0o600);
+    return control;
+  }
+
+  #serve(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
+    socket.on('error', () => socket.destroy());
+    socket.setTimeout(REQUEST_TIMEOUT_MS, () => socket.destroy());
+    let text = '';
+    socket.setEncoding('utf8');
+    socket.on('data', (chunk) => {
+      text += chunk;
+      if (text.length > MAX_REQUEST_BYTES) socket.destroy();
+      const end = text.indexOf('\n');
+      if (end < 0) return;
+      socket.pause();
+      socket.setTimeout(0);
+      void this.#answer(text.slice(0, end)).then((line) => socket.end(line));
+    });
+  }
+
+  async #answer(line: string): Promise<string> {
+    try {
+      const result = await this.#handler(parseCommand(line));
+      return `${JSON.stringify({ result })}\n`;
+    } catch (error) {
+      return `${JSON.stringify({ error: describe(error) })}\n`;
+    }
+  }
+
+  /** Stops listening, lets answers that are under way go out, and removes the socket. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#server.close(() => resolve());
+      for (const socket of this.#sockets) if (!socket.isPaused()) socket.destroy();
+    });
+    await rm(this.#path, { force: true });
+  }
+}
+
+function parseCommand(line: string): string {
+  const request: unknown = JSON.parse(line);
+  if (typeof request === 'object' && request !== null && 'command' in request) {
+    if (typeof request.command === 'string') return request.command;
+  }
+  throw new ControlError('ERR_CONTROL', 'the request has no "command"', 'update icvpn');
+}
+
+function describe(error: unknown): { code: string; message: string; remedy: string } {
+  if (error instanceof IcvpnError) {
+    return { code: error.code, message: error.message, remedy: error.remedy };
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  return { code: 'ERR_INTERNAL', message, remedy: 'look into the log of the daemon' };
+}
+
+const answers = (path: string): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+
+/**
+ * Sends one command to the daemon of a state directory.
+ *
+ * @returns what the daemon's handler returned, as JSON carries it
+ * @throws ControlError ERR_NOT_RUNNING when no daemon answers, or the daemon's own error
+ */
+export async function controlRequest(
+  stateDir: string,
+  command: string,
+  options: { signal: AbortSignal },
+): Promise<unknown> {
+  const socket = connect({ path: controlPath(stateDir), signal: options.signal });
+  try {
+    socket.write(`${JSON.stringify({ command })}\n`);
+    return parseResponse(await wholeText(socket));
+  } catch (cause) {
+    options.signal.throwIfAborted();
+    if (cause instanceof ControlError) throw cause;
+    throw new ControlError(
+      'ERR_NOT_RUNNING',
+      `no daemon answers in the state directory ${stateDir}`,
+      'start it with icvpn up, or give the --state that it was started with',
+      { cause },
+    );
+  } finally {
+    socket.destroy();
+  }
+}
+
+async function wholeText(socket: Socket): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of socket) {
+    chunks.push(chunk);
+    if (socket.bytesRead > MAX_RESPONSE_BYTES) throw new Error('the answer is too long');
+  }
+  return Buffer.concat(chunks).toString();
+}
+
+function parseResponse(line: string): unknown {
+  const response: unknown = JSON.parse(line);
+  if (typeof response !== 'object' || response === null) throw new Error('not an answer');
+  if ('result' in response) return response.result;
+  if ('error' in response) throw remoteError(response.error);
+  return undefined;
+}
+
+function remoteError(error: unknown): ControlError {
+  const fields = new Map(Object.entries(error ?? {}));
+  const text = (name: string): string => String(fields.get(name) ?? '');
+  return new ControlError(text('code'), text('message'), text('remedy'));
+}

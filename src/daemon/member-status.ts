@@ -1,0 +1,79 @@
+/** Puts together what `icvpn status` shows of a member. */
+import type { DataPlane } from '../ipsec/dataplane.ts';
+import type { DirectoryClient } from '../overlay/directory-client.ts';
+import type { Host } from '../overlay/host.ts';
+import type { Member as Listed } from '../overlay/membership.ts';
+import type { Peer, Peers } from './peers.ts';
+import type { Standing } from './standing.ts';
+import type { MemberStatus, PeerStatus, SaStatus } from './status.ts';
+import { addressesOf } from './underlay.ts';
+
+export interface StatusSources {
+  readonly host: Host;
+  readonly standing: Standing;
+  readonly dataPlane: DataPlane;
+  readonly directory: DirectoryClient;
+  readonly peers: Peers;
+  readonly interfaceName: string;
+}
+
+type Counters = Awaited<ReturnType<DataPlane['counters']>>;
+
+export async function memberStatus(from: StatusSources): Promise<MemberStatus> {
+  const { serviceId, name, epoch } = from.standing.descriptor.value;
+  const { value: me, signer } = from.standing.credential;
+  const counters = await from.dataPlane.counters();
+  return {
+    role: 'member',
+    service: { id: serviceId.toString(), name },
+    peerId: me.peerId.toString(),
+    vmid: me.vmid,
+    ipv6: me.ipv6,
+    ipv4: me.ipv4,
+    interface: from.interfaceName,
+    epoch,
+    credentialEnds: new Date(me.notAfter * 1000).toISOString(),
+    superPeer: from.directory.superPeer?.toString() ?? null,
+    admittedBy: signer.toString(),
+    members: from.directory
+      .members()
+      .map((each) => peerStatus(each, each.peerId.equals(me.peerId), from, counters))
+      .sort((a, b) => (a.vmid < b.vmid ? -1 : 1)),
+  };
+}
+
+function peerStatus(
+  member: Listed,
+  self: boolean,
+  { peers, host }: StatusSources,
+  counters: Counters,
+): PeerStatus {
+  const peer = peers.get(member.peerId);
+  const underlay = self ? addressesOf(host.multiaddrs())[0] : peer?.underlay;
+  return {
+    peerId: member.peerId.toString(),
+    vmid: member.vmid,
+    roles: member.roles,
+    ipv6: member.ipv6,
+    ipv4: member.ipv4,
+    self,
+    underlay: underlay ?? null,
+    sa: peer ? saStatus(peer, counters) : null,
+  };
+}
+
+function saStatus({ spis }: Peer, counters: Counters): SaStatus | null {
+  const find = (spi: number | undefined) => counters.find((each) => each.spi === spi);
+  const [inbound, outbound] = [find(spis?.inboundSpi), find(spis?.outboundSpi)];
+  if (inbound === undefined || outbound === undefined) return null;
+  return {
+    spiIn: spiText(inbound.spi),
+    spiOut: spiText(outbound.spi),
+    packetsIn: Number(inbound.packets),
+    packetsOut: Number(outbound.packets),
+    bytesIn: Number(inbound.bytes),
+    bytesOut: Number(outbound.bytes),
+  };
+}
+
+const spiText = (spi: number): string => `0x${spi.toString(16).padStart(8, '0')}`;

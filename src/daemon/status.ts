@@ -1,0 +1,42 @@
+/** What `icvpn status` shows of a member. Plain data, the same as JSON. */
+
+export interface MemberStatus {
+  readonly role: 'member';
+  readonly service: { readonly id: string; readonly name: string };
+  readonly peerId: string;
+  readonly vmid: string;
+  readonly ipv6: string;
+  readonly ipv4: string;
+  readonly interface: string;
+  readonly epoch: number;
+  /** When the credential ends, RFC 3339. */
+  readonly credentialEnds: string;
+  /** The super-peer whose directory this member is attached to. */
+  readonly superPeer: string | null;
+  /** Where this member was admitted. */
+  readonly admittedBy: string;
+  /** All members of the service, this one among them. */
+  readonly members: readonly PeerStatus[];
+}
+
+export interface PeerStatus {
+  readonly peerId: string;
+  readonly vmid: string;
+  readonly roles: readonly string[];
+  readonly ipv6: string;
+  readonly ipv4: string;
+  readonly self: boolean;
+  /** Underlay address that packets to it go to; null while unknown. */
+  readonly underlay: string | null;
+  /** The pair of security associations in use; null while there is none. */
+  readonly sa: SaStatus | null;
+}
+
+export interface SaStatus {
+  readonly spiIn: string;
+  readonly spiOut: string;
+  readonly packetsIn: number;
+  readonly packetsOut: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+}

@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  ControlError,
+  ControlServer,
+  controlPath,
+  controlRequest,
+} from '../../../src/daemon/control.ts';
+import { IcvpnError } from '../../../src/errors.ts';
+
+const signal = AbortSignal.timeout(10_000);
+const code = (expected: string) => (error: unknown) =>
+  error instanceof ControlError && error.code === expected;
+
+describe('control socket', () => {
+  let dir: string;
+  beforeEach(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'icvpn-control-'));
+  });
+  afterEach(() => rm(dir, { recursive: true }));
+
+  it('carries a command there and its result back, and only its owner may use it', async () => {
+    await using _ = await ControlServer.listen(dir, async (command) => ({ got: command, n: 1 }));
+    assert.deepEqual(await controlRequest(dir, 'status', { signal }), { got: 'status', n: 1 });
+    assert.equal((await stat(controlPath(dir))).mode & 0o777, 0o600);
+  });
+
+  it('carries an error with its code and remedy', async () => {
+    await using _ = await ControlServer.listen(dir, async () => {
+      throw new IcvpnError('ERR_SOME', 'it failed', 'do this');
+    });
+    await assert.rejects(controlRequest(dir, 'x', { signal }), (error) => {
+      return code('ERR_SOME')(error) && error instanceof ControlError && error.remedy === 'do this';
+    });
+  });
+
+  it('says when no daemon is there', async () => {
+    await assert.rejects(controlRequest(dir, 'x', { signal }), code('ERR_NOT_RUNNING'));
+    await assert.rejects(controlRequest(join(dir, 'no'), 'x', { signal }), code('ERR_NOT_RUNNING'));
+  });
+
+  it('refuses a second daemon, and takes the place of a killed one', async () => {
+    {
+      await using _ = await ControlServer.listen(dir, async () => 1);
+      await assert.rejects(
+        ControlServer.listen(dir, async () => 2),
+        code('ERR_ALREADY_RUNNING'),
+      );
+    }
+    const script = `require('net').createServer().listen(process.argv[1], () => console.log('up'))`;
+    const other = spawn(process.execPath, ['-e', script, controlPath(dir)]);
+    await once(other.stdout, 'data');
+    other.kill('SIGKILL');
+    await once(other, 'exit');
+    await assert.rejects(controlRequest(dir, 'x', { signal }), code('ERR_NOT_RUNNING'));
+    await using _ = await ControlServer.listen(dir, async () => 3);
+    assert.equal(await controlRequest(dir, 'x', { signal }), 3);
+  });
+
+  it('P24 cuts off who sends too much, and answers what is not a request with an error', async () => {
+    await using _ = await ControlServer.listen(dir, async () => 1);
+    const flood = connect(controlPath(dir));
+    flood.on('error', () => {});
+    flood.write('x'.repeat(10_000));
+    await once(flood, 'close');
+    const garbage = connect(controlPath(dir));
+    garbage.setEncoding('utf8');
+    garbage.write('{"cmd":1}\n');
+    const [line] = await once(garbage, 'data');
+    assert.match(String(line), /"code":"ERR_CONTROL"/);
+    garbage.destroy();
+  });
+});
