@@ -1,0 +1,106 @@
+/** `icvpn up`, `status`, `down`: a VM in a service. */
+import { hostname } from 'node:os';
+import type { Command } from 'commander';
+import { controlRequest } from '../../daemon/control.ts';
+import { createLog } from '../../daemon/log.ts';
+import { Member } from '../../daemon/member.ts';
+import { readBootstrap } from '../../owner/files.ts';
+import { runDaemon } from '../daemon.ts';
+import { startDetached } from '../detach.ts';
+import {
+  announceOption,
+  cacheKey,
+  DEFAULT_LISTEN,
+  jsonOption,
+  keyFileOption,
+  listenOption,
+  parseTextList,
+  stateOption,
+} from '../options.ts';
+import { print } from '../output.ts';
+import type { CliContext } from '../program.ts';
+import { statusText } from '../status.ts';
+
+const DEFAULT_STATE = '/var/lib/icvpn/member';
+const STATUS_TIMEOUT_MS = 10_000;
+const DOWN_TIMEOUT_MS = 60_000;
+
+interface UpOptions {
+  readonly state: string;
+  readonly cacheKey?: string;
+  readonly bootstrap?: string;
+  readonly vmid: string;
+  readonly role: string[];
+  readonly listen: string[];
+  readonly announce: string[];
+  readonly interface: string;
+  readonly foreground: boolean;
+  readonly json: boolean;
+}
+
+export function addMemberCommands(program: Command, context: CliContext): void {
+  program
+    .command('up')
+    .description('make this VM a member of a service; returns when it is one')
+    .option('--bootstrap <file>', 'bootstrap data of the service; needed at the first start only')
+    .addOption(stateOption(DEFAULT_STATE))
+    .addOption(keyFileOption())
+    .option('--vmid <id>', 'name of this instance', hostname())
+    .option('--role <role>', 'role of this VM; may be given again', parseTextList, [])
+    .addOption(listenOption(DEFAULT_LISTEN))
+    .addOption(announceOption())
+    .option('--interface <name>', 'network interface to make', 'icvpn0')
+    .option('--foreground', 'stay in the foreground until stopped, as service managers want', false)
+    .addOption(jsonOption())
+    .action((options: UpOptions, command: Command) => up(options, command, context));
+  program
+    .command('status')
+    .description('what the daemon of a state directory is and does')
+    .addOption(stateOption(DEFAULT_STATE))
+    .addOption(jsonOption())
+    .action(async (options: { state: string; json: boolean }) => {
+      const status = await request(options.state, 'status', STATUS_TIMEOUT_MS, context);
+      print(context.output, options.json, status, statusText);
+    });
+  program
+    .command('down')
+    .description('leave: stop the daemon and remove what it put into the kernel')
+    .addOption(stateOption(DEFAULT_STATE))
+    .addOption(jsonOption())
+    .action(async (options: { state: string; json: boolean }) => {
+      await request(options.state, 'down', DOWN_TIMEOUT_MS, context);
+      print(context.output, options.json, { down: true }, () => 'down');
+    });
+}
+
+async function up(options: UpOptions, command: Command, context: CliContext): Promise<void> {
+  if (!options.foreground) {
+    const args = ['up', ...(command.parent?.args.slice(1) ?? [])];
+    const status = await startDetached(options.state, args);
+    return print(context.output, options.json, status, statusText);
+  }
+  const bootstrap = options.bootstrap && (await readBootstrap(options.bootstrap));
+  await runDaemon({
+    stateDir: options.state,
+    signal: context.signal,
+    start: (signal) =>
+      Member.start({
+        stateDir: options.state,
+        ...cacheKey(options),
+        ...(bootstrap && { bootstrap }),
+        vmid: options.vmid,
+        roles: options.role,
+        listen: options.listen,
+        announce: options.announce,
+        interfaceName: options.interface,
+        log: createLog(context.output.err),
+        signal,
+      }),
+    onUp: async (daemon) => print(context.output, options.json, await daemon.status(), statusText),
+  });
+}
+
+function request(state: string, command: string, timeoutMs: number, context: CliContext) {
+  const signal = AbortSignal.any([context.signal, AbortSignal.timeout(timeoutMs)]);
+  return controlRequest(state, command, { signal });
+}

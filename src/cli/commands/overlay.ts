@@ -1,0 +1,11 @@
+/** `icvpn overlay`: what the operator of a universal overlay does. */
+import type { Command } from 'commander';
+import type { CliContext } from '../program.ts';
+import { addCreateOptions, create } from './service.ts';
+
+export function addOverlayCommands(program: Command, context: CliContext): void {
+  const overlay = program.command('overlay').description("an overlay operator's commands");
+  addCreateOptions(overlay.command('create'), '100.127.0.0/16')
+    .description('make a universal overlay, whose first super-peers are named by their cards')
+    .action((options: Parameters<typeof create>[0]) => create(options, true, context));
+}

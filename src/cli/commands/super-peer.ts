@@ -1,0 +1,107 @@
+/** `icvpn super-peer`: run one, and make the card by which owners name it. */
+import { writeFile } from 'node:fs/promises';
+import type { Ed25519PeerId } from '@libp2p/interface';
+import type { Command } from 'commander';
+import { createLog } from '../../daemon/log.ts';
+import { makeCard } from '../../daemon/sealing-key.ts';
+import { NodeState } from '../../daemon/state.ts';
+import { SuperPeer, type SuperPeerStatus } from '../../daemon/super-peer.ts';
+import { readBootstrap } from '../../owner/files.ts';
+import { runDaemon } from '../daemon.ts';
+import {
+  addressList,
+  announceOption,
+  cacheKey,
+  DEFAULT_LISTEN,
+  jsonOption,
+  keyFileOption,
+  listenOption,
+  parsePeerIdList,
+  stateOption,
+} from '../options.ts';
+import { print } from '../output.ts';
+import type { CliContext } from '../program.ts';
+
+const DEFAULT_STATE = '/var/lib/icvpn/super-peer';
+
+interface CardOptions {
+  readonly state: string;
+  readonly cacheKey?: string;
+  readonly address: string[];
+  readonly out: string;
+  readonly json: boolean;
+}
+
+interface RunOptions {
+  readonly state: string;
+  readonly cacheKey?: string;
+  readonly overlay: string;
+  readonly listen: string[];
+  readonly announce: string[];
+  readonly allowService: Ed25519PeerId[];
+  readonly json: boolean;
+}
+
+export function addSuperPeerCommands(program: Command, context: CliContext): void {
+  const superPeer = program.command('super-peer').description("a super-peer operator's commands");
+  superPeer
+    .command('card')
+    .description('write the card by which owners name this super-peer; makes its key if need be')
+    .addOption(stateOption(DEFAULT_STATE))
+    .addOption(keyFileOption())
+    .requiredOption(
+      '--address <multiaddr>',
+      'where VMs can dial it; may be given again',
+      addressList,
+      [],
+    )
+    .requiredOption('--out <file>', 'file to write the card to')
+    .addOption(jsonOption())
+    .action((options: CardOptions) => card(options, context));
+  superPeer
+    .command('run')
+    .description('run a super-peer until it is stopped')
+    .addOption(stateOption(DEFAULT_STATE))
+    .addOption(keyFileOption())
+    .requiredOption('--overlay <file>', 'bootstrap data of the universal overlay')
+    .addOption(listenOption(DEFAULT_LISTEN))
+    .addOption(announceOption())
+    .option(
+      '--allow-service <ServiceID>',
+      'a service to serve; may be given again',
+      parsePeerIdList,
+      [],
+    )
+    .addOption(jsonOption())
+    .action((options: RunOptions) => run(options, context));
+}
+
+async function card(options: CardOptions, context: CliContext): Promise<void> {
+  await using state = await NodeState.open(options.state, cacheKey(options));
+  await writeFile(options.out, await makeCard(state, options.address));
+  const made = { peerId: state.peerId.toString(), addresses: options.address, card: options.out };
+  print(context.output, options.json, made, (it) => `card of ${it.peerId}: ${it.card}`);
+}
+
+async function run(options: RunOptions, context: CliContext): Promise<void> {
+  const overlay = await readBootstrap(options.overlay);
+  await runDaemon({
+    stateDir: options.state,
+    signal: context.signal,
+    start: (signal) =>
+      SuperPeer.start({
+        stateDir: options.state,
+        ...cacheKey(options),
+        overlay,
+        listen: options.listen,
+        announce: options.announce,
+        allowedServices: options.allowService,
+        log: createLog(context.output.err),
+        signal,
+      }),
+    onUp: (daemon) => print(context.output, options.json, daemon.status(), asText),
+  });
+}
+
+const asText = (status: SuperPeerStatus): string =>
+  `super-peer ${status.peerId} of ${status.overlay.name} at ${status.multiaddrs.join(' ')}`;

@@ -1,0 +1,68 @@
+/**
+ * Runs a daemon in the foreground from start to end.
+ *
+ * ```
+ *            control socket open                      teardown done
+ *  starting ────────────────────▶ up ──▶ stopping ─────────────────▶ socket closed, exit
+ *     └── SIGINT, SIGTERM, `icvpn down` at any time ──▲
+ * ```
+ */
+import { ControlServer } from '../daemon/control.ts';
+import { IcvpnError } from '../errors.ts';
+import { reportStart } from './detach.ts';
+
+/** A node that runs until it is disposed of. */
+export interface Daemon extends AsyncDisposable {
+  status(): unknown | Promise<unknown>;
+}
+
+export interface DaemonRun<D extends Daemon> {
+  readonly stateDir: string;
+  /** Starts the node; what it made before an abort or error it cleans up itself. */
+  readonly start: (signal: AbortSignal) => Promise<D>;
+  /** Told once, when the node is up. */
+  readonly onUp: (daemon: D) => void | Promise<void>;
+  readonly signal: AbortSignal;
+}
+
+export async function runDaemon<D extends Daemon>(run: DaemonRun<D>): Promise<void> {
+  const down = new AbortController();
+  const stop = AbortSignal.any([run.signal, down.signal]);
+  const ended = Promise.withResolvers<void>();
+  let daemon: D | undefined;
+  const control = await ControlServer.listen(run.stateDir, async (command) => {
+    switch (command) {
+      case 'status':
+        return daemon ? daemon.status() : { role: 'starting' };
+      case 'down':
+        down.abort();
+        await ended.promise;
+        return {};
+      default:
+        throw new IcvpnError('ERR_CONTROL', `unknown command "${command}"`, 'update icvpn');
+    }
+  });
+  try {
+    daemon = await run.start(stop);
+    await run.onUp(daemon);
+    reportStart({ ready: await daemon.status() });
+    await aborted(stop);
+  } catch (error) {
+    // Being told to stop while starting is not a failure.
+    if (!stop.aborted) throw error;
+  } finally {
+    await daemon?.[Symbol.asyncDispose]();
+    ended.resolve();
+    await control[Symbol.asyncDispose]();
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    signal.addEventListener('abort', () => resolve(), { once: true });
+    // A daemon with nothing to do right now must not end for want of something to wait for.
+    const alive = setInterval(() => {}, 2 ** 30);
+    signal.addEventListener('abort', () => clearInterval(alive), { once: true });
+  });
+}

@@ -1,0 +1,79 @@
+/** Options that several commands share, and the parsers of their values. */
+
+import type { Ed25519PeerId } from '@libp2p/interface';
+import { multiaddr } from '@multiformats/multiaddr';
+import { InvalidArgumentError, Option } from 'commander';
+import { type Prefix, parsePrefix } from '../codec/ip.ts';
+import { parsePeerId } from '../records/peer-id.ts';
+
+/** Makes commander report a parser's error as a wrong argument. */
+function argument<T>(parse: (text: string) => T): (text: string) => T {
+  return (text) => {
+    try {
+      return parse(text);
+    } catch (error) {
+      throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
+    }
+  };
+}
+
+/** The same for an option that may be given several times. */
+function list<T>(parse: (text: string) => T): (text: string, before: T[]) => T[] {
+  const one = argument(parse);
+  return (text, before) => [...before, one(text)];
+}
+
+const parseMultiaddr = (text: string): string => multiaddr(text).toString();
+
+export const jsonOption = (): Option => new Option('--json', 'print JSON').default(false);
+
+export const stateOption = (fallback: string): Option =>
+  new Option('--state <dir>', 'directory of this node: key, secure cache, socket').default(
+    fallback,
+  );
+
+export const keyFileOption = (): Option =>
+  new Option(
+    '--cache-key <file>',
+    'file with the key of the secure cache; made in the state directory when left out',
+  );
+
+export const DEFAULT_LISTEN = ['/ip4/0.0.0.0/tcp/4242', '/ip6/::/tcp/4242'];
+
+/** The secure cache's options out of a command's. */
+export const cacheKey = (options: { cacheKey?: string }): { keyFile?: string } =>
+  options.cacheKey === undefined ? {} : { keyFile: options.cacheKey };
+
+export const addressList = list(parseMultiaddr);
+
+export const listenOption = (fallback: string[]): Option =>
+  new Option('--listen <multiaddr>', 'where to listen; may be given again')
+    .argParser((text: string, before: string[]) =>
+      list(parseMultiaddr)(text, before === fallback ? [] : before),
+    )
+    .default(fallback);
+
+export const announceOption = (): Option =>
+  new Option('--announce <multiaddr>', 'address to tell others instead; may be given again')
+    .argParser(list(parseMultiaddr))
+    .default([]);
+
+export const cardsOption = (): Option =>
+  new Option('--super-peer <card>', 'card of a super-peer that may admit; may be given again')
+    .argParser(list((text: string) => text))
+    .default([])
+    .makeOptionMandatory();
+
+export const parseCount = argument((text: string): number => {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new Error('not a whole number above 0');
+  return Number(text);
+});
+
+export const parsePrefixArgument: (text: string) => Prefix = argument(parsePrefix);
+
+export const parsePeerIdList: (text: string, before: Ed25519PeerId[]) => Ed25519PeerId[] =
+  list(parsePeerId);
+
+export const parseTextList: (text: string, before: string[]) => string[] = list(
+  (text: string): string => text,
+);

@@ -1,0 +1,68 @@
+/** The `icvpn` command line: its subcommands, their options, how mistakes in them are told. */
+import { Command, CommanderError } from 'commander';
+import { addMemberCommands } from './commands/member.ts';
+import { addOverlayCommands } from './commands/overlay.ts';
+import { addServiceCommands } from './commands/service.ts';
+import { addSuperPeerCommands } from './commands/super-peer.ts';
+import { reportStart } from './detach.ts';
+import { errorLine, type Output } from './output.ts';
+
+/** What every command gets: where to write, and when to stop. */
+export interface CliContext {
+  readonly output: Output;
+  readonly signal: AbortSignal;
+}
+
+export const EXIT_FAILURE = 1;
+export const EXIT_USAGE = 2;
+
+/**
+ * @param args without the program's name
+ * @returns the exit code: 0, 1 when it failed, 2 when the command line is wrong
+ */
+export async function runCli(args: readonly string[], context: CliContext): Promise<number> {
+  const program = new Command('icvpn')
+    .description("one private, encrypted network for a service's VMs in several clouds")
+    .showHelpAfterError(false);
+  for (const add of [
+    addOverlayCommands,
+    addServiceCommands,
+    addSuperPeerCommands,
+    addMemberCommands,
+  ]) {
+    add(program, context);
+  }
+  configure(program, context.output);
+  try {
+    await program.parseAsync([...args], { from: 'user' });
+    return 0;
+  } catch (error) {
+    if (error instanceof CommanderError) return usage(error, args, context.output);
+    const line = errorLine(error);
+    reportStart({ error: line.replace(/^icvpn: /, '').trimEnd() });
+    context.output.err(line);
+    return EXIT_FAILURE;
+  }
+}
+
+/** Commander keeps these settings per command, and prints by itself unless told otherwise. */
+function configure(command: Command, output: Output): void {
+  command.exitOverride().configureOutput({
+    writeOut: (text) => output.out(text),
+    writeErr: (text) => {
+      // Without a subcommand commander shows the help as an error; its own error lines it gives us.
+      if (!text.startsWith('error:')) output.err(text);
+    },
+  });
+  for (const each of command.commands) configure(each, output);
+}
+
+function usage(error: CommanderError, args: readonly string[], output: Output): number {
+  if (error.exitCode === 0) return 0;
+  if (error.code !== 'commander.help') {
+    const words = args.slice(0, args.findIndex((each) => each.startsWith('-')) >>> 0);
+    const what = error.message.replace(/^error: /, '').replaceAll(/\s*\n\s*/g, ' ');
+    output.err(`icvpn: ${what}: see icvpn ${[...words, '--help'].join(' ')}\n`);
+  }
+  return EXIT_USAGE;
+}

@@ -1,0 +1,42 @@
+/** `icvpn status` for people. */
+import type { MemberStatus } from '../daemon/status.ts';
+import type { SuperPeerStatus } from '../daemon/super-peer.ts';
+import { table } from './output.ts';
+
+/** @param status what the daemon answered: a MemberStatus, a SuperPeerStatus, or that it is starting */
+export function statusText(status: unknown): string {
+  if (isMember(status)) return memberText(status);
+  if (isSuperPeer(status)) return superPeerText(status);
+  return 'starting';
+}
+
+function hasRole(status: unknown, role: string): boolean {
+  return typeof status === 'object' && status !== null && 'role' in status && status.role === role;
+}
+const isMember = (status: unknown): status is MemberStatus => hasRole(status, 'member');
+const isSuperPeer = (status: unknown): status is SuperPeerStatus => hasRole(status, 'super-peer');
+
+function memberText(status: MemberStatus): string {
+  const rows = status.members.map((each) => [
+    each.vmid + (each.self ? ' (this VM)' : ''),
+    each.ipv4,
+    each.ipv6,
+    each.underlay ?? '-',
+    each.self ? '' : each.sa === null ? 'no SA yet' : 'ESP',
+    each.sa === null ? '' : `${each.sa.packetsOut} out, ${each.sa.packetsIn} in`,
+  ]);
+  return [
+    `${status.service.name}: ${status.vmid} is ${status.ipv4}, ${status.ipv6} on ${status.interface}`,
+    `attached to ${status.superPeer ?? 'no super-peer'}; credential ends ${status.credentialEnds}`,
+    table(['VM', 'IPv4', 'IPv6', 'underlay', 'traffic', 'packets'], rows),
+  ].join('\n');
+}
+
+function superPeerText(status: SuperPeerStatus): string {
+  const rows = status.services.map((each) => [each.name, String(each.members), each.id]);
+  return [
+    `super-peer ${status.peerId} of ${status.overlay.name} at ${status.multiaddrs.join(' ')}`,
+    `${status.superPeers.length} other super-peers connected`,
+    table(['service', 'members', 'ServiceID'], rows),
+  ].join('\n');
+}

@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { runCli } from '../../../src/cli/program.ts';
+import { parseBootstrap } from '../../../src/records/bootstrap.ts';
+
+interface Run {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+async function icvpn(...args: string[]): Promise<Run> {
+  let out = '';
+  let err = '';
+  const output = {
+    out: (text: string) => {
+      out += text;
+    },
+    err: (text: string) => {
+      err += text;
+    },
+  };
+  const code = await runCli(args, { output, signal: AbortSignal.timeout(20_000) });
+  return { code, out, err };
+}
+
+describe('icvpn command line', () => {
+  let dir: string;
+  before(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'icvpn-cli-'));
+  });
+  after(() => rm(dir, { recursive: true }));
+  const path = (name: string): string => join(dir, name);
+
+  for (const [what, args, names] of [
+    ['an unknown option', ['up', '--bootstarp', 'x'], /'--bootstarp'.*see icvpn up --help/],
+    ['an unknown command', ['upp'], /unknown command 'upp'/],
+    ['a missing option', ['service', 'publish'], /'--dir <dir>'.*see icvpn service publish --help/],
+    ['a surplus word', ['status', 'all'], /too many arguments/],
+    ['a bad prefix', ['service', 'create', '--ipv4', '10.0.0.1/8'], /'10.0.0.1\/8' is invalid/],
+    ['a bad multiaddr', ['up', '--listen', 'localhost:1'], /'localhost:1' is invalid/],
+    ['a bad ServiceID', ['super-peer', 'run', '--allow-service', 'shop'], /'shop' is invalid/],
+    ['a bad count', ['service', 'create', '--credential-lifetime', '0'], /'0' is invalid/],
+  ] as const) {
+    it(`P22 says in one line what is wrong with ${what}, and exits with 2`, async () => {
+      const { code, out, err } = await icvpn(...args);
+      assert.equal(code, 2);
+      assert.match(err, /^icvpn: .*\n$/);
+      assert.match(err, names);
+      assert.equal(out, '');
+    });
+  }
+
+  it('shows help on standard output', async () => {
+    const { code, out, err } = await icvpn('up', '--help');
+    assert.deepEqual([code, err], [0, '']);
+    assert.match(out, /--bootstrap <file>/);
+  });
+
+  for (const [what, args, line] of [
+    [
+      'a missing file',
+      ['service', 'create', '--super-peer', '/none'],
+      /\/none does not exist: check/,
+    ],
+    ['no daemon', ['status', '--state', '/none'], /no daemon answers .*: start it with icvpn up/],
+    ['a missing bootstrap file', ['up', '--foreground', '--bootstrap', '/none'], /\/none does not/],
+  ] as const) {
+    it(`says in one line what to do about ${what}, and exits with 1`, async () => {
+      const more = ['--name', 'n', '--dir', path('x'), '--bootstrap', path('y')];
+      const { code, err } = await icvpn(...args, ...(args[0] === 'service' ? more : []));
+      assert.equal(code, 1);
+      assert.match(err, /^icvpn: .*\n$/);
+      assert.match(err, line);
+    });
+  }
+
+  it('P23 makes a card and a service, and prints no secret', async () => {
+    const at = ['--address', '/ip4/127.0.0.1/tcp/4242'];
+    const card = path('sp.card');
+    const made = await icvpn('super-peer', 'card', '--state', path('sp'), ...at, '--out', card);
+    assert.equal(made.code, 0, made.err);
+    const service = ['--name', 'shop', '--dir', path('shop'), '--super-peer', card];
+    const file = path('shop.json');
+    const run = await icvpn('service', 'create', ...service, '--bootstrap', file, '--json');
+    assert.equal(run.code, 0, run.err);
+    const bootstrap = parseBootstrap(await readFile(file, 'utf8'));
+    assert.equal(JSON.parse(run.out).serviceId, bootstrap.serviceId.toString());
+    assert.ok(!`${run.out}${run.err}`.includes(bootstrap.secret));
+    assert.equal((await stat(file)).mode & 0o777, 0o600);
+    const again = await icvpn('service', 'create', ...service, '--bootstrap', path('2.json'));
+    assert.match(again.err, /holds a service already: give another --dir/);
+  });
+
+  it('P22 refuses a bootstrap file with a field that it does not know', async () => {
+    await writeFile(path('bad.json'), '{"icvpn":1,"sekret":"x"}');
+    const { code, err } = await icvpn('up', '--foreground', '--bootstrap', path('bad.json'));
+    assert.equal(code, 1);
+    assert.match(err, /unknown field "sekret": get the file anew/);
+  });
+});
