@@ -13,13 +13,14 @@ import {
 } from '../../../src/daemon/control.ts';
 import { IcvpnError } from '../../../src/errors.ts';
 
-const signal = AbortSignal.timeout(10_000);
 const code = (expected: string) => (error: unknown) =>
   error instanceof ControlError && error.code === expected;
 
 describe('control socket', () => {
   let dir: string;
+  let signal: AbortSignal;
   beforeEach(async () => {
+    signal = AbortSignal.timeout(10_000);
     dir = await mkdtemp(join(tmpdir(), 'icvpn-control-'));
   });
   afterEach(() => rm(dir, { recursive: true }));
