@@ -78,7 +78,8 @@ export function decodeMasterSecret(bytes: Uint8Array): MasterSecret {
     bStar: scalars(4, 2),
     bStar12: scalars(4, 2),
     k: scalars(4, 1),
-    prfKey: reader.prefixed().slice(),
+    // Not slice(): of a Buffer that is a view, which goes with the caller's bytes.
+    prfKey: Uint8Array.from(reader.prefixed()),
   };
   reader.end();
   if (secret.prfKey.length !== PRF_KEY_BYTES)

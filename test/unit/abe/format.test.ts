@@ -117,6 +117,17 @@ describe('ABE formats', () => {
     assert.equal(formatPolicy(policyOf(ciphertext)), '(a: 1 and (b: 2 or not c: 3))');
   });
 
+  it('a decoded key does not share memory with its bytes, Buffers included', () => {
+    const bytes = Buffer.from(encodeMasterKey(masterKey));
+    const decoded = decodeMasterKey(bytes);
+    bytes.fill(0);
+    assert.deepEqual(encodeMasterKey(decoded), encodeMasterKey(masterKey));
+    const keyBytes = Buffer.from(encodeAttributeKey(key));
+    const copy = decodeAttributeKey(keyBytes);
+    keyBytes.fill(0);
+    assert.deepEqual(decrypt(copy, Buffer.from(ciphertext)), message);
+  });
+
   it('P24 truncated and trailing bytes are refused at every length', () => {
     for (const { name, bytes, again } of objects()) {
       assert.throws(() => again(Uint8Array.of(...bytes, 0)), AbeFormatError, name);
