@@ -12,10 +12,11 @@ import {
 } from '../../codec/protobuf.ts';
 import { CREDENTIAL } from '../../records/credential.ts';
 import type { RecordKind } from '../../records/envelope.ts';
-import { MAX_SHARD_MEMBERS } from '../../records/membership.ts';
 import { peerId } from '../../records/peer-id.ts';
 
-/** Bytes of a member list in clear: that of the largest membership shard. */
+/** Members in one list. */
+export const MAX_LIST_MEMBERS = 4096;
+/** Bytes of a list in clear. */
 export const MAX_LIST_BYTES = 3 * 1024 * 1024;
 /** Bytes of the nonce that a requester chooses. */
 export const REQUEST_NONCE_BYTES = 16;
@@ -33,7 +34,7 @@ const member = message({
 export type ListedMember = Infer<typeof member>;
 
 export const memberList = message({
-  members: repeated(1, member, { max: MAX_SHARD_MEMBERS }),
+  members: repeated(1, member, { max: MAX_LIST_MEMBERS }),
 });
 
 export const header = message({
