@@ -161,7 +161,7 @@ export function decodeAcknowledgement(message: Message): Acknowledgement {
     const text = decodeAttributes(body.subarray(tail)).get(NLMSGERR_ATTR_MSG);
     if (text !== undefined) detail = decodeText(text);
   }
-  return { errno: -error, detail };
+  return { errno: Math.abs(error), detail };
 }
 
 /** A NUL-terminated string from the kernel, fit for a terminal. */

@@ -1,9 +1,10 @@
 /** Requests to the kernel's IPsec databases. */
 import { NetlinkClient } from '../netlink/client.ts';
 import { MalformedError, type NetlinkError } from '../netlink/errors.ts';
-import type { Message } from '../netlink/framing.ts';
+import { type Message, NLM_F_REPLACE } from '../netlink/framing.ts';
 import type { CallOptions } from '../netlink/inflight.ts';
 import { NETLINK_XFRM } from '../netlink/socket.ts';
+import { type AsyncThresholds, decodeAsync, encodeAsync } from './async.ts';
 import {
   decodeDefaults,
   decodePolicyCounts,
@@ -17,13 +18,21 @@ import {
   type StateCounts,
 } from './counts.ts';
 import { xfrmError } from './errors.ts';
+import type { AsyncEvent } from './event.ts';
 import { IPSEC_PROTO_ANY, XFRM_MSG } from './kernel/constants.ts';
 import { xfrmUsersaFlush } from './kernel/state.ts';
+import { encodeMigrate, type MigrateSpec } from './migrate.ts';
 import { type Protocol, protocols } from './names.ts';
 import type { Policy, PolicyId, PolicyIndex, PolicySpec } from './policy.ts';
 import { decodePolicy, encodePolicy, encodePolicyId } from './policy-codec.ts';
-import type { SpiRequest, State, StateId, StateSpec } from './state.ts';
-import { decodeState, encodeSpiRequest, encodeState, encodeStateId } from './state-codec.ts';
+import type { SpiRequest, State, StateFilter, StateId, StateSpec } from './state.ts';
+import {
+  decodeState,
+  encodeFilter,
+  encodeSpiRequest,
+  encodeState,
+  encodeStateId,
+} from './state-codec.ts';
 
 export interface KeyOptions extends CallOptions {
   /** Keep the keys that the kernel tells; off if left out. */
@@ -72,9 +81,9 @@ export class XfrmClient implements Disposable {
     return this.#ask('get state', XFRM_MSG.GETSA, encodeStateId(id), decode, call);
   }
 
-  /** All states. Equivalent to: `ip xfrm state list` */
-  async states(call: KeyOptions = {}): Promise<State[]> {
-    const request = { operation: 'dump states', type: XFRM_MSG.GETSA, body: new Uint8Array() };
+  /** All states, or those that the filter names. Equivalent to: `ip xfrm state list [src P] [dst P] [proto P]` */
+  async states(call: KeyOptions & StateFilter = {}): Promise<State[]> {
+    const request = { operation: 'dump states', type: XFRM_MSG.GETSA, body: encodeFilter(call) };
     const found = await this.#netlink.dump(
       request,
       ({ body }) => decodeState(body, call.withKeys),
@@ -198,6 +207,32 @@ export class XfrmClient implements Disposable {
     await this.#do('set defaults', XFRM_MSG.SETDEFAULT, encodeDefaults(defaults), call);
   }
 
+  /**
+   * Moves a policy, and for each of its templates one state with the same ends and reqid, to other
+   * ends; keys, sequence numbers and SPIs stay. The kernel needs CONFIG_XFRM_MIGRATE. `ip xfrm` has no twin.
+   *
+   * @throws XfrmError `ERR_XFRM_NOT_FOUND` if there is no such policy.
+   */
+  async migrate(spec: MigrateSpec, call?: CallOptions): Promise<void> {
+    await this.#do('migrate', XFRM_MSG.MIGRATE, encodeMigrate(spec), call);
+  }
+
+  /** Replay numbers, usage and thresholds of a state. Twin: what `ip xfrm monitor aevent` prints. */
+  async getAsync(id: StateId, call?: CallOptions): Promise<AsyncEvent> {
+    const decode = ({ body }: Message) => decodeAsync(body);
+    return this.#ask('get thresholds', XFRM_MSG.GETAE, encodeAsync(id), decode, call);
+  }
+
+  /** Sets when the kernel tells of a state's progress by itself; needs a state with a replay window. `ip xfrm` has no twin. */
+  async setAsyncThresholds(
+    id: StateId,
+    thresholds: AsyncThresholds,
+    call?: CallOptions,
+  ): Promise<void> {
+    const body = encodeAsync(id, thresholds);
+    await this.#do('set thresholds', XFRM_MSG.NEWAE, body, call, NLM_F_REPLACE);
+  }
+
   /** Fails what is under way and closes the socket. */
   close(): void {
     this.#netlink.close();
@@ -207,9 +242,15 @@ export class XfrmClient implements Disposable {
     this.close();
   }
 
-  async #do(operation: string, type: number, body: Uint8Array, call?: CallOptions): Promise<void> {
+  async #do(
+    operation: string,
+    type: number,
+    body: Uint8Array,
+    call?: CallOptions,
+    flags = 0,
+  ): Promise<void> {
     try {
-      await this.#netlink.request({ operation, type, body }, () => undefined, call);
+      await this.#netlink.request({ operation, type, body, flags }, () => undefined, call);
     } finally {
       body.fill(0);
     }

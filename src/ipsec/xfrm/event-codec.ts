@@ -2,28 +2,26 @@
 import { MalformedError } from '../netlink/errors.ts';
 import { decodeAttributes, type Message } from '../netlink/framing.ts';
 import { decodeSelector, formatAddress } from './address.ts';
+import { decodeAsync } from './async.ts';
 import { get, getMark } from './attributes.ts';
-import type { AcquireEvent, MappingEvent, MigrateEvent, Migration, XfrmEvent } from './event.ts';
+import type { AcquireEvent, MappingEvent, XfrmEvent } from './event.ts';
 import { XFRM_MSG, XFRMA } from './kernel/constants.ts';
 import {
   xfrmUserAcquire,
   xfrmUserExpire,
   xfrmUserMapping,
-  xfrmUserMigrate,
   xfrmUserPolexpire,
   xfrmUserReport,
 } from './kernel/event.ts';
 import { xfrmUserpolicyId, xfrmUsersaId } from './kernel/identity.ts';
 import { xfrmUserpolicyInfo } from './kernel/policy.ts';
-import { xfrmAeventId, xfrmUsersaInfo } from './kernel/state.ts';
-import { directions, modes, protocols } from './names.ts';
+import { xfrmUsersaInfo } from './kernel/state.ts';
+import { decodeMigrate } from './migrate.ts';
+import { protocols } from './names.ts';
 import type { Policy } from './policy.ts';
 import { decodePolicy, decodeTemplates, policyOf } from './policy-codec.ts';
 import type { State } from './state.ts';
 import { decodeState, optional, stateOf } from './state-codec.ts';
-
-/** XFRM_MAX_DEPTH */
-const MAX_MIGRATIONS = 6;
 
 /**
  * Undefined for messages of no interest: of newer kernels, of socket policies, of other protocols.
@@ -59,7 +57,7 @@ export function decodeEvent({ type, body }: Message): XfrmEvent | undefined {
     case XFRM_MSG.MIGRATE:
       return decodeMigrate(body);
     case XFRM_MSG.NEWAE:
-      return decodeAsyncEvent(body);
+      return decodeAsync(body);
     case XFRM_MSG.REPORT:
       return {
         type: 'report',
@@ -157,56 +155,5 @@ function decodeMapping(body: Uint8Array): MappingEvent | undefined {
     newSource: formatAddress(family, raw.newSaddr),
     oldSourcePort: raw.oldSport,
     newSourcePort: raw.newSport,
-  };
-}
-
-function decodeMigrate(body: Uint8Array): MigrateEvent | undefined {
-  const { sel, dir } = xfrmUserpolicyId.decode(body);
-  const attributes = decodeAttributes(body.subarray(xfrmUserpolicyId.size), XFRMA.PAD);
-  const direction = directions.decode(dir);
-  const selector = decodeSelector(sel);
-  const payload = attributes.get(XFRMA.MIGRATE) ?? new Uint8Array();
-  const count = payload.length / xfrmUserMigrate.size;
-  if (selector === undefined) throw new MalformedError('migrate without family');
-  if (!Number.isInteger(count) || count > MAX_MIGRATIONS) {
-    throw new MalformedError(`migrate of ${payload.length} bytes`);
-  }
-  if (direction === undefined) return undefined;
-  const migrations: Migration[] = [];
-  for (let at = 0; at < payload.length; at += xfrmUserMigrate.size) {
-    const migration = migrationOf(payload.subarray(at));
-    if (migration === undefined) return undefined;
-    migrations.push(migration);
-  }
-  return { type: 'migrate', direction, selector, migrations };
-}
-
-function migrationOf(payload: Uint8Array): Migration | undefined {
-  const raw = xfrmUserMigrate.decode(payload);
-  const protocol = protocols.decode(raw.proto);
-  const mode = modes.decode(raw.mode);
-  if (protocol === undefined || mode === undefined) return undefined;
-  return {
-    oldSource: formatAddress(raw.oldFamily, raw.oldSaddr),
-    oldDestination: formatAddress(raw.oldFamily, raw.oldDaddr),
-    newSource: formatAddress(raw.newFamily, raw.newSaddr),
-    newDestination: formatAddress(raw.newFamily, raw.newDaddr),
-    protocol,
-    mode,
-    reqid: raw.reqid,
-  };
-}
-
-function decodeAsyncEvent(body: Uint8Array): XfrmEvent | undefined {
-  const { saId, saddr, reqid } = xfrmAeventId.decode(body);
-  const protocol = protocols.decode(saId.proto);
-  if (protocol === undefined) return undefined;
-  return {
-    type: 'async-event',
-    source: formatAddress(saId.family, saddr),
-    destination: formatAddress(saId.family, saId.daddr),
-    spi: saId.spi,
-    protocol,
-    reqid,
   };
 }

@@ -1,6 +1,7 @@
 /** What the kernel tells without being asked. */
 import type { Selector } from './address.ts';
 import type { Mark } from './attributes.ts';
+import type { Usage } from './lifetime.ts';
 import type { Mode, PolicyDirection, Protocol } from './names.ts';
 import type { Policy, Template } from './policy.ts';
 import type { State } from './state.ts';
@@ -83,14 +84,23 @@ export interface MigrateEvent {
   readonly migrations: readonly Migration[];
 }
 
-/** Replay numbers or lifetimes of a state moved past their thresholds. */
+/** Replay numbers and usage of a state: asked for, just set, or past a threshold of packets or time. */
 export interface AsyncEvent {
   readonly type: 'async-event';
+  readonly cause: 'packets' | 'interval' | 'set' | 'asked';
   readonly source: string;
   readonly destination: string;
   readonly spi: number;
   readonly protocol: Protocol;
   readonly reqid: number;
+  /** Number of the last packet sent. */
+  readonly outbound: bigint;
+  /** Highest number received. */
+  readonly inbound: bigint;
+  readonly usage?: Usage;
+  /** The thresholds; times in tenths of a second. */
+  readonly packets?: number;
+  readonly interval?: number;
 }
 
 /** A packet matched nothing (Mobile IPv6). */

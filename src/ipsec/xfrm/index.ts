@@ -39,6 +39,7 @@ export type {
   ReportedAlgorithm,
   ReportedAlgorithms,
 } from './algorithm.ts';
+export type { AsyncThresholds } from './async.ts';
 export type { Mark } from './attributes.ts';
 export { type BulkFailure, type KeyOptions, XfrmClient } from './client.ts';
 export type {
@@ -53,6 +54,7 @@ export { XfrmError } from './errors.ts';
 export type * from './event.ts';
 export { XfrmKey } from './key.ts';
 export type { Lifetime, Limit, Usage } from './lifetime.ts';
+export type { MigrateSpec } from './migrate.ts';
 export { type XfrmGroup, XfrmMonitor, type XfrmMonitorOptions } from './monitor.ts';
 export type {
   EncapsulationType,
@@ -75,13 +77,15 @@ export type {
   PolicyType,
   Template,
 } from './policy.ts';
-export type { Replay } from './replay.ts';
+export type { Replay, ReplayStatus } from './replay.ts';
 export type {
   Encapsulation,
   Iptfs,
   Offload,
   SpiRequest,
   State,
+  StateFilter,
   StateId,
   StateSpec,
 } from './state.ts';
+export { parseStatistics, readStatistics, type XfrmStatistics } from './statistics.ts';

@@ -15,6 +15,13 @@ export interface Replay {
   readonly inbound?: bigint | undefined;
 }
 
+/** As the kernel tells it. */
+export interface ReplayStatus extends Replay {
+  readonly esn: boolean;
+  readonly outbound: bigint;
+  readonly inbound: bigint;
+}
+
 /** The window that `xfrm_usersa_info` itself can say. */
 const SMALL_WINDOW = 32;
 const LOW = 0xffff_ffffn;
@@ -60,7 +67,7 @@ export function decodeReplay(
   field: number,
   esn: boolean,
   attributes: ReadonlyMap<number, Uint8Array>,
-): Required<Replay> {
+): ReplayStatus {
   const extended = attributes.get(XFRMA.REPLAY_ESN_VAL);
   if (extended !== undefined) {
     const { bmpLen, oseq, seq, oseqHi, seqHi, replayWindow } = xfrmReplayStateEsn.decode(extended);

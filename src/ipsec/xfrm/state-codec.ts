@@ -12,7 +12,7 @@ import {
 import { decodeAlgorithms, encodeAlgorithms } from './algorithm.ts';
 import { get, getMark, getU64, put, putMark } from './attributes.ts';
 import { XFRMA } from './kernel/constants.ts';
-import { xfrmUsersaId } from './kernel/identity.ts';
+import { xfrmAddressFilter, xfrmUsersaId } from './kernel/identity.ts';
 import { xfrmEncapTmpl, xfrmUserOffload, xfrmUsersaInfo, xfrmUserspiInfo } from './kernel/state.ts';
 import { decodeLifetime, decodeUsage, encodeLifetime } from './lifetime.ts';
 import {
@@ -31,6 +31,7 @@ import type {
   Offload,
   SpiRequest,
   State,
+  StateFilter,
   StateId,
   StateSpec,
 } from './state.ts';
@@ -177,6 +178,21 @@ export function encodeSpiRequest(request: SpiRequest): Uint8Array {
     ...put(XFRMA.SA_DIR, 'u8', direction(request.direction)),
     ...put(XFRMA.SA_PCPU, 'u32', request.cpu),
   ]);
+}
+
+/** The attributes of a GETSA dump. @throws ValueError */
+export function encodeFilter({ protocol, ends }: StateFilter): Uint8Array {
+  const proto = protocol && protocols.encode(protocol, 'protocol');
+  if (ends === undefined) return concat(put(XFRMA.PROTO, 'u8', proto));
+  const { saddr, daddr, family, prefixlenS, prefixlenD } = encodeSelector(ends);
+  const raw = xfrmAddressFilter.encode({
+    saddr,
+    daddr,
+    family,
+    splen: prefixlenS,
+    dplen: prefixlenD,
+  });
+  return concat([attribute(XFRMA.ADDRESS_FILTER, raw), ...put(XFRMA.PROTO, 'u8', proto)]);
 }
 
 /**

@@ -12,7 +12,7 @@ import type {
   StateDirection,
   StateFlag,
 } from './names.ts';
-import type { Replay } from './replay.ts';
+import type { Replay, ReplayStatus } from './replay.ts';
 
 /** What names a state in the kernel. */
 export interface StateId {
@@ -93,7 +93,7 @@ export interface State extends StateCommon, ReportedAlgorithms {
   readonly mode: Mode;
   readonly reqid: number;
   readonly lifetime: Lifetime;
-  readonly replay: Required<Replay>;
+  readonly replay: ReplayStatus;
   readonly usage: Usage;
   /** Packets dropped, by reason. */
   readonly drops: {
@@ -123,4 +123,11 @@ export interface SpiRequest {
   readonly cpu?: number | undefined;
   /** Of an ACQUIRE: its larval state is the one that gets the SPI. */
   readonly sequence?: number | undefined;
+}
+
+/** Which states to list; the kernel does the choosing. */
+export interface StateFilter {
+  readonly protocol?: Protocol | undefined;
+  /** CIDRs of the two ends, both or none, of one family. */
+  readonly ends?: { readonly source: string; readonly destination: string } | undefined;
 }
