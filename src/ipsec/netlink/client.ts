@@ -2,7 +2,6 @@
  * Requests over one netlink socket: many in flight, each with a sequence number, a time limit and
  * a signal; dumps one at a time, as the kernel wants it.
  */
-import type { RawNetlinkSocket } from 'netlink';
 import { NetlinkError, type Refusal } from './errors.ts';
 import {
   concat,
@@ -14,7 +13,7 @@ import {
   NLM_F_REQUEST,
 } from './framing.ts';
 import { type Answer, type CallOptions, InFlight } from './inflight.ts';
-import { openSocket } from './socket.ts';
+import { NetlinkSocket } from './socket.ts';
 
 export interface Request {
   /** In words, for errors: `add state`. */
@@ -37,8 +36,7 @@ const RECEIVE_BUFFER = 1 << 20;
 const DUMP_ATTEMPTS = 8;
 
 export class NetlinkClient {
-  readonly #socket: RawNetlinkSocket;
-  readonly #port: number;
+  readonly #socket: NetlinkSocket;
   readonly #inFlight: InFlight;
   #turn: Promise<void> = Promise.resolve();
   #sequence = 0;
@@ -46,13 +44,13 @@ export class NetlinkClient {
 
   constructor({ protocol, refuse }: NetlinkClientOptions) {
     this.#inFlight = new InFlight(refuse);
-    this.#socket = openSocket({ protocol, receiveBuffer: RECEIVE_BUFFER });
-    this.#port = this.#socket.address().port >>> 0;
-    this.#socket.on('message', (datagram, { port }) => {
-      // Only the kernel answers; another process may send to our port.
-      if (port === 0) this.#receive(datagram);
+    this.#socket = new NetlinkSocket({
+      protocol,
+      receiveBuffer: RECEIVE_BUFFER,
+      onDatagram: (datagram) => this.#receive(datagram),
+      onOverrun: () => this.#inFlight.failAll(broken(new Error('answers were lost'))),
+      onError: (error) => this.#inFlight.failAll(broken(error)),
     });
-    this.#socket.on('error', (error) => this.#inFlight.failAll(broken(error)));
   }
 
   /**
@@ -183,28 +181,25 @@ export class NetlinkClient {
       type,
       flags: flags | NLM_F_REQUEST | extra,
       seq,
-      port: this.#port,
+      port: this.#socket.port,
       body,
     });
   }
 
   #send(sequences: readonly number[], messages: readonly Uint8Array[]): void {
     const datagram = Buffer.from(concat(messages).buffer);
-    this.#socket.send(datagram, {}, (error) => {
-      datagram.fill(0);
+    this.#socket.send(datagram, (error) => {
       if (error === undefined) return;
       for (const sequence of sequences) this.#inFlight.fail(sequence, broken(error));
     });
     for (const message of messages) message.fill(0);
   }
 
-  #receive(datagram: Buffer): void {
+  #receive(datagram: Uint8Array): void {
     try {
       for (const message of decodeMessages(datagram)) this.#inFlight.receive(message);
     } catch (error) {
       this.#inFlight.failAll(error);
-    } finally {
-      datagram.fill(0);
     }
   }
 }

@@ -1,11 +1,10 @@
 /**
  * A netlink socket that hears multicast groups. What the socket's buffer cannot hold the kernel
- * throws away and says so (ENOBUFS): the listener is told `overrun` and must read the state anew.
+ * throws away and counts: the listener is told, and must read anew what it cares for.
  */
-import type { RawNetlinkSocket } from 'netlink';
 import { MalformedError } from './errors.ts';
 import { decodeMessages, type Message } from './framing.ts';
-import { openSocket } from './socket.ts';
+import { NetlinkSocket } from './socket.ts';
 
 export interface ListenerOptions {
   readonly protocol: number;
@@ -21,21 +20,19 @@ export interface ListenerOptions {
 }
 
 export class NetlinkListener {
-  readonly #socket: RawNetlinkSocket;
-  #closed = false;
+  readonly #socket: NetlinkSocket;
 
   constructor(options: ListenerOptions) {
-    const { protocol, groups, receiveBuffer = 1 << 20 } = options;
-    this.#socket = openSocket({ protocol, receiveBuffer });
-    this.#socket.on('message', (datagram, { port }) => {
-      if (port === 0) deliver(datagram, options);
-    });
-    this.#socket.on('error', (error) => {
-      if (error.code === 'ENOBUFS') options.onOverrun();
-      else options.onError(error);
+    const { protocol, groups, receiveBuffer = 1 << 20, onOverrun, onError } = options;
+    this.#socket = new NetlinkSocket({
+      protocol,
+      receiveBuffer,
+      onDatagram: (datagram) => deliver(datagram, options),
+      onOverrun,
+      onError,
     });
     try {
-      for (const group of groups) this.#socket.addMembership(group);
+      for (const group of groups) this.#socket.join(group);
     } catch (error) {
       this.#socket.close();
       throw error;
@@ -43,19 +40,15 @@ export class NetlinkListener {
   }
 
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
     this.#socket.close();
   }
 }
 
-function deliver(datagram: Buffer, { onMessage, onError }: ListenerOptions): void {
+function deliver(datagram: Uint8Array, { onMessage, onError }: ListenerOptions): void {
   try {
     for (const message of decodeMessages(datagram)) onMessage(message);
   } catch (error) {
     if (!(error instanceof MalformedError)) throw error;
     onError(error);
-  } finally {
-    datagram.fill(0);
   }
 }

@@ -1,109 +1,132 @@
 /**
- * A netlink socket with the options that the `netlink` package does not offer: it hides its file
- * descriptor, so the descriptor is found by the socket's port in /proc and set through libc.
+ * A netlink socket to the kernel: the `netlink` package's, with extended acknowledgements, and
+ * with overruns told apart from failures.
  */
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { endianness } from 'node:os';
-import koffi from 'koffi';
 import { RawNetlinkSocket } from 'netlink';
 import { NetlinkError } from './errors.ts';
+import {
+  descriptorOf,
+  dropped,
+  NETLINK_CAP_ACK,
+  NETLINK_EXT_ACK,
+  NETLINK_GET_STRICT_CHK,
+  NETLINK_NO_ENOBUFS,
+  SO_RCVBUFFORCE,
+  SOL_NETLINK,
+  SOL_SOCKET,
+  setOption,
+} from './sockopt.ts';
 
 export const NETLINK_ROUTE = 0;
 export const NETLINK_XFRM = 6;
-
-const SOL_SOCKET = 1;
-const SO_RCVBUFFORCE = 33;
-const SOL_NETLINK = 270;
-/** A refusal does not repeat the request, which may hold keys. */
-const NETLINK_CAP_ACK = 10;
-/** Refusals come with the kernel's own words. */
-const NETLINK_EXT_ACK = 11;
-/** Requests with unknown fields are refused, and rtnetlink dumps honour their filters. */
-const NETLINK_GET_STRICT_CHK = 12;
-
-type Setsockopt = (
-  fd: number,
-  level: number,
-  name: number,
-  value: Buffer,
-  length: number,
-) => number;
-let libc: { readonly setsockopt: Setsockopt } | undefined;
-
-function setOption(fd: number, level: number, name: number, value: number): void {
-  libc ??= {
-    setsockopt: koffi
-      .load(null)
-      .func('int setsockopt(int fd, int level, int name, const void *value, uint32 length)'),
-  };
-  const raw = Buffer.alloc(4);
-  if (endianness() === 'LE') raw.writeInt32LE(value);
-  else raw.writeInt32BE(value);
-  const result = libc.setsockopt(fd, level, name, raw, raw.length);
-  if (result !== 0) {
-    throw new NetlinkError(
-      'ERR_NETLINK_OPTION',
-      `cannot set option ${name} of a netlink socket (errno ${koffi.errno()})`,
-      'Use Linux 4.20 or newer, and run as root.',
-    );
-  }
-}
-
-/** The descriptor of this process's netlink socket of `protocol` that is bound to `port`. */
-function descriptorOf(protocol: number, port: number): number {
-  // Columns: sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode
-  for (const line of readFileSync('/proc/self/net/netlink', 'utf8').split('\n').slice(1)) {
-    const [, eth, pid, , , , , , , inode] = line.trim().split(/\s+/);
-    if (Number(eth) !== protocol || Number(pid) !== port) continue;
-    for (const fd of readdirSync('/proc/self/fd')) {
-      if (linkOf(fd) === `socket:[${inode}]`) return Number(fd);
-    }
-  }
-  throw new NetlinkError(
-    'ERR_NETLINK_OPTION',
-    'cannot find the descriptor of a netlink socket in /proc',
-    'Mount /proc.',
-  );
-}
-
-function linkOf(fd: string): string | undefined {
-  try {
-    return readlinkSync(`/proc/self/fd/${fd}`);
-  } catch {
-    return undefined; // closed since it was listed
-  }
-}
 
 export interface SocketOptions {
   readonly protocol: number;
   /** Receive buffer in bytes; beyond the system's limit only with CAP_NET_ADMIN. */
   readonly receiveBuffer: number;
+  /** A datagram from the kernel; overwritten after the call, since it may hold keys. */
+  readonly onDatagram: (datagram: Uint8Array) => void;
+  /** The kernel threw messages away, because the receive buffer was full. */
+  readonly onOverrun: () => void;
+  readonly onError: (error: Error) => void;
 }
 
-/** Opens and binds. The caller closes. @throws NetlinkError, or the errno of socket(2) and bind(2). */
-export function openSocket({ protocol, receiveBuffer }: SocketOptions): RawNetlinkSocket {
-  const socket = new RawNetlinkSocket(protocol, {
-    recvBufferSize: receiveBuffer,
-    sendBufferSize: 0,
-  });
-  try {
-    const fd = descriptorOf(protocol, socket.address().port >>> 0);
-    setOption(fd, SOL_NETLINK, NETLINK_CAP_ACK, 1);
-    setOption(fd, SOL_NETLINK, NETLINK_EXT_ACK, 1);
-    if (protocol === NETLINK_ROUTE) setOption(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1);
-    // Without CAP_NET_ADMIN the smaller buffer has to do; requests will be refused anyway.
-    if (process.geteuid?.() === 0) setOptionIfPermitted(fd, receiveBuffer);
-    return socket;
-  } catch (error) {
-    socket.close();
-    throw error;
+export class NetlinkSocket {
+  readonly #options: SocketOptions;
+  readonly #socket: RawNetlinkSocket;
+  readonly #fd: number;
+  /** The number that the kernel knows this socket by. */
+  readonly port: number;
+  #drops = 0;
+  #checking = false;
+  #closed = false;
+
+  /** Opens and binds. @throws NetlinkError, or the errno of socket(2) or bind(2) */
+  constructor(options: SocketOptions) {
+    this.#options = options;
+    const { protocol, receiveBuffer } = options;
+    this.#socket = new RawNetlinkSocket(protocol, {
+      recvBufferSize: receiveBuffer,
+      sendBufferSize: 0,
+    });
+    try {
+      this.port = this.#socket.address().port >>> 0;
+      this.#fd = descriptorOf(protocol, this.port);
+      this.#configure(options);
+    } catch (error) {
+      this.#socket.close();
+      throw error;
+    }
+    this.#socket.on('message', (datagram, { port }) => {
+      // Only the kernel answers; another process may send to our port.
+      if (port === 0) this.#receive(datagram);
+      datagram.fill(0);
+    });
+    this.#socket.on('error', (error) => outsideNative(() => options.onError(error)));
+  }
+
+  /** Overwrites `datagram` once it is sent. */
+  send(datagram: Buffer, sent: (error: Error | undefined) => void): void {
+    this.#socket.send(datagram, {}, (error) => {
+      datagram.fill(0);
+      outsideNative(() => sent(error));
+    });
+  }
+
+  /** Hears a multicast group from now on. */
+  join(group: number): void {
+    this.#socket.addMembership(group);
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#socket.close();
+  }
+
+  #configure({ protocol, receiveBuffer }: SocketOptions): void {
+    const option = (name: number) => setOption(this.#fd, SOL_NETLINK, name, 1);
+    option(NETLINK_EXT_ACK);
+    option(NETLINK_CAP_ACK); // a refusal does not repeat the request, which may hold keys
+    if (protocol === NETLINK_ROUTE) option(NETLINK_GET_STRICT_CHK);
+    // An overrun must not become an error of the socket: poll(2) would report that as POLLERR, which
+    // libuv takes for a dead descriptor, and the package's handler for that aborts the process.
+    option(NETLINK_NO_ENOBUFS);
+    try {
+      setOption(this.#fd, SOL_SOCKET, SO_RCVBUFFORCE, receiveBuffer);
+    } catch (error) {
+      // Without CAP_NET_ADMIN the smaller buffer has to do.
+      if (!(error instanceof NetlinkError)) throw error;
+    }
+  }
+
+  #receive(datagram: Uint8Array): void {
+    outsideNative(() => this.#options.onDatagram(datagram));
+    if (this.#checking) return;
+    // Messages are dropped only while others wait to be read; so it is enough to look after reading.
+    this.#checking = true;
+    setImmediate(() => {
+      this.#checking = false;
+      this.#checkDrops();
+    });
+  }
+
+  #checkDrops(): void {
+    if (this.#closed) return;
+    const drops = dropped(this.#fd);
+    if (drops === this.#drops) return;
+    this.#drops = drops;
+    this.#options.onOverrun();
   }
 }
 
-function setOptionIfPermitted(fd: number, receiveBuffer: number): void {
+/** An exception that reaches native code aborts the process; so what `work` throws is thrown a moment later. */
+function outsideNative(work: () => void): void {
   try {
-    setOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, receiveBuffer);
+    work();
   } catch (error) {
-    if (!(error instanceof NetlinkError)) throw error;
+    queueMicrotask(() => {
+      throw error;
+    });
   }
 }

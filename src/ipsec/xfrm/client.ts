@@ -17,7 +17,7 @@ import {
   type PolicyDefaults,
   type StateCounts,
 } from './counts.ts';
-import { xfrmError } from './errors.ts';
+import { ALLOCATE_SPI, xfrmError } from './errors.ts';
 import type { AsyncEvent } from './event.ts';
 import { IPSEC_PROTO_ANY, XFRM_MSG } from './kernel/constants.ts';
 import { xfrmUsersaFlush } from './kernel/state.ts';
@@ -98,10 +98,14 @@ export class XfrmClient implements Disposable {
     await this.#do('flush states', XFRM_MSG.FLUSHSA, xfrmUsersaFlush.encode({ proto }), call);
   }
 
-  /** Makes a larval state with an SPI of its own and returns it. Equivalent to: `ip xfrm state allocspi` */
+  /**
+   * Makes a larval state with an SPI of its own and returns it. Equivalent to: `ip xfrm state allocspi`
+   *
+   * @throws XfrmError `ERR_XFRM_NO_SPI` if none was found in the range.
+   */
   async allocateSpi(request: SpiRequest, call?: CallOptions): Promise<State> {
     const decode = ({ body }: Message) => decodeState(body);
-    return this.#ask('allocate SPI', XFRM_MSG.ALLOCSPI, encodeSpiRequest(request), decode, call);
+    return this.#ask(ALLOCATE_SPI, XFRM_MSG.ALLOCSPI, encodeSpiRequest(request), decode, call);
   }
 
   /**

@@ -42,7 +42,17 @@ const MEANINGS: ReadonlyMap<string, readonly [code: string, remedy: string]> = n
   ['ENOMEM', ['ERR_XFRM_LIMIT', 'Free memory, or delete states that are not needed.']],
 ]);
 
+/** In the words of an SPI allocation ENOENT means something else. */
+export const ALLOCATE_SPI = 'allocate SPI';
+
 export function xfrmError(refusal: Refusal): XfrmError {
+  if (refusal.operation === ALLOCATE_SPI && refusal.errnoName === 'ENOENT') {
+    return new XfrmError(
+      'ERR_XFRM_NO_SPI',
+      refusal,
+      'Give a wider range: the kernel tries at random.',
+    );
+  }
   const meaning = MEANINGS.get(refusal.errnoName);
   const [code, remedy] = meaning ?? [
     'ERR_XFRM_REFUSED',

@@ -4,7 +4,7 @@ import { decodeAttributes, type Message } from '../netlink/framing.ts';
 import { decodeSelector, formatAddress } from './address.ts';
 import { decodeAsync } from './async.ts';
 import { get, getMark } from './attributes.ts';
-import type { AcquireEvent, MappingEvent, XfrmEvent } from './event.ts';
+import type { AcquireEvent, MappingEvent, PolicyEvent, StateEvent, XfrmEvent } from './event.ts';
 import { XFRM_MSG, XFRMA } from './kernel/constants.ts';
 import {
   xfrmUserAcquire,
@@ -68,17 +68,11 @@ export function decodeEvent({ type, body }: Message): XfrmEvent | undefined {
   }
 }
 
-function about(
-  type: 'state-new' | 'state-update' | 'state-delete',
-  state: State | undefined,
-): XfrmEvent | undefined {
+function about(type: StateEvent['type'], state: State | undefined): XfrmEvent | undefined {
   return state && { type, state };
 }
 
-function concerning(
-  type: 'policy-new' | 'policy-update' | 'policy-delete',
-  policy: Policy | undefined,
-): XfrmEvent | undefined {
+function concerning(type: PolicyEvent['type'], policy: Policy | undefined): XfrmEvent | undefined {
   return policy && { type, policy };
 }
 

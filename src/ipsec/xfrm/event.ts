@@ -39,19 +39,17 @@ export interface PolicyExpireEvent {
 }
 
 /** A state was added (`new`), replaced (`update`) or deleted, by whomever. */
-export interface StateEvent {
-  readonly type: 'state-new' | 'state-update' | 'state-delete';
-  readonly state: State;
-}
+export type StateEvent =
+  | { readonly type: 'state-new'; readonly state: State }
+  | { readonly type: 'state-update'; readonly state: State }
+  | { readonly type: 'state-delete'; readonly state: State };
 
-export interface PolicyEvent {
-  readonly type: 'policy-new' | 'policy-update' | 'policy-delete';
-  readonly policy: Policy;
-}
+export type PolicyEvent =
+  | { readonly type: 'policy-new'; readonly policy: Policy }
+  | { readonly type: 'policy-update'; readonly policy: Policy }
+  | { readonly type: 'policy-delete'; readonly policy: Policy };
 
-export interface FlushEvent {
-  readonly type: 'state-flush' | 'policy-flush';
-}
+export type FlushEvent = { readonly type: 'state-flush' } | { readonly type: 'policy-flush' };
 
 /** ESP in UDP came from another address or port: the peer's NAT has a new mapping. */
 export interface MappingEvent {
