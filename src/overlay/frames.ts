@@ -26,7 +26,9 @@ export class Frames<In, Out = In> {
 
   /** @throws DecodeError, or what libp2p throws when the stream ends or the message is too long */
   async read(options: AbortOptions): Promise<In> {
-    return this.#options.reads.decode((await this.#frames.read(options)).subarray());
+    const message = await this.#frames.read(options);
+    // A plain copy: libp2p hands out Buffers that are views of its read buffer.
+    return this.#options.reads.decode(Uint8Array.from(message.subarray()));
   }
 
   async write(value: Out, options: AbortOptions): Promise<void> {

@@ -190,6 +190,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
 
   /** Applies a change of `trust`, and expiry. Runs by itself every few seconds. */
   recheck(): void {
+    this.#tidy();
     const peers = new Set(this.#view.keys());
     for (const claims of this.#claims.values()) for (const peer of claims.keys()) peers.add(peer);
     this.#resolve(peers);
@@ -222,17 +223,37 @@ export class Membership extends EventEmitter<MembershipEvents> {
     if (this.#timer !== undefined || this.#writing !== undefined) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      this.#writing = this.#write(undefined).finally(() => {
+      this.#writing = this.#write(undefined).then((complete) => {
         this.#writing = undefined;
-        if (this.#dirty.size > 0 && !this.#life.signal.aborted) this.#schedule(RETRY);
+        if (this.#dirty.size === 0 || this.#life.signal.aborted) return;
+        this.#schedule(complete ? COLLECT : RETRY);
       });
     }, delay);
   }
 
-  async #write(signal: AbortSignal | undefined): Promise<void> {
+  /** Takes out of the own shard whose credential no longer holds, and the oldest departures. */
+  #tidy(): void {
+    const own = this.#own();
+    const trust = this.#options.trust();
+    const departures = new Map<number, number>();
+    // The newest stand last.
+    for (const claim of [...own.values()].reverse()) {
+      const bucket = bucketOf(claim.peerId);
+      const departed = (departures.get(bucket) ?? 0) + (claim.present ? 0 : 1);
+      departures.set(bucket, departed);
+      if (claim.present ? this.#holds(claim, trust) : departed <= MAX_BUCKET_DEPARTED) continue;
+      own.delete(claim.peerId.toString());
+      this.#dirty.add(bucket);
+    }
+    if (this.#dirty.size > 0) this.#schedule(COLLECT);
+  }
+
+  /** @returns whether every bucket was written */
+  async #write(signal: AbortSignal | undefined): Promise<boolean> {
     const { records, key, superPeer } = this.#options;
     const buckets = [...this.#dirty];
     this.#dirty.clear();
+    let complete = true;
     await Promise.all(
       buckets.map(async (bucket) => {
         const names = [this.serviceId, superPeer, String(bucket)];
@@ -243,10 +264,12 @@ export class Membership extends EventEmitter<MembershipEvents> {
         } catch (error) {
           if (this.#life.signal.aborted) return;
           this.#dirty.add(bucket);
+          complete = false;
           this.emit('delayed', error);
         }
       }),
     );
+    return complete;
   }
 
   #shard(bucket: number): Omit<MembershipShard, 'sequence'> {
@@ -295,16 +318,19 @@ export class Membership extends EventEmitter<MembershipEvents> {
   async #read({ superPeer, bucket, members, departed }: MembershipShard): Promise<void> {
     const claims = this.#claimsOf(superPeer);
     const before = [...claims.values()].filter(({ peerId }) => bucketOf(peerId) === bucket);
-    const known = new Map(before.map((each) => [each.peerId.toString(), each]));
-    const changed = new Set(known.keys());
+    const changed = new Set(before.map(({ peerId }) => peerId.toString()));
+    const known = new Map<string, Opened<Credential>>();
+    for (const { present } of before) {
+      if (present) known.set(spelling(present.credential.bytes), present.credential);
+    }
     const after: Claim[] = departed.map((each) => ({ ...each, superPeer, present: undefined }));
     for (const { credential, multiaddrs, session } of members) {
-      const opened = await openOrSkip(credential, before);
+      const opened = known.get(spelling(credential)) ?? (await openOrSkip(credential));
       if (opened === undefined) continue;
       const { peerId } = opened.value;
       after.push({ peerId, superPeer, session, present: { credential: opened, multiaddrs } });
     }
-    for (const name of known.keys()) claims.delete(name);
+    for (const { peerId } of before) claims.delete(peerId.toString());
     for (const claim of after) {
       if (bucketOf(claim.peerId) !== bucket) continue;
       claims.set(claim.peerId.toString(), claim);
@@ -357,14 +383,10 @@ export class Membership extends EventEmitter<MembershipEvents> {
   }
 }
 
-/** Opens a credential, or takes it from the claims that were there, where it was opened before. */
-async function openOrSkip(
-  bytes: Uint8Array,
-  known: readonly Claim[],
-): Promise<Opened<Credential> | undefined> {
-  for (const { present } of known) {
-    if (present && Buffer.compare(present.credential.bytes, bytes) === 0) return present.credential;
-  }
+/** The bytes as a key of a map. */
+const spelling = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');
+
+async function openOrSkip(bytes: Uint8Array): Promise<Opened<Credential> | undefined> {
   try {
     return await open(CREDENTIAL, bytes);
   } catch (error) {

@@ -1,0 +1,224 @@
+import assert from 'node:assert/strict';
+import { lpStream } from '@libp2p/utils';
+import { Gate, GateError, type Trust } from '../../../src/overlay/gate.ts';
+import type { Host } from '../../../src/overlay/host.ts';
+import type { Credential } from '../../../src/records/credential.ts';
+import type { Opened } from '../../../src/records/envelope.ts';
+import {
+  addresses,
+  Cleanup,
+  credentialFor,
+  type Identity,
+  identity,
+  listen,
+  until,
+} from './harness.ts';
+
+const service = await identity();
+const admitter = await identity();
+const elsewhere = await identity();
+
+/** A host with a gate of `service`, whose clock, trust and credential the test may change. */
+interface Node extends Identity {
+  host: Host;
+  gate: Gate;
+  credential: Opened<Credential> | undefined;
+  epoch: number;
+  revoked: Set<string>;
+  /** Milliseconds that its clock is ahead. */
+  ahead: number;
+}
+
+describe('the gate', () => {
+  const cleanup = new Cleanup();
+  afterEach(() => cleanup.run());
+
+  async function node(who: Identity | undefined, own?: Partial<Credential>): Promise<Node> {
+    const { key, id } = who ?? (await identity());
+    const host = cleanup.add(await listen(key));
+    const credential = own && (await credentialFor(service.id, admitter.key, id, own));
+    const epoch = 1;
+    const ahead = 0;
+    const trust = (): Trust => ({
+      epoch: self.epoch,
+      admitters: [admitter.id],
+      revoked: ({ peerId }) => self.revoked.has(peerId.toString()),
+    });
+    const gate = cleanup.add(
+      new Gate(host, {
+        overlayId: service.id,
+        credential: () => self.credential?.bytes,
+        trust,
+        clock: () => Date.now() + self.ahead,
+      }),
+    );
+    const self: Node = { key, id, host, gate, credential, epoch, ahead, revoked: new Set() };
+    await gate.start();
+    return self;
+  }
+
+  /** Serves `echo/1.0.0`: one message back as it came. */
+  async function serveEcho(gate: Gate): Promise<void> {
+    await gate.handle('echo/1.0.0', async (stream) => {
+      const frames = lpStream(stream);
+      await frames.write(await frames.read());
+      await stream.close();
+    });
+  }
+
+  async function echo(from: Node, to: Node): Promise<string> {
+    const stream = await from.gate.open(addresses(to.host), 'echo/1.0.0');
+    const frames = lpStream(stream);
+    await frames.write(Buffer.from('hello'));
+    const answer = await frames.read({ signal: AbortSignal.timeout(5_000) });
+    await stream.close();
+    return Buffer.from(answer.subarray()).toString();
+  }
+
+  const refusedAs = (code: string) => (error: unknown) =>
+    error instanceof GateError && error.code === code;
+
+  it('lets two members pass each other, in both directions', async () => {
+    const [a, b] = await Promise.all([node(undefined, {}), node(undefined, {})]);
+    await Promise.all([a, b].map(({ gate }) => serveEcho(gate)));
+    assert.equal(await echo(a, b), 'hello');
+    assert.equal(await echo(b, a), 'hello');
+    assert.deepEqual(a.gate.credentialOf(b.id)?.value, b.credential?.value);
+  });
+
+  it('lets a super-peer that the descriptor names pass without a credential', async () => {
+    const [superPeer, member] = await Promise.all([node(admitter), node(undefined, {})]);
+    assert.equal(await member.gate.admit(addresses(superPeer.host)), 'admitter');
+    assert.ok(superPeer.gate.isAdmitted(member.id));
+  });
+
+  it('P10 refuses a node without a credential, and tells it why', async () => {
+    const [stranger, member] = await Promise.all([node(undefined), node(undefined, {})]);
+    await assert.rejects(stranger.gate.admit(addresses(member.host)), refusedAs('ERR_REFUSED'));
+    await assert.rejects(
+      member.gate.admit(addresses(stranger.host)),
+      refusedAs('ERR_NOT_ADMITTED'),
+    );
+    assert.ok(!member.gate.isAdmitted(stranger.id));
+  });
+
+  it('P10 resets streams of a node that skips the hello', async () => {
+    const [stranger, member] = await Promise.all([node(undefined), node(undefined, {})]);
+    await serveEcho(member.gate);
+    const protocol = member.gate.protocol('echo/1.0.0');
+    const stream = await stranger.host.libp2p.dialProtocol(addresses(member.host), protocol);
+    const frames = lpStream(stream);
+    await assert.rejects(async () => {
+      await frames.write(Buffer.from('hello'));
+      await frames.read({ signal: AbortSignal.timeout(5_000) });
+    }, /reset|closed|EOF/i);
+  });
+
+  it('P7 refuses a member’s credential in the hands of another node', async () => {
+    const [thief, member, victim] = await Promise.all([
+      node(undefined),
+      node(undefined, {}),
+      node(undefined, {}),
+    ]);
+    thief.credential = victim.credential;
+    await assert.rejects(thief.gate.admit(addresses(member.host)), refusedAs('ERR_REFUSED'));
+    assert.ok(!member.gate.isAdmitted(thief.id) && !member.gate.isAdmitted(victim.id));
+    // The other way about: the thief answers a member's hello.
+    await assert.rejects(member.gate.admit(addresses(thief.host)), GateError);
+  });
+
+  for (const [what, wrong] of [
+    ['of another service', { serviceId: elsewhere.id }],
+    ['of another epoch', { epoch: 2 }],
+    ['that has expired', { notAfter: 1_000_000 }],
+    ['not valid yet', { notBefore: 4_000_000_000, notAfter: 4_000_003_600 }],
+  ] as const) {
+    it(`P10 refuses a credential ${what}`, async () => {
+      const [other, member] = await Promise.all([node(undefined, wrong), node(undefined, {})]);
+      await assert.rejects(other.gate.admit(addresses(member.host)), refusedAs('ERR_REFUSED'));
+      await assert.rejects(member.gate.admit(addresses(other.host)), GateError);
+      assert.ok(!member.gate.isAdmitted(other.id));
+    });
+  }
+
+  it('refuses a credential that no named super-peer signed', async () => {
+    const member = await node(undefined, {});
+    const forger = await node(undefined);
+    forger.credential = await credentialFor(service.id, forger.key, forger.id);
+    await assert.rejects(forger.gate.admit(addresses(member.host)), refusedAs('ERR_REFUSED'));
+  });
+
+  for (const [what, change] of [
+    ['its credential expires', { ahead: 4_000_000 }],
+    ['the epoch moves on', { epoch: 2 }],
+  ] as const) {
+    it(`P11 cuts a connected member off when ${what}`, async () => {
+      const [a, b] = await Promise.all([node(undefined, {}), node(undefined, {})]);
+      await b.gate.handle('silent/1.0.0', () => undefined);
+      const stream = await a.gate.open(addresses(b.host), 'silent/1.0.0');
+      const closed = new Promise((resolve) => stream.addEventListener('close', resolve));
+      Object.assign(b, change);
+      b.gate.recheck();
+      await closed;
+      assert.ok(!b.gate.isAdmitted(a.id));
+    });
+  }
+
+  it('P11 cuts a connected member off by itself when its credential is revoked', async () => {
+    const [a, b] = await Promise.all([node(undefined, {}), node(undefined, {})]);
+    await b.gate.handle('silent/1.0.0', () => undefined);
+    const stream = await a.gate.open(addresses(b.host), 'silent/1.0.0');
+    const closed = new Promise((resolve) => stream.addEventListener('close', resolve));
+    b.revoked.add(a.id.toString());
+    await closed;
+    await assert.rejects(echo(a, b), GateError);
+  });
+
+  it('takes a renewed credential on a connection that is open', async () => {
+    const [a, b] = await Promise.all([node(undefined, {}), node(undefined, {})]);
+    await serveEcho(b.gate);
+    assert.equal(await echo(a, b), 'hello');
+    for (const each of [a, b]) {
+      each.epoch = 2;
+      each.credential = await credentialFor(service.id, admitter.key, each.id, { epoch: 2 });
+    }
+    assert.equal(await echo(a, b), 'hello');
+    assert.equal(b.gate.credentialOf(a.id)?.value.epoch, 2);
+    assert.equal(a.host.libp2p.getConnections(b.id).length, 1);
+  });
+
+  it('tells when a peer comes and when it is gone', async () => {
+    const [a, b] = await Promise.all([node(undefined, {}), node(undefined, {})]);
+    const seen: string[] = [];
+    b.gate.on('admitted', (id) => seen.push(`+${id}`));
+    b.gate.on('left', (id) => seen.push(`-${id}`));
+    await a.gate.admit(addresses(b.host));
+    await a.host.close();
+    await until(b.gate, 'left', () => seen.length === 2);
+    assert.deepEqual(seen, [`+${a.id}`, `-${a.id}`]);
+  });
+
+  it('P24 resets a hello that is too long or no message', async () => {
+    const [a, b] = await Promise.all([node(undefined, {}), node(undefined, {})]);
+    for (const bytes of [Buffer.alloc(10_000), Buffer.from('ffff', 'hex'), Buffer.alloc(0)]) {
+      const protocol = b.gate.protocol('hello/1.0.0');
+      const stream = await a.host.libp2p.dialProtocol(addresses(b.host), protocol);
+      const frames = lpStream(stream);
+      await frames.write(bytes);
+      const answer = await frames.read({ signal: AbortSignal.timeout(5_000) }).catch(() => 'reset');
+      if (answer !== 'reset') assert.ok(bytes.length === 0, 'only an empty hello is a message');
+      assert.ok(!b.gate.isAdmitted(a.id));
+    }
+  });
+
+  it('gives typed errors for a node that is not there, and the caller’s own reason on abort', async () => {
+    const [a, b] = await Promise.all([node(undefined, {}), node(undefined, {})]);
+    const where = addresses(b.host);
+    const reason = new Error('no longer wanted');
+    await assert.rejects(a.gate.admit(where, { signal: AbortSignal.abort(reason) }), reason);
+    await b.host.close();
+    await assert.rejects(a.gate.admit(where), refusedAs('ERR_UNREACHABLE'));
+    await a.gate.close();
+    await assert.rejects(a.gate.admit(where), refusedAs('ERR_GATE_CLOSED'));
+  });
+});

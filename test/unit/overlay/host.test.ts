@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import net from 'node:net';
+import { promisify } from 'node:util';
+import { createHost, HostError } from '../../../src/overlay/host.ts';
+import { Cleanup, identity, listen, nth } from './harness.ts';
+
+describe('the host', () => {
+  const cleanup = new Cleanup();
+  afterEach(() => cleanup.run());
+
+  it('says which address is in use, and what to do', async () => {
+    const { key } = await identity();
+    const first = cleanup.add(await listen(key));
+    const taken = nth(first.multiaddrs(), 0).replace(/\/p2p\/.*/, '');
+    await assert.rejects(createHost({ key, listen: [taken] }), (error) => {
+      assert.ok(error instanceof HostError);
+      assert.equal(error.code, 'ERR_ADDRESS_IN_USE');
+      assert.match(error.message, new RegExp(taken));
+      return error.remedy.includes('listen');
+    });
+  });
+
+  it('says that an address is not this machine’s', async () => {
+    const { key } = await identity();
+    await assert.rejects(createHost({ key, listen: ['/ip4/192.0.2.1/tcp/0'] }), {
+      code: 'ERR_LISTEN',
+    });
+  });
+
+  it('ends in its PeerID what it announces', async () => {
+    const { key, id } = await identity();
+    const announce = ['/ip4/192.0.2.7/tcp/4001'];
+    const host = cleanup.add(await createHost({ key, listen: [], announce }));
+    assert.deepEqual(host.multiaddrs(), [`/ip4/192.0.2.7/tcp/4001/p2p/${id}`]);
+  });
+
+  it('lets 200 nodes behind one address connect within the same second', async () => {
+    const host = cleanup.add(await listen((await identity()).key));
+    const port = Number(nth(host.multiaddrs(), 0).split('/')[4]);
+    const sockets = await Promise.all(
+      Array.from({ length: 200 }, async () => {
+        const socket = net.connect(port, '127.0.0.1');
+        // Noise has begun when multistream-select answers; a refused connection is closed instead.
+        const answer = new Promise<string>((resolve) => {
+          socket.once('data', () => resolve('answer'));
+          socket.once('close', () => resolve('refused'));
+          socket.once('error', () => resolve('refused'));
+        });
+        socket.write(Buffer.from('\u0013/multistream/1.0.0\n', 'latin1'));
+        return { socket, answer: await answer };
+      }),
+    );
+    for (const { socket } of sockets) socket.destroy();
+    assert.equal(sockets.filter(({ answer }) => answer === 'refused').length, 0);
+  });
+
+  it('nothing runs on after close: a program that used every part ends by itself', async () => {
+    const program = new URL('./whole-run.ts', import.meta.url).pathname;
+    const options = { timeout: 15_000 };
+    const { stdout } = await promisify(execFile)(process.execPath, [program], options);
+    assert.equal(stdout, 'closed\n');
+  });
+});

@@ -1,0 +1,188 @@
+import assert from 'node:assert/strict';
+import type { Trust } from '../../../src/overlay/gate.ts';
+import { Membership } from '../../../src/overlay/membership.ts';
+import { RecordStore } from '../../../src/overlay/record-store.ts';
+import { Records } from '../../../src/overlay/records.ts';
+import { MEMBERSHIP_RECORD } from '../../../src/overlay/stored-kinds.ts';
+import { bucketOf } from '../../../src/records/membership.ts';
+import {
+  Cleanup,
+  credentialFor,
+  type Identity,
+  identities,
+  identity,
+  nth,
+  until,
+} from './harness.ts';
+import { MemoryNetwork } from './memory-network.ts';
+
+const service = await identity();
+const supers = await identities(3);
+const stranger = await identity();
+const at = (index: number): Identity => nth(supers, index);
+
+interface Site {
+  readonly who: Identity;
+  readonly store: RecordStore;
+  readonly records: Records;
+  readonly membership: Membership;
+}
+
+describe('membership', () => {
+  const cleanup = new Cleanup();
+  let trust: Trust;
+  let ahead: number;
+  beforeEach(() => {
+    trust = { epoch: 1, admitters: supers.map(({ id }) => id) };
+    ahead = 0;
+  });
+  afterEach(() => cleanup.run());
+
+  function site(network: MemoryNetwork, who: Identity, store?: RecordStore): Site {
+    const clock = (): number => Date.now() + ahead;
+    const own = store ?? new RecordStore({ kinds: [MEMBERSHIP_RECORD] });
+    const records = cleanup.add(new Records({ store: own, network: network.join(own), clock }));
+    const options = { records, serviceId: service.id, superPeer: who.id, key: who.key, clock };
+    const membership = cleanup.add(new Membership({ ...options, trust: () => trust }));
+    return { who, store: own, records, membership };
+  }
+
+  const sites = (network: MemoryNetwork): Site[] => supers.map((who) => site(network, who));
+  const names = ({ membership }: Site): string[] =>
+    membership.members().map(({ peerId }) => peerId.toString());
+  const sees = (where: Site, count: number): Promise<void> =>
+    until(where.membership, 'change', () => where.membership.members().length === count);
+
+  it('everybody sees who was admitted anywhere, also at the same moment', async () => {
+    const all = sites(new MemoryNetwork());
+    const members = await identities(12);
+    for (const [i, { id }] of members.entries()) {
+      const { who, membership } = nth(all, i % 3);
+      membership.add(await credentialFor(service.id, who.key, id), [`/ip4/10.0.0.${i}/tcp/1`]);
+    }
+    for (const each of all) await sees(each, 12);
+    const seen = nth(all, 0).membership.member(nth(members, 1).id);
+    assert.deepEqual(seen?.multiaddrs, ['/ip4/10.0.0.1/tcp/1']);
+    assert.ok(seen?.superPeer.equals(at(1).id));
+  });
+
+  it('who left is gone everywhere', async () => {
+    const [a, b] = sites(new MemoryNetwork());
+    assert.ok(a && b);
+    const { id } = await identity();
+    a.membership.add(await credentialFor(service.id, a.who.key, id), []);
+    await sees(b, 1);
+    a.membership.remove(id);
+    await sees(b, 0);
+  });
+
+  it('a super-peer that starts later reads all shards', async () => {
+    const network = new MemoryNetwork();
+    const a = site(network, at(0));
+    a.membership.add(await credentialFor(service.id, a.who.key, stranger.id), []);
+    await a.membership.close();
+    const late = site(network, at(1));
+    assert.equal(late.membership.members().length, 0);
+    await late.membership.refresh();
+    assert.deepEqual(names(late), [stranger.id.toString()]);
+  });
+
+  it('a member that moves is where it attached last, and its old super-peer cannot lose it', async () => {
+    const [a, b, c] = sites(new MemoryNetwork());
+    assert.ok(a && b && c);
+    const { id } = await identity();
+    const credential = await credentialFor(service.id, a.who.key, id);
+    a.membership.add(credential, [], 1);
+    await sees(c, 1);
+    b.membership.add(credential, [], 2);
+    await until(c.membership, 'change', () =>
+      Boolean(c.membership.member(id)?.superPeer.equals(b.who.id)),
+    );
+    // The old one notices late that the member is gone from it.
+    a.membership.remove(id);
+    const { id: marker } = await identity();
+    a.membership.add(await credentialFor(service.id, a.who.key, marker), []);
+    await until(c.membership, 'change', () => c.membership.member(marker) !== undefined);
+    assert.ok(c.membership.member(id)?.superPeer.equals(b.who.id));
+    // And the old one's entry does not bring back who left at the new one.
+    b.membership.remove(id);
+    await until(c.membership, 'change', () => c.membership.member(id) === undefined);
+  });
+
+  it('P8 entries that no named super-peer signed, or in another’s shard, count for nothing', async () => {
+    const network = new MemoryNetwork();
+    const [a, b] = [site(network, at(0)), site(network, at(1))];
+    const [good, forged, expired] = await identities(3);
+    assert.ok(good && forged && expired);
+    const foreign = site(network, stranger);
+    foreign.membership.add(await credentialFor(service.id, stranger.key, forged.id), []);
+    b.membership.add(await credentialFor(service.id, stranger.key, forged.id), []);
+    const past = { notBefore: 1, notAfter: 2 };
+    b.membership.add(await credentialFor(service.id, at(1).key, expired.id, past), []);
+    b.membership.add(await credentialFor(service.id, at(1).key, good.id), []);
+    await sees(a, 1);
+    await a.membership.refresh();
+    assert.deepEqual(names(a), [good.id.toString()]);
+    // A shard in one super-peer's name that another one signed does not even get into a store.
+    const shard = {
+      serviceId: service.id,
+      superPeer: at(0).id,
+      bucket: 0,
+      sequence: 1,
+      members: [],
+      departed: [],
+    };
+    await assert.rejects(b.records.put(MEMBERSHIP_RECORD, shard, at(1).key), {
+      code: 'ERR_RECORD_SIGNER',
+    });
+  });
+
+  it('a super-peer that the owner strikes off loses its members, and expiry and epoch count', async () => {
+    const [a, b] = sites(new MemoryNetwork());
+    assert.ok(a && b);
+    const [one, two] = await identities(2);
+    assert.ok(one && two);
+    a.membership.add(await credentialFor(service.id, a.who.key, one.id), []);
+    b.membership.add(await credentialFor(service.id, b.who.key, two.id), []);
+    await sees(b, 2);
+    trust = { epoch: 1, admitters: [at(1).id] };
+    b.membership.recheck();
+    assert.deepEqual(names(b), [two.id.toString()]);
+    ahead = 3_600_000 + 121_000;
+    b.membership.recheck();
+    assert.deepEqual(names(b), []);
+  });
+
+  it('what one joining member costs does not grow with their number', async () => {
+    const network = new MemoryNetwork();
+    const [a, b] = [site(network, at(0)), site(network, at(1))];
+    const members = await identities(200);
+    const sizes: number[] = [];
+    b.store.on('record', ({ opened }) => sizes.push(opened.bytes.length));
+    for (const { id } of members) {
+      a.membership.add(await credentialFor(service.id, a.who.key, id), []);
+    }
+    await sees(b, 200);
+    sizes.length = 0;
+    const { id } = await identity();
+    a.membership.add(await credentialFor(service.id, a.who.key, id), []);
+    await sees(b, 201);
+    const inBucket = members.filter((each) => bucketOf(each.id) === bucketOf(id)).length;
+    assert.equal(sizes.length, 1);
+    assert.ok(nth(sizes, 0) < 600 * (inBucket + 2), `${sizes} bytes for ${inBucket} members`);
+  });
+
+  it('tells that a shard could not be written, and writes it in the end', async () => {
+    const network = new MemoryNetwork();
+    const store = new RecordStore({ kinds: [MEMBERSHIP_RECORD] });
+    const [a, b] = [site(network, at(0), store), site(network, at(1))];
+    const { id } = await identity();
+    const accept = store.accept.bind(store);
+    store.accept = () => Promise.reject(new Error('disk full'));
+    const delayed = new Promise((resolve) => a.membership.once('delayed', resolve));
+    a.membership.add(await credentialFor(service.id, a.who.key, id), []);
+    await delayed;
+    store.accept = accept;
+    await sees(b, 1);
+  });
+});

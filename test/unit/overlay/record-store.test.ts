@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { RecordError, RecordStore } from '../../../src/overlay/record-store.ts';
+import { ENDPOINT_RECORD, recordKey } from '../../../src/overlay/stored-kinds.ts';
+import type { Endpoint } from '../../../src/records/endpoint.ts';
+import { EnvelopeError, seal } from '../../../src/records/envelope.ts';
+import { type Identity, identity, nth } from './harness.ts';
+
+const service = await identity();
+const member = await identity();
+const other = await identity();
+const NOW = 1_800_000_000;
+const key = recordKey(ENDPOINT_RECORD, service.id, member.id);
+
+function endpoint(sequence: number, change: Partial<Endpoint> = {}): Endpoint {
+  return {
+    serviceId: service.id,
+    peerId: member.id,
+    sequence,
+    notAfter: NOW + 600,
+    multiaddrs: [],
+    underlay: ['10.0.0.1'],
+    ...change,
+  };
+}
+
+const sealed = (value: Endpoint, by: Identity = member): Promise<Uint8Array> =>
+  seal(ENDPOINT_RECORD.record, value, by.key);
+
+function store(options: Partial<ConstructorParameters<typeof RecordStore>[0]> = {}): RecordStore {
+  return new RecordStore({ kinds: [ENDPOINT_RECORD], clock: () => NOW * 1000, ...options });
+}
+
+const fails = (code: string) => (error: unknown) =>
+  error instanceof RecordError && error.code === code;
+
+describe('the record store', () => {
+  it('P8 keeps the newest, in whichever order versions come, the same one everywhere', async () => {
+    const versions = await Promise.all(
+      [1, 2, 2, 3, 3, 3].map((sequence, i) =>
+        sealed(endpoint(sequence, { underlay: [`10.0.0.${i}`] })),
+      ),
+    );
+    const order = fc.shuffledSubarray(versions, { minLength: versions.length });
+    await fc.assert(
+      fc.asyncProperty(order, order, async (one, two) => {
+        const ends = [one, two].map(async (list) => {
+          const node = store();
+          let last = 0;
+          for (const bytes of list) {
+            await node
+              .accept(key, bytes)
+              .catch((error) => assert.ok(fails('ERR_RECORD_OLD')(error)));
+            const floor = node.floor(key) ?? 0;
+            assert.ok(floor >= last);
+            last = floor;
+          }
+          return node.get(key)?.opened.bytes;
+        });
+        const [a, b] = await Promise.all(ends);
+        assert.ok(a && b);
+        assert.deepEqual(a, b);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it('P8 refuses a lower sequence', async () => {
+    const node = store();
+    await node.accept(key, await sealed(endpoint(5)));
+    await assert.rejects(node.accept(key, await sealed(endpoint(4))), fails('ERR_RECORD_OLD'));
+    const entry = node.get(key);
+    assert.equal(entry && ENDPOINT_RECORD.sequence === entry.kind.sequence, true);
+    assert.equal(node.floor(key), 5);
+  });
+
+  it('P8 refuses another owner and another key', async () => {
+    const node = store();
+    await node.accept(key, await sealed(endpoint(5)));
+    const foreign = await sealed(endpoint(6), other);
+    await assert.rejects(node.accept(key, foreign), fails('ERR_RECORD_SIGNER'));
+    const elsewhere = await sealed(endpoint(6, { peerId: other.id }), other);
+    await assert.rejects(node.accept(key, elsewhere), fails('ERR_RECORD_KEY'));
+    for (const wrong of [
+      '',
+      '/',
+      '/icvpn-endpoint',
+      '/pk/x',
+      `/nothing/${member.id}`,
+      `${key}/x`,
+    ]) {
+      await assert.rejects(node.accept(wrong, await sealed(endpoint(6))), fails('ERR_RECORD_KEY'));
+    }
+    assert.equal(node.floor(key), 5);
+  });
+
+  it('P8 a record that ended does not come back in an older version', async () => {
+    let now = NOW;
+    const node = store({ clock: () => now * 1000 });
+    const older = await sealed(endpoint(4, { notAfter: NOW + 6000 }));
+    await node.accept(key, await sealed(endpoint(5)));
+    now += 600;
+    assert.equal(node.get(key), undefined);
+    await assert.rejects(node.accept(key, await sealed(endpoint(5))), fails('ERR_RECORD_EXPIRED'));
+    await assert.rejects(node.accept(key, older), fails('ERR_RECORD_OLD'));
+  });
+
+  it('P8 of two versions that arrive together the newer one stays', async () => {
+    const node = store();
+    const both = [await sealed(endpoint(9)), await sealed(endpoint(8))];
+    await Promise.allSettled(both.map((bytes) => node.accept(key, bytes)));
+    assert.equal(node.floor(key), 9);
+    assert.deepEqual(node.get(key)?.opened.bytes, both[0]);
+  });
+
+  it('takes records of its own service only, where it has one', async () => {
+    const node = store({ scope: other.id });
+    await assert.rejects(node.accept(key, await sealed(endpoint(1))), fails('ERR_RECORD_KEY'));
+  });
+
+  it('stays within its limits and counts its bytes', async () => {
+    const [a, b] = [
+      await sealed(endpoint(1)),
+      await sealed(endpoint(1, { peerId: other.id }), other),
+    ];
+    const second = recordKey(ENDPOINT_RECORD, service.id, other.id);
+    for (const limits of [{ maxRecords: 1 }, { maxBytes: a.length + b.length - 1 }]) {
+      const node = store(limits);
+      await node.accept(key, a);
+      await assert.rejects(node.accept(second, b), fails('ERR_RECORD_FULL'));
+      const newer = await sealed(endpoint(2));
+      await node.accept(key, newer);
+      assert.deepEqual([node.size, node.byteLength], [1, newer.length]);
+    }
+  });
+
+  it('P24 gives a typed error for any bytes and any alteration', async () => {
+    const node = store();
+    const good = await sealed(endpoint(1));
+    const altered = fc
+      .tuple(fc.nat(good.length - 1), fc.integer({ min: 1, max: 255 }))
+      .map(([at, bits]) => good.with(at, nth([...good], at) ^ bits));
+    const input = fc.oneof(fc.uint8Array({ maxLength: 200 }), altered);
+    await fc.assert(
+      fc.asyncProperty(input, async (bytes) => {
+        await assert.rejects(
+          node.accept(key, bytes),
+          (error) => error instanceof EnvelopeError || error instanceof RecordError,
+        );
+      }),
+      { numRuns: 300 },
+    );
+    assert.equal(node.size, 0);
+  });
+});
