@@ -3,9 +3,9 @@
  * and SAs as keys are agreed on.
  *
  *     program ──► route to the service's prefix ──► xfrm interface (if_id)
- *                                                        │ policy of the peer, by virtual address
- *                            no SA: ACQUIRE ──► daemon   ▼
- *                            SA: ESP, tunnel mode ──► underlay ──► peer
+ *        │                                               │ policy of the peer, by virtual address
+ *        │ gate: while there is no SA     ▼
+ *        └── packets wait, ACQUIRE ──► daemon       ESP, tunnel mode ──► underlay ──► peer
  *
  * Fails closed: what reaches the interface leaves it through an SA or not at all, and where the
  * interface is missing the routes behind it refuse.
@@ -13,8 +13,11 @@
 import { EventEmitter } from 'node:events';
 import { inUse, peerExists, planeClosed, unknownPeer } from './dataplane/errors.ts';
 import { build, claim, dismantle, type InterfaceOptions } from './dataplane/interface.ts';
+import { LarvalDrop } from './dataplane/larval-drop.ts';
 import {
+  type Ownership,
   probeKernel,
+  removeAcquired,
   removeOwned,
   removeStates,
   reserveReqids,
@@ -23,6 +26,7 @@ import {
 import {
   checkVirtual,
   DEFAULT_LIFETIME,
+  gatePolicies,
   type PeerAddresses,
   peerPolicies,
   type SaDirection,
@@ -35,7 +39,7 @@ import {
 import { PeerRecord } from './dataplane/peer-record.ts';
 import { LinkClient } from './link/client.ts';
 import { XfrmClient } from './xfrm/client.ts';
-import type { XfrmEvent } from './xfrm/event.ts';
+import type { AcquireEvent, XfrmEvent } from './xfrm/event.ts';
 import type { Lifetime } from './xfrm/lifetime.ts';
 import { XfrmMonitor } from './xfrm/monitor.ts';
 
@@ -98,9 +102,10 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
   readonly #links: LinkClient;
   readonly #xfrm: XfrmClient;
   readonly #monitor: XfrmMonitor;
+  readonly #larvalDrop: LarvalDrop;
   readonly #peers = new Map<string, PeerRecord>();
   readonly #byReqid = new Map<number, PeerRecord>();
-  #firstReqid = 0;
+  #firstReqid: number | undefined;
   #nextReqid = 0;
   #closing: Promise<void> | undefined;
 
@@ -111,6 +116,7 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
     this.#links = stack.use(new LinkClient());
     this.#xfrm = stack.use(new XfrmClient());
     this.#monitor = stack.use(new XfrmMonitor({ groups: ['acquire', 'expire'] }));
+    this.#larvalDrop = stack.use(new LarvalDrop());
     stack.move();
     this.#monitor.on('event', (event) => this.#heard(event));
     this.#monitor.on('error', (error) => this.emit('error', error));
@@ -149,7 +155,7 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
     const { ifId, virtualAddresses } = this.#options;
     const reqid = this.#takeReqid();
     const peer = new PeerRecord(addresses, underlay, { ifId, virtualAddresses, reqid });
-    const policies = peerPolicies(peer.context);
+    const policies = [...peerPolicies(peer.context), ...gatePolicies(peer.context, 'closed')];
     this.#peers.set(peer.id, peer);
     this.#byReqid.set(reqid, peer);
     await peer.serially(async () => {
@@ -170,7 +176,8 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
   async updatePeerUnderlay(peerId: string, underlay: Underlay): Promise<void> {
     const peer = this.#peer(peerId);
     await peer.serially(async () => {
-      const policies = peerPolicies({ ...peer.context, underlay });
+      const context = { ...peer.context, underlay };
+      const policies = [...gatePolicies(context, 'closed'), ...peerPolicies(context)];
       rethrow(await this.#xfrm.updatePolicies(policies));
       peer.underlay = underlay;
       await this.#clear(peer);
@@ -182,7 +189,8 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
     const peer = this.#peer(peerId);
     this.#forget(peer);
     await peer.serially(async () => {
-      rethrow(await this.#xfrm.deletePolicies(peerPolicies(peer.context)));
+      const policies = [...peerPolicies(peer.context), ...gatePolicies(peer.context, 'closed')];
+      rethrow(await this.#xfrm.deletePolicies(policies));
       await this.#clear(peer);
     });
   }
@@ -222,7 +230,7 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
     });
   }
 
-  /** From now on packets to the peer leave by this SA, whose SPI the peer chose. */
+  /** From now on packets to the peer leave by this SA, whose SPI the peer chose; those that waited first. */
   async installOutbound(
     peerId: string,
     spi: number,
@@ -238,7 +246,8 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
         spec.aead.key.wipe();
       }
       peer.put({ spi, direction: 'out', larval: false });
-      peer.wanted = false;
+      rethrow(await this.#xfrm.updatePolicies(gatePolicies(peer.context, 'open')));
+      await this.#settle(peer);
     });
   }
 
@@ -247,6 +256,7 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
     const peer = this.#peer(peerId);
     await peer.serially(async () => {
       peer.drop(direction, spi);
+      await this.#closeGate(peer);
       const { destination } = saEnds(peer.underlay, direction);
       rethrow(await this.#xfrm.deleteStates([{ destination, spi }]));
     });
@@ -258,11 +268,7 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
    */
   async rejectAcquire(peerId: string): Promise<void> {
     const peer = this.#peer(peerId);
-    await peer.serially(async () => {
-      const { reqid } = peer;
-      await removeStates(this.#xfrm, (state) => state.reqid === reqid && state.spi === 0, {});
-      peer.wanted = false;
-    });
+    await peer.serially(() => this.#settle(peer));
   }
 
   /** What went through each SA, from the kernel. */
@@ -291,7 +297,7 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
   async #start(call: { readonly signal: AbortSignal | undefined }): Promise<void> {
     await probeKernel(this.#xfrm, this.#options.ifId, call);
     await claim(this.#links, this.#options, call);
-    await removeOwned(this.#xfrm, this.#options.ifId, call);
+    await removeOwned(this.#xfrm, this.#owner, call);
     this.#firstReqid = await reserveReqids(this.#xfrm, call);
     try {
       await build(this.#links, this.#options, call);
@@ -304,7 +310,7 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
   async #stop(): Promise<void> {
     try {
       await Promise.all([...this.#peers.values()].map((peer) => peer.serially(async () => {})));
-      await removeOwned(this.#xfrm, this.#options.ifId, {});
+      await removeOwned(this.#xfrm, this.#owner, {});
       await dismantle(this.#links, this.#options, {});
     } finally {
       this.#release();
@@ -313,11 +319,17 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
 
   #release(): void {
     this.#closing ??= Promise.resolve();
+    this.#larvalDrop[Symbol.dispose]();
     this.#monitor.close();
     this.#xfrm.close();
     this.#links.close();
     this.#peers.clear();
     this.#byReqid.clear();
+  }
+
+  get #owner(): Ownership {
+    const { ifId, virtualAddresses } = this.#options;
+    return { ifId, virtualAddresses, firstReqid: this.#firstReqid };
   }
 
   #check(): void {
@@ -335,7 +347,7 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
     if (this.#peers.size >= MAX_PEERS) throw inUse('ERR_TOO_MANY_PEERS', 'every reqid', 'service');
     let reqid: number;
     do {
-      reqid = this.#firstReqid + this.#nextReqid;
+      reqid = (this.#firstReqid ?? 0) + this.#nextReqid;
       this.#nextReqid = (this.#nextReqid + 1) % (MAX_PEERS + 1);
     } while (this.#byReqid.has(reqid));
     return reqid;
@@ -350,18 +362,51 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
     await removeStates(this.#xfrm, (state) => state.reqid === peer.reqid, {});
     for (const { direction, spi } of peer.sas) peer.drop(direction, spi);
     peer.wanted = false;
+    peer.acquired = [];
+  }
+
+  /** The kernel's question is answered: it may ask again when it has to. */
+  async #settle(peer: PeerRecord): Promise<void> {
+    const acquired = peer.acquired;
+    peer.acquired = [];
+    for (const state of acquired) await removeAcquired(this.#xfrm, state, {});
+    peer.wanted = false;
+  }
+
+  /** Without an SA to send by, packets are to wait again. */
+  async #closeGate(peer: PeerRecord): Promise<void> {
+    if (peer.canSend) return;
+    rethrow(await this.#xfrm.updatePolicies(gatePolicies(peer.context, 'closed')));
   }
 
   #heard(event: XfrmEvent): void {
-    if (event.type === 'acquire' && event.ifId === this.#options.ifId) {
-      const peer = this.#byReqid.get(event.templates[0]?.reqid ?? 0);
-      if (peer !== undefined) this.#want(peer);
-    } else if (event.type === 'expire' && event.state.ifId === this.#options.ifId) {
-      const peer = this.#byReqid.get(event.state.reqid);
-      if (peer !== undefined) this.#expired(peer, event.state.spi, event.hard);
+    if (event.type === 'acquire') {
+      const [template] = event.templates;
+      const peer = template && this.#peerOf(event.ifId, template.reqid);
+      if (peer !== undefined) this.#asked(peer, event);
+    } else if (event.type === 'expire') {
+      const { ifId, reqid, spi } = event.state;
+      const peer = this.#peerOf(ifId, reqid);
+      if (peer !== undefined) this.#expired(peer, spi, event.hard);
     } else if (event.type === 'overrun') {
-      this.#resync().catch((error: Error) => this.emit('error', error));
+      this.#resync().catch((error: Error) => this.#failed(error));
     }
+  }
+
+  /** By reqid; what a gate acquires has no if_id. */
+  #peerOf(ifId: number | undefined, reqid: number | undefined): PeerRecord | undefined {
+    if (reqid === undefined || (ifId !== undefined && ifId !== this.#options.ifId))
+      return undefined;
+    return this.#byReqid.get(reqid);
+  }
+
+  #asked(peer: PeerRecord, event: AcquireEvent): void {
+    const { source, destination, protocol, sequence, ifId } = event;
+    const { reqid } = peer;
+    // One for the gate and one for the interface: the kernel does not ask twice for the same.
+    peer.acquired = peer.acquired.filter((other) => other.ifId !== ifId);
+    peer.acquired.push({ source, destination, protocol, sequence, ifId, reqid, mode: 'tunnel' });
+    this.#want(peer);
   }
 
   #want(peer: PeerRecord): void {
@@ -377,8 +422,17 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
     }
     const sa = peer.find('in', spi) ?? peer.find('out', spi);
     if (sa === undefined) return;
-    if (hard) peer.drop(sa.direction, spi);
+    if (hard) {
+      peer.drop(sa.direction, spi);
+      const closed = peer.serially(() => this.#closeGate(peer));
+      closed.catch((error: Error) => this.#failed(error));
+    }
     if (!sa.larval) this.emit('expire', { peerId: peer.id, spi, direction: sa.direction, hard });
+  }
+
+  /** What went wrong with nobody waiting for it. */
+  #failed(error: Error): void {
+    if (this.#closing === undefined) this.emit('error', error);
   }
 
   /** Events were lost: what they said is read from the kernel's tables. */

@@ -1,27 +1,52 @@
 /** Which states and policies of the kernel are ours, and how they go. */
 import { randomInt } from 'node:crypto';
 import type { CallOptions } from '../netlink/inflight.ts';
+import { canonicalAddress } from '../xfrm/address.ts';
 import type { XfrmClient } from '../xfrm/client.ts';
 import { XfrmError } from '../xfrm/errors.ts';
 import { XfrmKey } from '../xfrm/key.ts';
+import type { Policy } from '../xfrm/policy.ts';
 import type { State } from '../xfrm/state.ts';
 import { noEsp, notRoot } from './errors.ts';
+import { GATE_PRIORITY, type VirtualAddresses } from './peer.ts';
 
-/** Deletes the policies, then the states of `ifId`: without policies nothing passes, and nothing is acquired anew. */
+/** How the policies and states of a data plane are known. */
+export interface Ownership {
+  readonly ifId: number;
+  readonly virtualAddresses: VirtualAddresses;
+  /** The first of the block of reqids; undefined before it is reserved. */
+  readonly firstReqid: number | undefined;
+}
+
+/** Deletes the policies, then the states: without policies nothing passes, and nothing is acquired anew. */
 export async function removeOwned(
   xfrm: XfrmClient,
-  ifId: number,
+  owner: Ownership,
   call: CallOptions,
 ): Promise<void> {
-  const policies = await xfrm.policies(call);
-  const gone = await xfrm.deletePolicies(
-    policies
-      .filter((policy) => policy.ifId === ifId)
-      .map(({ direction, index, type }) => ({ direction, index, type, ifId })),
-    call,
-  );
-  rethrow(gone);
-  await removeStates(xfrm, (state) => state.ifId === ifId, call);
+  const policies = (await xfrm.policies(call)).filter((policy) => isOurPolicy(policy, owner));
+  const ids = policies.map(({ direction, index, type, ifId }) => ({
+    direction,
+    index,
+    type,
+    ifId,
+  }));
+  rethrow(await xfrm.deletePolicies(ids, call));
+  await removeStates(xfrm, (state) => isOurState(state, owner), call);
+}
+
+function isOurPolicy(policy: Policy, { ifId, virtualAddresses }: Ownership): boolean {
+  if (policy.ifId !== undefined) return policy.ifId === ifId;
+  const [source = ''] = policy.selector.source.split('/');
+  const own = Object.values(virtualAddresses).map(canonicalAddress);
+  return policy.priority === GATE_PRIORITY && own.includes(source);
+}
+
+/** Those that a gate acquired have no if_id, but a reqid of the block. */
+function isOurState(state: State, { ifId, firstReqid }: Ownership): boolean {
+  if (state.ifId !== undefined) return state.ifId === ifId;
+  const block = Math.floor(state.reqid / BLOCK_SIZE) * BLOCK_SIZE;
+  return state.spi === 0 && block === firstReqid;
 }
 
 /** Deletes the states that `wanted` says, larval ones too. */
@@ -38,13 +63,19 @@ export async function removeStates(
   rethrow(await xfrm.deleteStates(named, call));
 }
 
+/** What names a state that an ACQUIRE made. */
+export type Acquired = Pick<
+  State,
+  'source' | 'destination' | 'mode' | 'reqid' | 'sequence' | 'ifId' | 'protocol'
+>;
+
 /**
  * A state that an ACQUIRE left behind has no SPI, and only by SPI can it be named: so it gets one,
  * then goes. Until then, up to `net.core.xfrm_acq_expires` seconds, no further ACQUIRE would come.
  */
 export async function removeAcquired(
   xfrm: XfrmClient,
-  state: State,
+  state: Acquired,
   call: CallOptions,
 ): Promise<void> {
   const { source, destination, mode, reqid, sequence, ifId, protocol } = state;

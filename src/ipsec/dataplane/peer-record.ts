@@ -1,4 +1,5 @@
 /** What the data plane remembers of a peer: its reqid, its SAs, and whether the kernel asked for keys. */
+import type { Acquired } from './ownership.ts';
 import type {
   PeerAddresses,
   PeerContext,
@@ -25,6 +26,8 @@ export class PeerRecord {
   underlay: Underlay;
   /** An ACQUIRE was told and not answered yet. */
   wanted = false;
+  /** What the kernel's ACQUIREs for this peer left in it. */
+  acquired: Acquired[] = [];
 
   constructor(
     addresses: PeerAddresses,
@@ -46,6 +49,11 @@ export class PeerRecord {
   get context(): PeerContext {
     const { underlay, reqid } = this;
     return { ours: this.#ours, theirs: this.#theirs, underlay, reqid, ifId: this.#ifId };
+  }
+
+  /** Whether there is an SA to send by. */
+  get canSend(): boolean {
+    return this.sas.some(({ direction }) => direction === 'out');
   }
 
   get sas(): readonly InstalledSa[] {

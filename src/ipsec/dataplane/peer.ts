@@ -95,6 +95,38 @@ export function peerPolicies({ ours, theirs, underlay, reqid, ifId }: PeerContex
   });
 }
 
+/** Policies of this priority, from our own virtual address and without if_id, are gates of ours. */
+export const GATE_PRIORITY = 0x69637670;
+
+/**
+ * The gate before the interface, one policy for each inner family, without if_id, so that it is looked
+ * at when a packet is routed. An xfrm interface drops the packet that finds no SA: its lookup does
+ * not ask for the policy's queue, but the one at routing does. So while there is no SA the gate is
+ * `closed`, a trap whose template nothing satisfies: the kernel holds up to 100 packets in the
+ * policy's queue and asks for keys. Replaced by an `open` gate, a policy without template, it
+ * hands its queue on and the packets go their way, into the interface and through the SA. Where
+ * `net.core.xfrm_larval_drop` is not 0 the packets are dropped as they would be without a gate.
+ */
+export function gatePolicies(
+  { ours, theirs, underlay, reqid }: PeerContext,
+  gate: 'closed' | 'open',
+): PolicySpec[] {
+  const tunnel = { mode: 'tunnel', protocol: 'esp', reqid } as const;
+  const trap = { ...tunnel, source: underlay.local, destination: underlay.remote };
+  return (['ipv6', 'ipv4'] as const).map((family) => {
+    const length = family === 'ipv6' ? 128 : 32;
+    return {
+      direction: 'out',
+      priority: GATE_PRIORITY,
+      selector: {
+        source: `${ours[family]}/${length}`,
+        destination: `${theirs[family]}/${length}`,
+      },
+      templates: gate === 'closed' ? [trap] : [],
+    };
+  });
+}
+
 /** The ends of an SA as the kernel has them. */
 export function saEnds(
   { local, remote }: Underlay,

@@ -35,6 +35,12 @@ export function formatAddress(family: number, bytes: Uint8Array): string {
   throw new MalformedError(`address family ${family}`);
 }
 
+/** As the kernel's addresses are printed here. @throws ValueError */
+export function canonicalAddress(text: string): string {
+  const { family, bytes } = parseAddress(text, 'address');
+  return formatAddress(family, bytes);
+}
+
 export interface Prefix extends ParsedAddress {
   readonly length: number;
 }

@@ -23,7 +23,7 @@ function open(ns: Netns, { virtualAddresses }: typeof A, interfaceName = 'icvpn0
 
 const keys = () => ({ key: randomBytes(32), salt: randomBytes(4) });
 
-/** What the exchange does: fresh SPIs and keys for both directions, inbound first. */
+/** What the exchange does, started by a: fresh SPIs and keys for both directions, inbound first, who started it last. */
 async function establish(
   planeA: DataPlane,
   planeB: DataPlane,
@@ -33,8 +33,8 @@ async function establish(
   const [keysToA, keysToB] = [keys(), keys()];
   await planeA.installInbound('b', toA, keysToA);
   await planeB.installInbound('a', toB, keysToB);
-  await planeA.installOutbound('b', toB, keysToB);
   await planeB.installOutbound('a', toA, keysToA);
+  await planeA.installOutbound('b', toB, keysToB);
   return { toA, toB };
 }
 
@@ -47,6 +47,7 @@ async function everything(ns: Netns): Promise<string> {
     ns.ip('-br', 'address'),
     ns.ip('route', 'show', 'table', 'all'),
     ns.ip('-6', 'route', 'show', 'table', 'all'),
+    ns.run('cat', ['/proc/sys/net/core/xfrm_larval_drop']),
   ];
   // The underlay gets a link-local address when the kernel is done with it.
   const lines = (await Promise.all(parts)).join('\n---\n').split('\n');
@@ -90,15 +91,14 @@ describe('data plane', () => {
       await capture.said('listening on');
 
       const acquired = once(planeA, 'acquire');
-      const first = await a.exec('ping', ['-c', '1', '-W', '1', B.virtualAddresses.ipv6]);
-      assert.equal(first.code, 1, 'the first packet finds no SA');
+      const first = a.run('ping', ['-c', '1', '-W', '10', B.virtualAddresses.ipv6]);
       assert.deepEqual(await acquired, ['b']);
-
       await establish(planeA, planeB);
+      assert.match(await first, /1 received/);
       for (const address of Object.values(B.virtualAddresses)) {
         await a.run('ping', ['-c', '3', '-i', '0.01', '-W', '2', address]);
       }
-      for (let packet = 0; packet < 6; packet++) {
+      for (let packet = 0; packet < 7; packet++) {
         assert.match(await capture.line(), /ESP\(spi=0x[0-9a-f]+,seq=0x[0-9a-f]+\)/);
       }
       const counters = await planeA.counters();
@@ -107,12 +107,67 @@ describe('data plane', () => {
           .map(({ peerId, direction, packets }) => ({ peerId, direction, packets }))
           .sort((x, y) => x.direction.localeCompare(y.direction)),
         [
-          { peerId: 'b', direction: 'in', packets: 6n },
-          { peerId: 'b', direction: 'out', packets: 6n },
+          { peerId: 'b', direction: 'in', packets: 7n },
+          { peerId: 'b', direction: 'out', packets: 7n },
         ],
       );
     });
   }
+
+  for (const family of ['ipv6', 'ipv4'] as const) {
+    it(`P18 packets over ${family} wait for their SA, all of them, in order`, async () => {
+      await using lab = await pair();
+      const { a, b } = lab;
+      await using planeA = await open(a, A);
+      await using planeB = await open(b, B);
+      await planeA.addPeer(B, UNDERLAYS.IPv4);
+      await planeB.addPeer(A, { local: '192.0.2.2', remote: '192.0.2.1' });
+      const child = new URL('udp-child.ts', import.meta.url);
+      await using listener = b.node(child, ['listen', B.virtualAddresses[family]]);
+      assert.equal(await listener.line(), 'ready');
+
+      const acquired = once(planeA, 'acquire');
+      await using sender = a.node(child, ['send', B.virtualAddresses[family], '50']);
+      assert.deepEqual(await acquired, ['b']);
+      assert.equal(await sender.line(), 'sent');
+      await establish(planeA, planeB);
+      for (let number = 0; number < 50; number++) {
+        assert.equal(await listener.line(), String(number));
+      }
+    });
+  }
+
+  it('P18 packets wait again once the SA is gone, and the peer is asked for again', async () => {
+    await using lab = await pair();
+    const { a, b } = lab;
+    await using planeA = await open(a, A);
+    await using planeB = await open(b, B);
+    await planeA.addPeer(B, UNDERLAYS.IPv4);
+    await planeB.addPeer(A, { local: '192.0.2.2', remote: '192.0.2.1' });
+    for (let round = 0; round < 3; round++) {
+      const acquired = once(planeA, 'acquire');
+      const ping = a.run('ping', ['-c', '1', '-W', '10', B.virtualAddresses.ipv4]);
+      assert.deepEqual(await acquired, ['b']);
+      const { toA, toB } = await establish(planeA, planeB);
+      await ping;
+      await planeA.removeSa('b', toB, 'out');
+      await planeA.removeSa('b', toA, 'in');
+      await planeB.removeSa('a', toB, 'in');
+      await planeB.removeSa('a', toA, 'out');
+    }
+  });
+
+  it('P18 where keys cannot be agreed on, the next packet asks again', async () => {
+    await using lab = await pair();
+    await using planeA = await open(lab.a, A);
+    await planeA.addPeer(B, UNDERLAYS.IPv4);
+    for (let round = 0; round < 3; round++) {
+      const acquired = once(planeA, 'acquire');
+      await lab.a.exec('ping', ['-c', '1', '-W', '0.1', B.virtualAddresses.ipv4]);
+      assert.deepEqual(await acquired, ['b']);
+      await planeA.rejectAcquire('b');
+    }
+  });
 
   it('leaves nothing behind after close, and nothing of others changed', async () => {
     await using lab = await pair();
