@@ -259,7 +259,7 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
       const { peerId, vmid, roles, ipv4, ipv6, notAfter } = opened.value;
       const context: CredentialContext = { serviceId, bearer: peerId, epoch, admitters, now };
       checkCredential(opened, context);
-      if (revoked?.(opened.value)) return undefined;
+      if (revoked?.(opened)) return undefined;
       return { peerId, vmid, roles, ipv4, ipv6, multiaddrs, superPeer, notAfter, credential };
     } catch (error) {
       if (error instanceof EnvelopeError || error instanceof CredentialError) return undefined;

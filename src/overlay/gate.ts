@@ -83,8 +83,8 @@ export interface Trust {
   readonly epoch: number;
   /** The super-peers that the newest descriptor names. */
   readonly admitters: readonly Ed25519PeerId[];
-  /** Whether the owner has taken this credential back. */
-  readonly revoked?: (credential: Credential) => boolean;
+  /** Whether the owner, or the super-peer that signed it, has taken this credential back. */
+  readonly revoked?: (credential: Opened<Credential>) => boolean;
 }
 
 export interface GateOptions {
@@ -200,6 +200,16 @@ export class Gate extends EventEmitter<GateEvents> {
       if (pass !== undefined && pass !== 'admitter') return pass;
     }
     return undefined;
+  }
+
+  /** @returns every connected node that passed */
+  peers(): Ed25519PeerId[] {
+    const peers = new Map<string, Ed25519PeerId>();
+    for (const connection of [...this.#admissions.keys()]) {
+      const peer = connection.remotePeer;
+      if (peer.type === 'Ed25519' && this.#admission(connection)) peers.set(peer.toString(), peer);
+    }
+    return [...peers.values()];
   }
 
   isAdmitted(peer: PeerId): boolean {
@@ -366,7 +376,7 @@ export class Gate extends EventEmitter<GateEvents> {
       if (cause instanceof CredentialError) return notAdmitted(peer, cause.message, cause);
       throw cause;
     }
-    if (revoked?.(pass.value)) return notAdmitted(peer, 'its credential was revoked');
+    if (revoked?.(pass)) return notAdmitted(peer, 'its credential was revoked');
     return undefined;
   }
 

@@ -379,7 +379,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
       if (error instanceof CredentialError) return false;
       throw error;
     }
-    return revoked?.(value) !== true;
+    return revoked?.(present.credential) !== true;
   }
 }
 

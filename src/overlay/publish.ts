@@ -1,24 +1,29 @@
 /**
- * How a service's owner gets a descriptor into tier 1: `/icvpn/publish/1.0.0`, owner → super-peer.
+ * How a service's owner gets a descriptor, a policy or a revocation list into tier 1:
+ * `/icvpn/publish/1.0.0`, owner → super-peer.
  *
  * Open to everybody, since the owner is no member: the super-peer takes only what the service's own
- * key signed, that names this super-peer, of a service that its operator allows, and that is newer
- * than what it has.
+ * key signed, of a service whose descriptor names this super-peer and which its operator allows, and
+ * only what is newer than what it has.
  */
 import type { AbortOptions, Ed25519PeerId, Stream } from '@libp2p/interface';
 import type { Multiaddr } from '@multiformats/multiaddr';
-import { bytes, message, optional, required, string, uint32 } from '../codec/protobuf.ts';
-import { IcvpnError } from '../errors.ts';
 import {
-  admitterOf,
-  DESCRIPTOR,
-  openDescriptor,
-  type ServiceDescriptor,
-} from '../records/descriptor.ts';
+  bytes,
+  type Infer,
+  message,
+  optional,
+  required,
+  string,
+  uint32,
+} from '../codec/protobuf.ts';
+import { IcvpnError } from '../errors.ts';
+import { admitterOf, openDescriptor, type ServiceDescriptor } from '../records/descriptor.ts';
+import { EnvelopeError, open } from '../records/envelope.ts';
 import { Frames } from './frames.ts';
 import { type Host, timeLimit } from './host.ts';
 import type { Records } from './records.ts';
-import { DESCRIPTOR_RECORD } from './stored-kinds.ts';
+import { DESCRIPTOR_RECORD, SPREAD_KINDS, type StoredKind } from './stored-kinds.ts';
 
 export const PUBLISH_PROTOCOL = '/icvpn/publish/1.0.0';
 /** Milliseconds for the owner's message to come, and for its descriptor to be stored. */
@@ -26,18 +31,26 @@ const LIMIT = 15_000;
 /** Publications served at the same time, from all owners together. */
 const MAX_PARALLEL = 8;
 
-const REQUEST = message({ descriptor: required(1, bytes({ max: DESCRIPTOR.maxLength })) });
-const MAX_REQUEST = DESCRIPTOR.maxLength + 16;
+const MAX_ENVELOPE = Math.max(...SPREAD_KINDS.map(({ record }) => record.maxLength));
+
+const REQUEST = message({
+  /** Namespace of the record's kind. */
+  namespace: required(1, string({ max: 64 })),
+  envelope: required(2, bytes({ max: MAX_ENVELOPE })),
+});
+type Request = Infer<typeof REQUEST>;
+const MAX_REQUEST = MAX_ENVELOPE + 128;
 
 const REPLY = message({
-  /** Super-peers, this one included, that hold the descriptor now; absent when it was refused. */
+  /** Super-peers, this one included, that hold the record now; absent when it was refused. */
   holders: optional(1, uint32()),
   code: optional(2, string({ max: 64 })),
   reason: optional(3, string({ max: 512 })),
 });
+type Reply = Infer<typeof REPLY>;
 const MAX_REPLY = 1024;
 
-/** The super-peer did not take the descriptor, or could not be reached. */
+/** The super-peer did not take the record, or could not be reached. */
 export class PublishError extends IcvpnError {}
 
 export interface PublishServerOptions {
@@ -74,8 +87,8 @@ export class PublishServer {
     try {
       if (this.#serving > MAX_PARALLEL) throw new Error('busy');
       const frames = new Frames(stream, { reads: REQUEST, writes: REPLY, maxLength: MAX_REQUEST });
-      const { descriptor } = await frames.read({ signal });
-      await frames.write(await this.#take(descriptor, signal), { signal });
+      const reply = await this.#take(await frames.read({ signal }), signal);
+      await frames.write(reply, { signal });
       await stream.close({ signal });
     } catch (error) {
       stream.abort(error instanceof Error ? error : new Error(String(error)));
@@ -84,13 +97,24 @@ export class PublishServer {
     }
   }
 
-  async #take(raw: Uint8Array, signal: AbortSignal): Promise<ReturnType<typeof REPLY.decode>> {
+  async #take({ namespace, envelope }: Request, signal: AbortSignal): Promise<Reply> {
+    const { records } = this.#options;
     try {
-      const opened = await openDescriptor(raw);
-      this.#check(opened.value);
-      const { replicas } = await this.#options.records.putSealed(DESCRIPTOR_RECORD, raw, {
-        signal,
-      });
+      const kind = SPREAD_KINDS.find((each) => each.namespace === namespace);
+      if (kind === undefined) {
+        throw new PublishError('ERR_PUBLISH_KIND', `${namespace} is not published`, 'update');
+      }
+      const { value, signer } = await open(kind.record, envelope);
+      const service = kind.service(value);
+      if (!signer.equals(service)) {
+        throw new EnvelopeError(kind.record.name, 'it is not signed by the key of the service');
+      }
+      const descriptor =
+        kind === DESCRIPTOR_RECORD
+          ? (await openDescriptor(envelope)).value
+          : records.latest(DESCRIPTOR_RECORD, service)?.value;
+      this.#check(service, descriptor);
+      const { replicas } = await records.putSealed(kind, envelope, { signal });
       return { holders: replicas + 1, code: undefined, reason: undefined };
     } catch (error) {
       if (!(error instanceof IcvpnError)) throw error;
@@ -98,19 +122,19 @@ export class PublishServer {
     }
   }
 
-  #check(descriptor: ServiceDescriptor): void {
+  #check(service: Ed25519PeerId, descriptor: ServiceDescriptor | undefined): void {
     const { host, allow } = this.#options;
-    if (admitterOf(descriptor, host.peerId) === undefined) {
+    if (descriptor === undefined || admitterOf(descriptor, host.peerId) === undefined) {
       throw new PublishError(
         'ERR_PUBLISH_NOT_NAMED',
-        `the descriptor does not name this super-peer, ${host.peerId}`,
+        `the descriptor of ${service} does not name this super-peer, ${host.peerId}`,
         'add this super-peer’s card to the service, or publish at one that is named',
       );
     }
-    if (!allow(descriptor.serviceId)) {
+    if (!allow(service)) {
       throw new PublishError(
         'ERR_PUBLISH_NOT_ALLOWED',
-        `this super-peer does not serve ${descriptor.serviceId}`,
+        `this super-peer does not serve ${service}`,
         'ask its operator to allow the service',
       );
     }
@@ -124,22 +148,25 @@ const REMEDIES: Readonly<Record<string, string>> = {
 };
 
 /**
- * Gives a descriptor to a super-peer.
+ * Gives what the owner signed to a super-peer.
  *
  * @param host a host of the owner's tool; its key plays no part
  * @param superPeer one of the super-peer's addresses, ending in `/p2p/<PeerID>`
- * @returns how many super-peers hold the descriptor now
+ * @param kind descriptor, policy or revocation list
+ * @returns how many super-peers hold the record now
  * @throws PublishError with the super-peer's code (`ERR_PUBLISH_NOT_NAMED`,
  *   `ERR_PUBLISH_NOT_ALLOWED`, `ERR_RECORD_OLD`, `ERR_ENVELOPE`), or `ERR_PUBLISH_UNREACHABLE`
  */
-export async function publishDescriptor(
+export async function publishRecord<T>(
   host: Host,
   superPeer: Multiaddr,
-  descriptor: Uint8Array,
+  kind: StoredKind<T>,
+  envelope: Uint8Array,
   options: AbortOptions = {},
 ): Promise<number> {
   const signal = timeLimit(LIMIT, options.signal);
-  const reply = await ask(host, superPeer, descriptor, signal).catch((cause: unknown) => {
+  const request = { namespace: kind.namespace, envelope };
+  const reply = await ask(host, superPeer, request, signal).catch((cause: unknown) => {
     options.signal?.throwIfAborted();
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new PublishError(
@@ -151,20 +178,30 @@ export async function publishDescriptor(
   });
   if (reply.holders !== undefined) return reply.holders;
   const code = reply.code ?? 'ERR_PUBLISH_REFUSED';
-  const remedy = REMEDIES[code] ?? 'correct the descriptor and publish it again';
+  const remedy = REMEDIES[code] ?? 'correct what you publish and publish it again';
   throw new PublishError(code, `the super-peer refuses: ${reply.reason ?? 'no reason'}`, remedy);
+}
+
+/** `publishRecord` of a descriptor. */
+export async function publishDescriptor(
+  host: Host,
+  superPeer: Multiaddr,
+  descriptor: Uint8Array,
+  options: AbortOptions = {},
+): Promise<number> {
+  return publishRecord(host, superPeer, DESCRIPTOR_RECORD, descriptor, options);
 }
 
 async function ask(
   host: Host,
   superPeer: Multiaddr,
-  descriptor: Uint8Array,
+  request: Request,
   signal: AbortSignal,
-): Promise<ReturnType<typeof REPLY.decode>> {
+): Promise<Reply> {
   const stream = await host.libp2p.dialProtocol(superPeer, PUBLISH_PROTOCOL, { signal });
   try {
     const frames = new Frames(stream, { reads: REPLY, writes: REQUEST, maxLength: MAX_REPLY });
-    await frames.write({ descriptor }, { signal });
+    await frames.write(request, { signal });
     const reply = await frames.read({ signal });
     await stream.close({ signal });
     return reply;

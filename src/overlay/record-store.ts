@@ -116,9 +116,10 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
     return undefined;
   }
 
-  *entries(): IterableIterator<Entry<unknown>> {
-    for (const key of [...this.#entries.keys()]) {
-      const entry = this.get(key);
+  /** @returns the records of one kind, or of all */
+  *entries(kind?: StoredKind<unknown>): IterableIterator<Entry<unknown>> {
+    for (const held of [...this.#entries.values()]) {
+      const entry = kind === undefined || held.kind === kind ? this.get(held.key) : undefined;
       if (entry !== undefined) yield entry;
     }
   }

@@ -7,6 +7,8 @@ import { DESCRIPTOR, type ServiceDescriptor } from '../records/descriptor.ts';
 import { ENDPOINT, type Endpoint } from '../records/endpoint.ts';
 import type { RecordKind } from '../records/envelope.ts';
 import { MEMBERSHIP, type MembershipShard } from '../records/membership.ts';
+import { POLICY, type PolicyRecord } from '../records/policy-record.ts';
+import { REVOCATION, type RevocationList } from '../records/revocation.ts';
 
 /** A record kind with what a store must know to keep it safely. */
 export interface StoredKind<T> {
@@ -64,3 +66,32 @@ export const ENDPOINT_RECORD: StoredKind<Endpoint> = {
   sequence: (value) => value.sequence,
   notAfter: (value) => value.notAfter,
 };
+
+/** Which members are out: in tier 1 and tier 2, one list of the owner and one of each super-peer. */
+export const REVOCATION_RECORD: StoredKind<RevocationList> = {
+  record: REVOCATION,
+  namespace: 'icvpn-revocation',
+  names: (value) => [value.serviceId, value.issuer],
+  signer: (value) => value.issuer,
+  service: (value) => value.serviceId,
+  sequence: (value) => value.sequence,
+  notAfter: () => undefined,
+};
+
+/** The owner's policy: in tier 1 and tier 2. */
+export const POLICY_RECORD: StoredKind<PolicyRecord> = {
+  record: POLICY,
+  namespace: 'icvpn-policy',
+  names: (value) => [value.serviceId],
+  signer: (value) => value.serviceId,
+  service: (value) => value.serviceId,
+  sequence: (value) => value.sequence,
+  notAfter: () => undefined,
+};
+
+/** What every node of a service must have the newest version of: pushed to them, and polled. */
+export const SPREAD_KINDS: readonly StoredKind<unknown>[] = [
+  DESCRIPTOR_RECORD,
+  POLICY_RECORD,
+  REVOCATION_RECORD,
+];

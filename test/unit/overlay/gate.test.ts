@@ -42,7 +42,7 @@ describe('the gate', () => {
     const trust = (): Trust => ({
       epoch: self.epoch,
       admitters: [admitter.id],
-      revoked: ({ peerId }) => self.revoked.has(peerId.toString()),
+      revoked: ({ value }) => self.revoked.has(value.peerId.toString()),
     });
     const gate = cleanup.add(
       new Gate(host, {

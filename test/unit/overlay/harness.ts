@@ -16,10 +16,12 @@ import { createHost, type Host } from '../../../src/overlay/host.ts';
 import { Membership } from '../../../src/overlay/membership.ts';
 import { RecordStore } from '../../../src/overlay/record-store.ts';
 import { Records } from '../../../src/overlay/records.ts';
+import { everybodyIn, Spread, superPeersOf } from '../../../src/overlay/spread.ts';
 import {
   DESCRIPTOR_RECORD,
   ENDPOINT_RECORD,
   MEMBERSHIP_RECORD,
+  SPREAD_KINDS,
 } from '../../../src/overlay/stored-kinds.ts';
 import { CREDENTIAL, type Credential } from '../../../src/records/credential.ts';
 import type { ServiceDescriptor } from '../../../src/records/descriptor.ts';
@@ -128,9 +130,7 @@ export class Tier {
     trust: () => Trust,
   ) {
     this.gate = new Gate(host, { overlayId, credential, trust });
-    this.store = new RecordStore({
-      kinds: [DESCRIPTOR_RECORD, MEMBERSHIP_RECORD, ENDPOINT_RECORD],
-    });
+    this.store = new RecordStore({ kinds: [...SPREAD_KINDS, MEMBERSHIP_RECORD, ENDPOINT_RECORD] });
     this.dht = new Dht(this.gate, this.store);
     this.records = new Records({ store: this.store, network: this.dht });
   }
@@ -155,6 +155,7 @@ export class SuperPeer {
   readonly gate: Gate;
   readonly membership: Membership;
   readonly directory: DirectoryServer;
+  readonly #spreads: Spread[];
 
   constructor(
     host: Host,
@@ -176,15 +177,34 @@ export class SuperPeer {
       key,
       trust,
     });
+    const { store } = this.tier1;
+    const superPeers = (service: Ed25519PeerId) =>
+      (records.latest(DESCRIPTOR_RECORD, service)?.value.admitters ?? [])
+        .filter(({ peerId }) => !peerId.equals(host.peerId))
+        .map(({ peerId, multiaddrs }) => ({
+          peerId,
+          target: multiaddrs.map((each) => multiaddr(each)),
+        }));
+    this.#spreads = [
+      new Spread({
+        gate: this.tier1.gate,
+        store,
+        kinds: [...SPREAD_KINDS, MEMBERSHIP_RECORD],
+        audience: superPeersOf(superPeers),
+      }),
+      new Spread({ gate: this.gate, store, kinds: SPREAD_KINDS, audience: everybodyIn(this.gate) }),
+    ];
   }
 
   async start(): Promise<void> {
     await this.tier1.start();
     await this.gate.start();
     await this.directory.start();
+    for (const spread of this.#spreads) await spread.start();
   }
 
   async close(): Promise<void> {
+    for (const spread of this.#spreads) await spread.close();
     await this.directory.close();
     await this.membership.close({ signal: AbortSignal.abort() });
     await this.gate.close();
@@ -199,6 +219,7 @@ export class MemberNode {
   readonly key: PrivateKey;
   readonly tier2: Tier;
   readonly directory: DirectoryClient;
+  readonly spread: Spread;
   credential: Opened<Credential>;
 
   constructor(
@@ -219,13 +240,22 @@ export class MemberNode {
       multiaddrs: () => host.multiaddrs(),
       trust,
     });
+    const { gate, store } = this.tier2;
+    this.spread = new Spread({
+      gate,
+      store,
+      kinds: SPREAD_KINDS,
+      audience: everybodyIn(gate, 8),
+    });
   }
 
   async start(): Promise<void> {
     await this.tier2.start();
+    await this.spread.start();
   }
 
   async close(): Promise<void> {
+    await this.spread.close();
     await this.directory.close();
     await this.tier2.close();
     await this.host.close();

@@ -1,0 +1,129 @@
+/**
+ * What a node knows of one service that decides whom it trusts: the newest descriptor, policy and
+ * revocation lists, kept up to date from the records that arrive.
+ *
+ * Whoever owns a gate or a membership view calls their `recheck()` at each 'change'.
+ */
+import { EventEmitter } from 'node:events';
+import type { AbortOptions, Ed25519PeerId } from '@libp2p/interface';
+import type { ServiceDescriptor } from '../records/descriptor.ts';
+import type { Opened } from '../records/envelope.ts';
+import type { PolicyRecord } from '../records/policy-record.ts';
+import { type RevocationList, Revocations } from '../records/revocation.ts';
+import type { Trust } from './gate.ts';
+import type { Records } from './records.ts';
+import { DESCRIPTOR_RECORD, POLICY_RECORD, REVOCATION_RECORD } from './stored-kinds.ts';
+
+interface ServiceTrustEvents {
+  change: [];
+  policy: [Opened<PolicyRecord>];
+}
+
+export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
+  readonly serviceId: Ed25519PeerId;
+  readonly #records: Records;
+  readonly #unwatch: (() => void)[];
+  readonly #lists = new Map<string, RevocationList>();
+  #descriptor: Opened<ServiceDescriptor>;
+  #policy: Opened<PolicyRecord> | undefined;
+  #revocations: Revocations;
+  #trust: Trust;
+
+  /** @param descriptor the newest one known so far, from the bootstrap data or from admission */
+  constructor(records: Records, descriptor: Opened<ServiceDescriptor>) {
+    super();
+    this.serviceId = descriptor.value.serviceId;
+    this.#records = records;
+    this.#descriptor = descriptor;
+    this.#revocations = new Revocations(this.serviceId, []);
+    this.#trust = this.#combine();
+    this.#unwatch = [
+      records.watch(DESCRIPTOR_RECORD, (opened) => this.#takeDescriptor(opened)),
+      records.watch(POLICY_RECORD, (opened) => this.#takePolicy(opened)),
+      records.watch(REVOCATION_RECORD, ({ value }) => this.#takeRevocations(value)),
+    ];
+    this.#readHeld();
+  }
+
+  close(): void {
+    for (const stop of this.#unwatch) stop();
+    this.removeAllListeners();
+  }
+
+  trust(): Trust {
+    return this.#trust;
+  }
+
+  get descriptor(): Opened<ServiceDescriptor> {
+    return this.#descriptor;
+  }
+
+  get policy(): Opened<PolicyRecord> | undefined {
+    return this.#policy;
+  }
+
+  /** Whether `node` was thrown out and must not be admitted again at `superPeer`. */
+  barred(node: Ed25519PeerId, superPeer: Ed25519PeerId): boolean {
+    return this.#revocations.barred(node, superPeer);
+  }
+
+  /** Asks the overlay for newer versions of everything. */
+  async refresh(options: AbortOptions = {}): Promise<void> {
+    const records = this.#records;
+    const { serviceId } = this;
+    await records.get(DESCRIPTOR_RECORD, [serviceId], options);
+    await records.get(POLICY_RECORD, [serviceId], options);
+    for (const issuer of [serviceId, ...this.#trust.admitters]) {
+      await records.get(REVOCATION_RECORD, [serviceId, issuer], options);
+    }
+  }
+
+  #readHeld(): void {
+    const { serviceId } = this;
+    const descriptor = this.#records.latest(DESCRIPTOR_RECORD, serviceId);
+    if (descriptor) this.#takeDescriptor(descriptor);
+    const policy = this.#records.latest(POLICY_RECORD, serviceId);
+    if (policy) this.#takePolicy(policy);
+    for (const issuer of [serviceId, ...this.#trust.admitters]) {
+      const list = this.#records.latest(REVOCATION_RECORD, serviceId, issuer);
+      if (list) this.#takeRevocations(list.value);
+    }
+  }
+
+  #takeDescriptor(opened: Opened<ServiceDescriptor>): void {
+    if (!opened.value.serviceId.equals(this.serviceId)) return;
+    if (opened.value.sequence <= this.#descriptor.value.sequence) return;
+    this.#descriptor = opened;
+    this.#changed();
+  }
+
+  #takePolicy(opened: Opened<PolicyRecord>): void {
+    if (!opened.value.serviceId.equals(this.serviceId)) return;
+    if (opened.value.sequence < (this.#policy?.value.sequence ?? 0)) return;
+    this.#policy = opened;
+    this.emit('policy', opened);
+  }
+
+  #takeRevocations(list: RevocationList): void {
+    if (!list.serviceId.equals(this.serviceId)) return;
+    // Lists of super-peers that were struck off stay: what they revoked stays revoked.
+    this.#lists.set(list.issuer.toString(), list);
+    this.#revocations = new Revocations(this.serviceId, this.#lists.values());
+    this.#changed();
+  }
+
+  #changed(): void {
+    this.#trust = this.#combine();
+    this.emit('change');
+  }
+
+  #combine(): Trust {
+    const { epoch, admitters } = this.#descriptor.value;
+    const revocations = this.#revocations;
+    return {
+      epoch,
+      admitters: admitters.map(({ peerId }) => peerId),
+      revoked: (credential) => revocations.revoked(credential),
+    };
+  }
+}

@@ -1,0 +1,89 @@
+/**
+ * Revocation lists: which members are out before their credentials expire.
+ *
+ * The owner's list counts for every member. A super-peer has a list of its own, which counts for the
+ * members that it admitted itself and for no other: so a super-peer that is taken over can throw out
+ * nobody but those that it could have refused anyway.
+ */
+import type { Ed25519PeerId } from '@libp2p/interface';
+import { equals } from 'uint8arrays/equals';
+import {
+  bytes,
+  type Infer,
+  message,
+  optional,
+  repeated,
+  required,
+  uint53,
+} from '../codec/protobuf.ts';
+import type { Credential } from './credential.ts';
+import type { Opened, RecordKind } from './envelope.ts';
+import { peerId } from './peer-id.ts';
+
+/** The most revocations in one list. */
+export const MAX_REVOCATIONS = 4096;
+
+const revocation = message({
+  peerId: required(1, peerId()),
+  /** Only the credential with this serial; without it every credential of the node, also later ones. */
+  serial: optional(2, bytes({ length: 16 })),
+  /** When it was revoked, in seconds since 1970. For people. */
+  since: required(3, uint53()),
+});
+
+export type Revocation = Infer<typeof revocation>;
+
+const codec = message({
+  serviceId: required(1, peerId()),
+  /** The owner, whose id is the ServiceID, or a super-peer. */
+  issuer: required(2, peerId()),
+  sequence: required(3, uint53()),
+  revocations: repeated(4, revocation, { max: MAX_REVOCATIONS }),
+});
+
+export type RevocationList = Infer<typeof codec>;
+
+export const REVOCATION: RecordKind<RevocationList> = {
+  name: 'revocation',
+  codec,
+  maxLength: 512 * 1024,
+};
+
+/** The lists of one service, newest of each issuer, made quick to ask. */
+export class Revocations {
+  readonly #serviceId: Ed25519PeerId;
+  /** By issuer, then by revoked node. */
+  readonly #lists = new Map<string, Map<string, Revocation[]>>();
+
+  constructor(serviceId: Ed25519PeerId, lists: Iterable<RevocationList>) {
+    this.#serviceId = serviceId;
+    for (const { issuer, revocations } of lists) {
+      const nodes = new Map<string, Revocation[]>();
+      for (const each of revocations) {
+        const name = each.peerId.toString();
+        nodes.set(name, [...(nodes.get(name) ?? []), each]);
+      }
+      this.#lists.set(issuer.toString(), nodes);
+    }
+  }
+
+  /** Whether a credential was taken back, by the owner or by the super-peer that signed it. */
+  revoked({ value, signer }: Opened<Credential>): boolean {
+    return [this.#serviceId, signer].some((issuer) =>
+      this.#of(issuer, value.peerId).some(
+        ({ serial }) => serial === undefined || equals(serial, value.serial),
+      ),
+    );
+  }
+
+  /** Whether a node must not be admitted again at `superPeer`. */
+  barred(node: Ed25519PeerId, superPeer: Ed25519PeerId): boolean {
+    return [this.#serviceId, superPeer].some((issuer) =>
+      this.#of(issuer, node).some(({ serial }) => serial === undefined),
+    );
+  }
+
+  #of(issuer: Ed25519PeerId, node: Ed25519PeerId): readonly Revocation[] {
+    return this.#lists.get(issuer.toString())?.get(node.toString()) ?? [];
+  }
+}

@@ -1,0 +1,200 @@
+/**
+ * ```
+ *  owner ─ publish ─▶ SP1 ─── SP2        what everybody must know: policy, revocations, descriptor
+ *                      │       │
+ *                     m1       m2 ─── m3     m3 has no super-peer
+ * ```
+ */
+import assert from 'node:assert/strict';
+import type { Multiaddr } from '@multiformats/multiaddr';
+import type { Trust } from '../../../src/overlay/gate.ts';
+import type { Host } from '../../../src/overlay/host.ts';
+import { PublishServer, publishRecord } from '../../../src/overlay/publish.ts';
+import { ServiceTrust } from '../../../src/overlay/service-trust.ts';
+import {
+  DESCRIPTOR_RECORD,
+  POLICY_RECORD,
+  REVOCATION_RECORD,
+  type StoredKind,
+} from '../../../src/overlay/stored-kinds.ts';
+import { DESCRIPTOR, type ServiceDescriptor } from '../../../src/records/descriptor.ts';
+import { type Opened, open, seal } from '../../../src/records/envelope.ts';
+import type { Revocation } from '../../../src/records/revocation.ts';
+import {
+  addresses,
+  Cleanup,
+  credentialFor,
+  descriptorOf,
+  identities,
+  identity,
+  listen,
+  MemberNode,
+  nth,
+  SuperPeer,
+  until,
+} from './harness.ts';
+
+const overlay = await identity();
+const service = await identity();
+
+describe('what everybody must know', () => {
+  const cleanup = new Cleanup();
+  let owner: Host;
+  let supers: SuperPeer[];
+  let members: MemberNode[];
+  let trusts: ServiceTrust[];
+  let descriptor: Opened<ServiceDescriptor>;
+
+  /** A trust that follows the records of a node, and cuts off at once who is out. */
+  function follow(node: SuperPeer | MemberNode): ServiceTrust {
+    const tier = node instanceof SuperPeer ? node.tier1 : node.tier2;
+    const gate = node instanceof SuperPeer ? node.gate : node.tier2.gate;
+    const trust = cleanup.add(new ServiceTrust(tier.records, descriptor));
+    trust.on('change', () => {
+      gate.recheck();
+      if (node instanceof SuperPeer) node.membership.recheck();
+    });
+    trusts.push(trust);
+    return trust;
+  }
+
+  beforeEach(async () => {
+    trusts = [];
+    owner = cleanup.add(await listen((await identity()).key));
+    const keys = await identities(2);
+    const hosts = await Promise.all(keys.map(({ key }) => listen(key)));
+    const bytes = await seal(DESCRIPTOR, descriptorOf(service.id, hosts), service.key);
+    descriptor = await open(DESCRIPTOR, bytes);
+    const fixed = (): Trust => ({ epoch: 1, admitters: keys.map(({ id }) => id) });
+    supers = hosts.map((host, i) => {
+      const trust = (): Trust => nth(trusts, i).trust();
+      return cleanup.add(
+        new SuperPeer(host, nth(keys, i).key, overlay.id, fixed, service.id, trust),
+      );
+    });
+    for (const each of supers) {
+      follow(each);
+      await each.start();
+      const { records } = each.tier1;
+      const { host } = each;
+      await cleanup.add(new PublishServer({ host, records, allow: () => true })).start();
+    }
+    await nth(supers, 1).tier1.dht.join([addresses(nth(hosts, 0))]);
+    await publish(DESCRIPTOR_RECORD, bytes);
+    members = [];
+    for (const place of [[nth(supers, 0)], [nth(supers, 1)], []]) members.push(await join(place));
+    const [, two, three] = members;
+    assert.ok(two && three);
+    await three.tier2.dht.join([addresses(two.host)]);
+  });
+  afterEach(() => cleanup.run());
+
+  async function join(places: readonly SuperPeer[]): Promise<MemberNode> {
+    const { key, id } = await identity();
+    const credential = await credentialFor(service.id, nth(supers, 0).key, id);
+    const order = (): Multiaddr[][] => places.map(({ host }) => addresses(host));
+    const own: { trust?: ServiceTrust } = {};
+    const trust = (): Trust => own.trust?.trust() ?? nth(trusts, 0).trust();
+    const host = await listen(key);
+    const member = cleanup.add(new MemberNode(host, key, service.id, credential, trust, order));
+    own.trust = follow(member);
+    await member.start();
+    if (places.length > 0) await member.directory.attach();
+    return member;
+  }
+
+  async function publish<T>(kind: StoredKind<T>, bytes: Uint8Array, at = 0): Promise<number> {
+    return publishRecord(owner, nth(addresses(nth(supers, at).host), 0), kind, bytes);
+  }
+
+  const policy = (sequence: number): Promise<Uint8Array> =>
+    seal(
+      POLICY_RECORD.record,
+      { serviceId: service.id, sequence, document: Buffer.from(`version ${sequence}`) },
+      service.key,
+    );
+
+  const revocations = (sequence: number, list: Revocation[]): Promise<Uint8Array> =>
+    seal(
+      REVOCATION_RECORD.record,
+      { serviceId: service.id, issuer: service.id, sequence, revocations: list },
+      service.key,
+    );
+
+  const everybodyHas = (sequence: number): Promise<unknown> =>
+    Promise.all(
+      trusts.map((trust) =>
+        until(trust, 'policy', () => trust.policy?.value.sequence === sequence),
+      ),
+    );
+
+  it('a policy published at one super-peer reaches everybody, also who has no super-peer', async () => {
+    await publish(POLICY_RECORD, await policy(1));
+    await everybodyHas(1);
+    await publish(POLICY_RECORD, await policy(2), 1);
+    await everybodyHas(2);
+  });
+
+  it('P8 an older policy is applied nowhere again, whoever serves it', async () => {
+    await publish(POLICY_RECORD, await policy(2));
+    await everybodyHas(2);
+    const old = await policy(1);
+    await assert.rejects(publish(POLICY_RECORD, old), { code: 'ERR_RECORD_OLD' });
+    const { tier2 } = nth(members, 0);
+    await assert.rejects(tier2.records.putSealed(POLICY_RECORD, old), { code: 'ERR_RECORD_OLD' });
+    for (const trust of trusts) assert.equal(trust.policy?.value.sequence, 2);
+  });
+
+  it('who comes later learns it when it meets the first peer', async () => {
+    await publish(POLICY_RECORD, await policy(1));
+    const late = await join([nth(supers, 1)]);
+    const trust = nth(trusts, -1 + trusts.length);
+    await until(trust, 'policy', () => trust.policy?.value.sequence === 1);
+    assert.ok(late);
+  });
+
+  it('P12 with every super-peer stopped members tell one another', async () => {
+    await publish(POLICY_RECORD, await policy(1));
+    await everybodyHas(1);
+    for (const each of supers) await each.close();
+    const [, two, three] = members;
+    assert.ok(two && three);
+    await three.tier2.records.putSealed(POLICY_RECORD, await policy(2));
+    const trust = nth(trusts, 3);
+    await until(trust, 'policy', () => trust.policy?.value.sequence === 2);
+    assert.ok(two.tier2.gate.isAdmitted(three.host.peerId));
+  });
+
+  it('P11 a revoked member is cut off everywhere, gone from every list, and refused', async () => {
+    const [one, two, three] = members;
+    assert.ok(one && two && three);
+    const id = three.host.peerId;
+    await three.directory.attach().catch(() => undefined);
+    nth(supers, 1).membership.add(three.credential, []);
+    await until(one.directory, 'change', () => one.directory.members().length === 3);
+    assert.ok(two.tier2.gate.isAdmitted(id));
+    const gone = new Promise((resolve) => two.tier2.gate.once('left', resolve));
+    const list = [{ peerId: id, serial: undefined, since: Math.floor(Date.now() / 1000) }];
+    await publish(REVOCATION_RECORD, await revocations(1, list));
+    await gone;
+    for (const { directory } of [one, two]) {
+      await until(directory, 'change', () => directory.members().length === 2);
+    }
+    for (const host of [two.host, nth(supers, 0).host]) {
+      await three.host.libp2p.hangUp(host.peerId);
+      await assert.rejects(three.tier2.gate.admit(addresses(host)), { code: 'ERR_REFUSED' });
+    }
+    assert.ok(nth(trusts, 0).barred(id, nth(supers, 0).host.peerId));
+    // Bystanders notice nothing.
+    assert.ok(nth(supers, 1).gate.isAdmitted(two.host.peerId));
+  });
+
+  it('refuses a policy or a revocation list that the owner did not sign', async () => {
+    const { key } = await identity();
+    const forged = { serviceId: service.id, sequence: 9, document: Buffer.from('evil') };
+    const bytes = await seal(POLICY_RECORD.record, forged, key);
+    await assert.rejects(publish(POLICY_RECORD, bytes), { code: 'ERR_ENVELOPE' });
+    const { records } = nth(members, 0).tier2;
+    await assert.rejects(records.putSealed(POLICY_RECORD, bytes), { code: 'ERR_RECORD_SIGNER' });
+  });
+});
