@@ -53,6 +53,9 @@ ln -sfn fd/0 /dev/stdin
 ln -sfn fd/1 /dev/stdout
 ln -sfn fd/2 /dev/stderr
 echo icvpn-lab >/proc/sys/kernel/hostname
+# libuv maps the rings of io_uring when it can, and User Mode Linux loses count of such pages: after
+# some thousand of them the guest panics.
+if [ -e /proc/sys/kernel/io_uring_disabled ]; then echo 2 >/proc/sys/kernel/io_uring_disabled; fi
 ip link set lo up
 
 # Through pipes: a program that sees a terminal as its stdout behaves differently, and process 1

@@ -4,9 +4,8 @@
  * Everything is the real thing: seven network namespaces, five `icvpn` processes, the kernel's ESP.
  * It exits with 0 only if every claim that it makes was seen to hold, and leaves nothing behind.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { rm } from 'node:fs/promises';
+import { makeDirectory } from './directory.ts';
 import type { DaemonProcess } from './node.ts';
 import { report } from './report.ts';
 import { runDemo } from './run.ts';
@@ -22,7 +21,7 @@ const stopped = new Promise<never>((_, reject) => {
 });
 
 const owner = new AsyncDisposableStack();
-const dir = await mkdtemp(join(tmpdir(), 'icvpn-demo-'));
+const dir = await makeDirectory();
 const daemons: DaemonProcess[] = [];
 const run = runDemo({ dir, owner, say, daemons });
 try {

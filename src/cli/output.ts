@@ -27,7 +27,8 @@ export function print<T>(
 
 /** One line that says what is wrong and what to do. */
 export function errorLine(error: unknown): string {
-  if (error instanceof IcvpnError) return `icvpn: ${oneLine(error.message)}: ${error.remedy}\n`;
+  if (error instanceof IcvpnError)
+    return `icvpn: ${oneLine(error.message)}: ${error.remedy.replace(/\.$/, '')}\n`;
   const known = error instanceof Error ? systemError(error) : undefined;
   if (known !== undefined) return `icvpn: ${known}\n`;
   const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);

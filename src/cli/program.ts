@@ -1,4 +1,9 @@
-/** The `icvpn` command line: its subcommands, their options, how mistakes in them are told. */
+/**
+ * The `icvpn` command line: its subcommands, their options, how mistakes in them are told.
+ *
+ * The commands import what they run only when they run: loading libp2p takes most of a second, which
+ * `icvpn status` need not wait for.
+ */
 import { Command, CommanderError } from 'commander';
 import { addMemberCommands } from './commands/member.ts';
 import { addOverlayCommands } from './commands/overlay.ts';

@@ -80,6 +80,7 @@ export class Member implements AsyncDisposable {
     const { log, signal } = options;
     const state = owned.use(await NodeState.open(options.stateDir, options));
     const bootstrap = await keepBootstrap(state, options.bootstrap);
+    await DataPlane.probe({ ifId: interfaceId(bootstrap.serviceId), signal });
     const virtual = [ipv6Prefix(bootstrap.serviceId)];
     const announceFilter = underlayOnly(virtual);
     const host = await createHost({ ...options, key: state.key, announceFilter });

@@ -144,6 +144,17 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
   }
 
   /**
+   * Tries whether this process may configure IPsec and the kernel has the ESP for it, before
+   * anything else is begun. Leaves nothing behind.
+   *
+   * @throws DataPlaneError `ERR_NOT_ROOT`, `ERR_NO_ESP`
+   */
+  static async probe(options: { ifId: number; signal?: AbortSignal }): Promise<void> {
+    using xfrm = new XfrmClient();
+    await probeKernel(xfrm, options.ifId, options);
+  }
+
+  /**
    * Installs the trap policies of a peer: from now on a packet to it raises `acquire`.
    *
    * @throws DataPlaneError `ERR_PEER_EXISTS`, `ERR_DATA_PLANE_CLOSED`; XfrmError; ValueError

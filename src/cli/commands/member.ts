@@ -3,7 +3,6 @@ import { hostname } from 'node:os';
 import type { Command } from 'commander';
 import { controlRequest } from '../../daemon/control.ts';
 import { createLog } from '../../daemon/log.ts';
-import { Member } from '../../daemon/member.ts';
 import { readBootstrap } from '../../owner/files.ts';
 import { runDaemon } from '../daemon.ts';
 import { startDetached } from '../detach.ts';
@@ -79,6 +78,7 @@ async function up(options: UpOptions, command: Command, context: CliContext): Pr
     const status = await startDetached(options.state, args);
     return print(context.output, options.json, status, statusText);
   }
+  const { Member } = await import('../../daemon/member.ts');
   const bootstrap = options.bootstrap && (await readBootstrap(options.bootstrap));
   await runDaemon({
     stateDir: options.state,

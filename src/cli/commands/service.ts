@@ -2,9 +2,9 @@
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { formatPrefix, type Prefix } from '../../codec/ip.ts';
-import { type Publication, publishService } from '../../daemon/publish.ts';
+import type { Publication } from '../../daemon/publish.ts';
 import { writeBootstrap } from '../../owner/files.ts';
-import { type CreatedService, createService } from '../../owner/service.ts';
+import type { CreatedService } from '../../owner/service.ts';
 import { openCard } from '../../records/super-peer-card.ts';
 import { ipv6Prefix } from '../../records/virtual-address.ts';
 import { cardsOption, jsonOption, parseCount, parsePrefixArgument } from '../options.ts';
@@ -38,6 +38,7 @@ export function addServiceCommands(program: Command, context: CliContext): void 
     .requiredOption('--dir <dir>', 'directory that the service was created with')
     .addOption(jsonOption())
     .action(async (options: { dir: string; json: boolean }) => {
+      const { publishService } = await import('../../daemon/publish.ts');
       const results = await publishService(options.dir, { signal: context.signal });
       print(context.output, options.json, results, (all) => all.map(publicationText).join('\n'));
     });
@@ -75,6 +76,7 @@ export async function create(
     options.superPeer.map(async (path) => openCard(await readFile(path))),
   );
   const secret = options.secretFile && (await readFile(options.secretFile, 'utf8')).trimEnd();
+  const { createService } = await import('../../owner/service.ts');
   const created = await createService({
     dir: options.dir,
     name: options.name,

@@ -3,9 +3,8 @@ import { writeFile } from 'node:fs/promises';
 import type { Ed25519PeerId } from '@libp2p/interface';
 import type { Command } from 'commander';
 import { createLog } from '../../daemon/log.ts';
-import { makeCard } from '../../daemon/sealing-key.ts';
 import { NodeState } from '../../daemon/state.ts';
-import { SuperPeer, type SuperPeerStatus } from '../../daemon/super-peer.ts';
+import type { SuperPeerStatus } from '../../daemon/super-peer.ts';
 import { readBootstrap } from '../../owner/files.ts';
 import { runDaemon } from '../daemon.ts';
 import {
@@ -77,6 +76,7 @@ export function addSuperPeerCommands(program: Command, context: CliContext): voi
 }
 
 async function card(options: CardOptions, context: CliContext): Promise<void> {
+  const { makeCard } = await import('../../daemon/sealing-key.ts');
   await using state = await NodeState.open(options.state, cacheKey(options));
   await writeFile(options.out, await makeCard(state, options.address));
   const made = { peerId: state.peerId.toString(), addresses: options.address, card: options.out };
@@ -84,6 +84,7 @@ async function card(options: CardOptions, context: CliContext): Promise<void> {
 }
 
 async function run(options: RunOptions, context: CliContext): Promise<void> {
+  const { SuperPeer } = await import('../../daemon/super-peer.ts');
   const overlay = await readBootstrap(options.overlay);
   await runDaemon({
     stateDir: options.state,
