@@ -54,8 +54,12 @@ ln -sfn fd/1 /dev/stdout
 ln -sfn fd/2 /dev/stderr
 echo icvpn-lab >/proc/sys/kernel/hostname
 # libuv maps the rings of io_uring when it can, and User Mode Linux loses count of such pages: after
-# some thousand of them the guest panics.
-if [ -e /proc/sys/kernel/io_uring_disabled ]; then echo 2 >/proc/sys/kernel/io_uring_disabled; fi
+# some thousand of them the guest panics. Kernels before 6.6 cannot switch it off; libuv can.
+if [ -e /proc/sys/kernel/io_uring_disabled ]; then
+  echo 2 >/proc/sys/kernel/io_uring_disabled
+else
+  export UV_USE_IO_URING=0
+fi
 ip link set lo up
 
 # Through pipes: a program that sees a terminal as its stdout behaves differently, and process 1

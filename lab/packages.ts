@@ -83,13 +83,13 @@ export async function ensurePackages(
   throw new LabError('ERR_LAB_PACKAGES', 'apt-get failed, see above', `as root: ${command}`);
 }
 
-/** Its output goes to stderr: stdout belongs to the command that the lab is to run. */
+/** Shows its errors only; what it is about to do was said before. */
 async function aptGet(args: readonly string[], signal: AbortSignal): Promise<boolean> {
   signal.throwIfAborted();
   const options = ['-qq', '-o', 'DPkg::Lock::Timeout=300', '-o', 'Dpkg::Use-Pty=0'];
   const apt = spawn('apt-get', [...options, ...args], {
     env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
-    stdio: ['ignore', process.stderr, process.stderr],
+    stdio: ['ignore', 'ignore', 'inherit'],
   });
   // Not to be torn out of the middle of an unpacking: at SIGINT dpkg finishes its step.
   const interrupt = () => apt.kill('SIGINT');
