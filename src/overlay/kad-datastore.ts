@@ -34,9 +34,9 @@ export class KadDatastore extends BaseDatastore {
 
   override async get(key: Key, _options?: AbortOptions): Promise<Uint8Array> {
     const name = recordName(key);
-    const entry = this.#store.get(textOf(name));
-    if (entry === undefined) throw new NotFoundError(`no record ${key}`);
-    return new Libp2pRecord(name, entry.opened.bytes, new Date()).serialize();
+    const held = this.#store.held(textOf(name));
+    if (held === undefined) throw new NotFoundError(`no record ${key}`);
+    return new Libp2pRecord(name, held.bytes, new Date()).serialize();
   }
 
   /** The record store alone decides what ends when. */

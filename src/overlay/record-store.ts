@@ -12,7 +12,8 @@ import { EventEmitter } from 'node:events';
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { compare } from 'uint8arrays/compare';
 import { IcvpnError } from '../errors.ts';
-import { type Opened, open } from '../records/envelope.ts';
+import { EnvelopeError, type Opened, open } from '../records/envelope.ts';
+import { TOMBSTONE } from '../records/tombstone.ts';
 import { recordKey, type StoredKind } from './stored-kinds.ts';
 
 export type RecordCode =
@@ -49,6 +50,18 @@ export interface Entry<T> {
   readonly opened: Opened<T>;
 }
 
+/** What is held under a key: a record, or the tombstone of one. */
+export interface Held {
+  readonly kind: StoredKind<unknown>;
+  readonly key: string;
+  readonly service: Ed25519PeerId;
+  readonly sequence: number;
+  /** The envelope. */
+  readonly bytes: Uint8Array;
+  /** Absent in a tombstone. */
+  readonly entry: Entry<unknown> | undefined;
+}
+
 /** Whether an entry is of a kind, which is what decides the type of its value. */
 export function isOf<T>(kind: StoredKind<T>, entry: Entry<unknown>): entry is Entry<T> {
   return entry.kind === kind;
@@ -72,6 +85,10 @@ const FLOORS_PER_RECORD = 4;
 interface RecordStoreEvents {
   /** A record came that is newer than what was held. */
   record: [Entry<unknown>];
+  /** The same, or a tombstone. */
+  held: [Held];
+  /** There was no room to remember even the floor of a key. */
+  forgotten: [string];
 }
 
 export class RecordStore extends EventEmitter<RecordStoreEvents> {
@@ -80,7 +97,9 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
   readonly #clock: () => number;
   readonly #maxRecords: number;
   readonly #maxBytes: number;
-  readonly #entries = new Map<string, Entry<unknown>>();
+  readonly #held = new Map<string, Held>();
+  /** When a version that is held was last heard from others, in milliseconds since 1970. */
+  readonly #heard = new Map<string, number>();
   readonly #floors = new Map<string, number>();
   #bytes = 0;
 
@@ -104,23 +123,29 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
     return this.#bytes;
   }
 
+  /** How many records and tombstones are held. */
   get size(): number {
-    return this.#entries.size;
+    return this.#held.size;
   }
 
   /** @returns the record under `key`, if there is one that has not ended */
   get(key: string): Entry<unknown> | undefined {
-    const entry = this.#entries.get(key);
-    if (entry === undefined || !this.#ended(entry)) return entry;
-    this.#drop(entry);
+    return this.held(key)?.entry;
+  }
+
+  /** @returns the record or tombstone under `key`, if there is one that has not ended */
+  held(key: string): Held | undefined {
+    const held = this.#held.get(key);
+    if (held === undefined || !this.#ended(held)) return held;
+    this.#drop(held);
     return undefined;
   }
 
-  /** @returns the records of one kind, or of all */
-  *entries(kind?: StoredKind<unknown>): IterableIterator<Entry<unknown>> {
-    for (const held of [...this.#entries.values()]) {
-      const entry = kind === undefined || held.kind === kind ? this.get(held.key) : undefined;
-      if (entry !== undefined) yield entry;
+  /** @returns records and tombstones of one kind, or of all */
+  *all(kind?: StoredKind<unknown>): IterableIterator<Held> {
+    for (const { key, kind: own } of [...this.#held.values()]) {
+      const held = kind === undefined || own === kind ? this.held(key) : undefined;
+      if (held !== undefined) yield held;
     }
   }
 
@@ -129,63 +154,112 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
     return this.#floors.get(key);
   }
 
-  /**
-   * Checks a record and keeps it when it is newer than what is held.
-   *
-   * @returns what is held under `key` afterwards: `bytes`, or the same version that was there
-   * @throws RecordError when it must not be kept, EnvelopeError when it is not a record at all
-   */
-  async accept(key: string, bytes: Uint8Array): Promise<Entry<unknown>> {
-    const kind = this.#kinds.get(key.split('/', 2)[1] ?? '');
-    if (kind === undefined) throw new RecordError('ERR_RECORD_KEY', `no kind has the key ${key}`);
-    const held = this.get(key);
-    if (held !== undefined && compare(held.opened.bytes, bytes) === 0) return held;
-    const entry = { kind, key, opened: await open(kind.record, bytes) };
-    this.#check(entry);
-    return this.#keep(entry);
+  /** When what is held under `key` was last heard, in milliseconds since 1970. */
+  heardAt(key: string): number | undefined {
+    return this.#heard.get(key);
   }
 
-  #check(entry: Entry<unknown>): void {
-    const { kind, key, opened } = entry;
-    if (recordKey(kind, ...kind.names(opened.value)) !== key) {
+  /** Remembers a floor from before a restart. */
+  restoreFloor(key: string, sequence: number): void {
+    if (sequence > (this.#floors.get(key) ?? -1)) this.#raise(key, sequence);
+  }
+
+  /**
+   * Checks a record or tombstone and keeps it when it is newer than what is held.
+   *
+   * @returns what is held under `key` afterwards: `bytes`
+   * @throws RecordError when it must not be kept, EnvelopeError when it is not a record at all
+   */
+  async accept(key: string, bytes: Uint8Array): Promise<Held> {
+    const kind = this.#kinds.get(key.split('/', 2)[1] ?? '');
+    if (kind === undefined) throw new RecordError('ERR_RECORD_KEY', `no kind has the key ${key}`);
+    const held = this.held(key);
+    if (held === undefined || compare(held.bytes, bytes) !== 0) {
+      return this.#keep(await this.#open(kind, key, bytes));
+    }
+    this.#heard.set(key, this.#clock());
+    return held;
+  }
+
+  async #open(kind: StoredKind<unknown>, key: string, bytes: Uint8Array): Promise<Held> {
+    const opened = await open(kind.record, bytes).catch((error: unknown) => {
+      if (error instanceof EnvelopeError && bytes.length <= TOMBSTONE.maxLength) return error;
+      throw error;
+    });
+    // Only what is no record of the kind may be a tombstone; what is neither is told as the former.
+    if (opened instanceof EnvelopeError) return this.#openTombstone(kind, key, bytes, opened);
+    const { value, signer } = opened;
+    if (recordKey(kind, ...kind.names(value)) !== key) {
       throw new RecordError('ERR_RECORD_KEY', `the record under ${key} is of another key`);
     }
-    if (!kind.signer(opened.value).equals(opened.signer)) {
-      throw new RecordError('ERR_RECORD_SIGNER', `${opened.signer} may not sign ${key}`);
+    if (!kind.signer(value).equals(signer)) {
+      throw new RecordError('ERR_RECORD_SIGNER', `${signer} may not sign ${key}`);
     }
-    if (this.#scope !== undefined && !kind.service(opened.value).equals(this.#scope)) {
-      throw new RecordError('ERR_RECORD_KEY', `${key} belongs to another service`);
+    const service = kind.service(value);
+    const entry = { kind, key, opened };
+    const sequence = kind.sequence(value);
+    return this.#inScope({ kind, key, service, sequence, bytes, entry });
+  }
+
+  async #openTombstone(
+    kind: StoredKind<unknown>,
+    key: string,
+    bytes: Uint8Array,
+    fault: EnvelopeError,
+  ): Promise<Held> {
+    const { value, signer } = await open(TOMBSTONE, bytes).catch(() => {
+      throw fault;
+    });
+    const names = key.split('/').slice(2);
+    if (value.key !== key || value.serviceId.toString() !== names[0]) {
+      throw new RecordError('ERR_RECORD_KEY', `the tombstone under ${key} is of another key`);
     }
-    if (this.#ended(entry)) throw new RecordError('ERR_RECORD_EXPIRED', `${key} has ended`);
+    if (signer.toString() !== names[kind.signerPart]) {
+      throw new RecordError('ERR_RECORD_SIGNER', `${signer} may not end ${key}`);
+    }
+    const { serviceId: service, sequence } = value;
+    return this.#inScope({ kind, key, service, sequence, bytes, entry: undefined });
+  }
+
+  #inScope(held: Held): Held {
+    if (this.#scope !== undefined && !held.service.equals(this.#scope)) {
+      throw new RecordError('ERR_RECORD_KEY', `${held.key} belongs to another service`);
+    }
+    if (this.#ended(held)) throw new RecordError('ERR_RECORD_EXPIRED', `${held.key} has ended`);
+    return held;
   }
 
   /** From here on nothing waits, so that of two records that arrive together the newer one stays. */
-  #keep(entry: Entry<unknown>): Entry<unknown> {
-    const { kind, key, opened } = entry;
-    const sequence = kind.sequence(opened.value);
-    const held = this.get(key);
+  #keep(fresh: Held): Held {
+    const { key, sequence, bytes } = fresh;
+    const old = this.held(key);
     const floor = this.#floors.get(key);
-    const order = held && sequence === floor ? compare(opened.bytes, held.opened.bytes) : 1;
-    if (held && order === 0) return held;
+    const order = old && sequence === floor ? precedence(fresh, old) : 1;
+    if (old && order === 0) return old;
     if (order < 0 || (floor !== undefined && sequence < floor)) {
       throw new RecordError('ERR_RECORD_OLD', `${key}: sequence ${sequence}, seen was ${floor}`);
     }
-    const growth = opened.bytes.length - (held?.opened.bytes.length ?? 0);
-    if (this.#bytes + growth > this.#maxBytes || (!held && this.#full())) {
+    const growth = bytes.length - (old?.bytes.length ?? 0);
+    if (this.#bytes + growth > this.#maxBytes || (!old && this.#full())) {
       throw new RecordError('ERR_RECORD_FULL', `no room for ${key}`);
     }
-    if (held) this.#drop(held);
-    this.#entries.set(key, entry);
-    this.#bytes += opened.bytes.length;
+    if (old) this.#drop(old);
+    this.#held.set(key, fresh);
+    this.#heard.set(key, this.#clock());
+    this.#bytes += bytes.length;
     this.#raise(key, sequence);
-    this.emit('record', entry);
-    return entry;
+    this.emit('held', fresh);
+    if (fresh.entry) this.emit('record', fresh.entry);
+    return fresh;
   }
 
+  /** Makes room of what has ended; tombstones go too, since the floors outlive them. */
   #full(): boolean {
-    if (this.#entries.size < this.#maxRecords) return false;
-    for (const entry of this.#entries.values()) if (this.#ended(entry)) this.#drop(entry);
-    return this.#entries.size >= this.#maxRecords;
+    if (this.#held.size < this.#maxRecords) return false;
+    for (const held of this.#held.values()) {
+      if (held.entry === undefined || this.#ended(held)) this.#drop(held);
+    }
+    return this.#held.size >= this.#maxRecords;
   }
 
   #raise(key: string, sequence: number): void {
@@ -194,18 +268,26 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
     if (this.#floors.size <= this.#maxRecords * FLOORS_PER_RECORD) return;
     // The oldest floor without a record goes first.
     for (const old of this.#floors.keys()) {
-      if (this.#entries.has(old)) continue;
+      if (this.#held.has(old)) continue;
       this.#floors.delete(old);
+      this.emit('forgotten', old);
       return;
     }
   }
 
-  #ended({ kind, opened }: Entry<unknown>): boolean {
-    const end = kind.notAfter(opened.value);
+  #ended({ entry }: Held): boolean {
+    const end = entry?.kind.notAfter(entry.opened.value);
     return end !== undefined && this.#clock() >= end * 1000;
   }
 
-  #drop(entry: Entry<unknown>): void {
-    if (this.#entries.delete(entry.key)) this.#bytes -= entry.opened.bytes.length;
+  #drop({ key, bytes }: Held): void {
+    if (this.#held.delete(key)) this.#bytes -= bytes.length;
+    this.#heard.delete(key);
   }
+}
+
+/** Of two versions with one sequence: a tombstone before a record, else by their bytes. */
+function precedence(a: Held, b: Held): number {
+  const tombstones = Number(a.entry === undefined) - Number(b.entry === undefined);
+  return tombstones === 0 ? compare(a.bytes, b.bytes) : tombstones;
 }

@@ -8,6 +8,7 @@
 import { setMaxListeners } from 'node:events';
 import type { AbortOptions, Ed25519PeerId, PrivateKey } from '@libp2p/interface';
 import { EnvelopeError, type Opened, open, seal } from '../records/envelope.ts';
+import { TOMBSTONE } from '../records/tombstone.ts';
 import type { RecordNetwork } from './dht.ts';
 import { timeLimit } from './host.ts';
 import { type Entry, isOf, RecordError, type RecordStore } from './record-store.ts';
@@ -17,6 +18,10 @@ import { recordKey, type StoredKind } from './stored-kinds.ts';
 const LIMIT = 10_000;
 /** Answers looked at in one read: those of the nodes closest to the key and of some on the way. */
 const MAX_ANSWERS = 64;
+/** Milliseconds after which a record that nobody has stored again is stored again by who holds it. */
+const REPUBLISH = 3_600_000;
+/** Milliseconds between looks for such records, and how many are stored again in one look. */
+const REPUBLISH_LOOK = { interval: 300_000, records: 64 };
 /** Corrections under way at the same time. */
 const MAX_REPAIRS = 8;
 
@@ -41,17 +46,48 @@ export class Records {
   readonly #clock: () => number;
   readonly #life = new AbortController();
   readonly #repairs = new Map<string, Promise<unknown>>();
+  readonly #timer: NodeJS.Timeout;
+  #republishing: Promise<unknown> | undefined;
 
   constructor(options: RecordsOptions) {
     this.#store = options.store;
     this.#network = options.network;
     this.#clock = options.clock ?? Date.now;
     setMaxListeners(Number.POSITIVE_INFINITY, this.#life.signal);
+    this.#timer = setInterval(() => {
+      this.#republishing ??= this.republish().finally(() => {
+        this.#republishing = undefined;
+      });
+    }, REPUBLISH_LOOK.interval);
+    this.#timer.unref();
   }
 
   async close(): Promise<void> {
     this.#life.abort(new RecordError('ERR_RECORDS_CLOSED', 'the record layer is closed'));
-    await Promise.allSettled(this.#repairs.values());
+    clearInterval(this.#timer);
+    await Promise.allSettled([...this.#repairs.values(), this.#republishing]);
+  }
+
+  /**
+   * Stores again what has not been heard of for an hour: nodes come and go, and a record's signer may
+   * be away for long. Who stores first spares the others, since they hear it. Runs by itself.
+   *
+   * @returns how many records were stored again
+   */
+  async republish(): Promise<number> {
+    let stored = 0;
+    for (const { key, bytes } of this.#store.all()) {
+      if (this.#life.signal.aborted || stored === REPUBLISH_LOOK.records) break;
+      const age = this.#clock() - (this.#store.heardAt(key) ?? 0);
+      // Not all holders in the same minute.
+      if (age < REPUBLISH * (0.75 + Math.random() / 2)) continue;
+      stored++;
+      await this.#store.accept(key, bytes).catch(() => undefined);
+      await this.#network
+        .store(key, bytes, { signal: this.#limit(undefined) })
+        .catch(() => undefined);
+    }
+    return stored;
   }
 
   /**
@@ -83,6 +119,25 @@ export class Records {
     await this.#store.accept(key, bytes);
     const replicas = await this.#network.store(key, bytes, { signal: this.#limit(options.signal) });
     return { opened, replicas };
+  }
+
+  /**
+   * Puts a tombstone where a record was: from now on there is none, and no older version comes back.
+   *
+   * @param names the service's id first, as in the kind's key
+   * @returns how many other nodes confirmed to hold it
+   */
+  async end<T>(
+    kind: StoredKind<T>,
+    names: readonly [Ed25519PeerId, ...Names],
+    signer: PrivateKey,
+    options: AbortOptions = {},
+  ): Promise<number> {
+    const key = recordKey(kind, ...names);
+    const sequence = this.nextSequence(kind, ...names);
+    const bytes = await seal(TOMBSTONE, { serviceId: names[0], key, sequence }, signer, options);
+    await this.#store.accept(key, bytes);
+    return this.#network.store(key, bytes, { signal: this.#limit(options.signal) });
   }
 
   /** @returns what this node holds, without asking anybody */
@@ -133,7 +188,7 @@ export class Records {
   /** @returns what is held now, unless the answer was an old version or no valid one */
   async #take(key: string, bytes: Uint8Array): Promise<Uint8Array | 'old' | undefined> {
     try {
-      return (await this.#store.accept(key, bytes)).opened.bytes;
+      return (await this.#store.accept(key, bytes)).bytes;
     } catch (error) {
       if (error instanceof EnvelopeError) return undefined;
       if (!(error instanceof RecordError)) throw error;
@@ -142,10 +197,10 @@ export class Records {
   }
 
   #repair(key: string): void {
-    const entry = this.#store.get(key);
-    if (!entry || this.#repairs.has(key) || this.#repairs.size >= MAX_REPAIRS) return;
+    const held = this.#store.held(key);
+    if (!held || this.#repairs.has(key) || this.#repairs.size >= MAX_REPAIRS) return;
     const repair = this.#network
-      .store(key, entry.opened.bytes, { signal: this.#limit(undefined) })
+      .store(key, held.bytes, { signal: this.#limit(undefined) })
       // Only a courtesy to nodes that are behind: who reads next gets the newest all the same.
       .catch(() => 0)
       .finally(() => this.#repairs.delete(key));

@@ -31,7 +31,7 @@ import {
 import { Frames } from './frames.ts';
 import type { Gate, Target } from './gate.ts';
 import { timeLimit } from './host.ts';
-import { type Entry, RecordError, type RecordStore } from './record-store.ts';
+import { type Held, RecordError, type RecordStore } from './record-store.ts';
 import type { StoredKind } from './stored-kinds.ts';
 
 const SPREAD = 'spread/1.0.0';
@@ -76,7 +76,7 @@ const frame = (fields: Partial<Frame>): Frame => ({
 /** Whom records concern. */
 export interface Audience {
   /** Whom to push a record to. */
-  targets(entry: Entry<unknown>): readonly Target[];
+  targets(record: Held): readonly Target[];
   /** Whether `peer` may learn of the records of a service. */
   concerns(service: Ed25519PeerId, peer: PeerId): boolean;
 }
@@ -98,8 +98,7 @@ export function superPeersOf(
   addresses: (service: Ed25519PeerId) => readonly { peerId: Ed25519PeerId; target: Target }[],
 ): Audience {
   return {
-    targets: ({ kind, opened }) =>
-      addresses(kind.service(opened.value)).map(({ target }) => target),
+    targets: ({ service }) => addresses(service).map(({ target }) => target),
     concerns: (service, peer) => addresses(service).some(({ peerId }) => peerId.equals(peer)),
   };
 }
@@ -115,7 +114,7 @@ export class Spread {
   readonly #options: SpreadOptions;
   readonly #life = new AbortController();
   /** What waits to be pushed, by target. */
-  readonly #waiting = new Map<string, { target: Target; entries: Map<string, Entry<unknown>> }>();
+  readonly #waiting = new Map<string, { target: Target; records: Map<string, Held> }>();
   readonly #pushing = new Set<Promise<void>>();
   /** From whom the record comes that is being checked, by key. */
   readonly #sources = new Map<string, PeerId>();
@@ -127,7 +126,7 @@ export class Spread {
 
   async start(): Promise<void> {
     const { gate, store } = this.#options;
-    store.on('record', this.#onRecord);
+    store.on('held', this.#onHeld);
     gate.on('admitted', this.#onAdmitted);
     await gate.handle(SPREAD, (stream, connection) => this.#serve(stream, connection.remotePeer), {
       maxInboundStreams: 4,
@@ -137,7 +136,7 @@ export class Spread {
 
   async close(): Promise<void> {
     const { gate, store } = this.#options;
-    store.off('record', this.#onRecord);
+    store.off('held', this.#onHeld);
     gate.off('admitted', this.#onAdmitted);
     clearTimeout(this.#timer);
     this.#life.abort();
@@ -166,17 +165,17 @@ export class Spread {
     });
   }
 
-  readonly #onRecord = (entry: Entry<unknown>): void => {
+  readonly #onHeld = (record: Held): void => {
     const { kinds, audience } = this.#options;
-    if (!kinds.includes(entry.kind)) return;
-    const source = this.#sources.get(entry.key);
-    for (const target of audience.targets(entry)) {
+    if (!kinds.includes(record.kind)) return;
+    const source = this.#sources.get(record.key);
+    for (const target of audience.targets(record)) {
       if (source && isPeer(target, source)) continue;
       const name = String(target);
       const waiting = this.#waiting.get(name);
-      if (waiting) waiting.entries.set(entry.key, entry);
+      if (waiting) waiting.records.set(record.key, record);
       else if (this.#waiting.size < MAX_WAITING) {
-        this.#waiting.set(name, { target, entries: new Map([[entry.key, entry]]) });
+        this.#waiting.set(name, { target, records: new Map([[record.key, record]]) });
       }
     }
     this.#pump();
@@ -204,9 +203,9 @@ export class Spread {
     while (this.#pushing.size < PARALLEL) {
       const [next] = this.#waiting;
       if (next === undefined) return;
-      const [name, { target, entries }] = next;
+      const [name, { target, records }] = next;
       this.#waiting.delete(name);
-      this.#background(this.#push(target, entries));
+      this.#background(this.#push(target, records));
     }
   }
 
@@ -221,13 +220,13 @@ export class Spread {
     this.#pushing.add(done);
   }
 
-  async #push(target: Target, entries: Map<string, Entry<unknown>>): Promise<void> {
+  async #push(target: Target, records: Map<string, Held>): Promise<void> {
     const signal = timeLimit(LIMIT, this.#life.signal);
     const stream = await this.#options.gate.open(target, SPREAD, { signal });
     await whole(stream, async () => {
       const frames = new Frames(stream, FRAMES);
-      for (const { key, opened } of entries.values()) {
-        await frames.write(frame({ record: { key, bytes: opened.bytes } }), { signal });
+      for (const { key, bytes } of records.values()) {
+        await frames.write(frame({ record: { key, bytes } }), { signal });
       }
       await stream.close({ signal });
     });
@@ -269,10 +268,9 @@ export class Spread {
     const summary: { key: string; sequence: number }[] = [];
     // In the order of the kinds, so that many records of one do not crowd out those before it.
     for (const kind of kinds) {
-      for (const { key, opened } of store.entries(kind)) {
+      for (const { key, service, sequence } of store.all(kind)) {
         if (summary.length === MAX_KEYS) return summary;
-        if (!audience.concerns(kind.service(opened.value), peer)) continue;
-        summary.push({ key, sequence: kind.sequence(opened.value) });
+        if (audience.concerns(service, peer)) summary.push({ key, sequence });
       }
     }
     return summary;
@@ -286,10 +284,9 @@ export class Spread {
   ): Promise<void> {
     const { store, kinds, audience } = this.#options;
     for (const key of keys) {
-      const entry = store.get(key);
-      if (!entry || !kinds.includes(entry.kind)) continue;
-      if (!audience.concerns(entry.kind.service(entry.opened.value), peer)) continue;
-      await frames.write(frame({ record: { key, bytes: entry.opened.bytes } }), { signal });
+      const held = store.held(key);
+      if (!held || !kinds.includes(held.kind) || !audience.concerns(held.service, peer)) continue;
+      await frames.write(frame({ record: { key, bytes: held.bytes } }), { signal });
     }
   }
 

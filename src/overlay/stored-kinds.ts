@@ -15,8 +15,10 @@ export interface StoredKind<T> {
   readonly record: RecordKind<T>;
   /** First part of the key, `/<namespace>/<name>/…`. */
   readonly namespace: string;
-  /** The parts of the key behind the namespace: the record's own identity. */
+  /** The parts of the key behind the namespace: the record's own identity. The service comes first. */
   names(value: T): readonly (string | Ed25519PeerId)[];
+  /** Which of these parts, from 0, is the id of the signer. */
+  readonly signerPart: number;
   /** The only key that may sign this record. */
   signer(value: T): Ed25519PeerId;
   /** The service that the record belongs to. */
@@ -38,6 +40,7 @@ export function recordKey<T>(
 export const DESCRIPTOR_RECORD: StoredKind<ServiceDescriptor> = {
   record: DESCRIPTOR,
   namespace: 'icvpn-descriptor',
+  signerPart: 0,
   names: (value) => [value.serviceId],
   signer: (value) => value.serviceId,
   service: (value) => value.serviceId,
@@ -49,6 +52,7 @@ export const DESCRIPTOR_RECORD: StoredKind<ServiceDescriptor> = {
 export const MEMBERSHIP_RECORD: StoredKind<MembershipShard> = {
   record: MEMBERSHIP,
   namespace: 'icvpn-membership',
+  signerPart: 1,
   names: (value) => [value.serviceId, value.superPeer, String(value.bucket)],
   signer: (value) => value.superPeer,
   service: (value) => value.serviceId,
@@ -60,6 +64,7 @@ export const MEMBERSHIP_RECORD: StoredKind<MembershipShard> = {
 export const ENDPOINT_RECORD: StoredKind<Endpoint> = {
   record: ENDPOINT,
   namespace: 'icvpn-endpoint',
+  signerPart: 1,
   names: (value) => [value.serviceId, value.peerId],
   signer: (value) => value.peerId,
   service: (value) => value.serviceId,
@@ -71,6 +76,7 @@ export const ENDPOINT_RECORD: StoredKind<Endpoint> = {
 export const REVOCATION_RECORD: StoredKind<RevocationList> = {
   record: REVOCATION,
   namespace: 'icvpn-revocation',
+  signerPart: 1,
   names: (value) => [value.serviceId, value.issuer],
   signer: (value) => value.issuer,
   service: (value) => value.serviceId,
@@ -82,6 +88,7 @@ export const REVOCATION_RECORD: StoredKind<RevocationList> = {
 export const POLICY_RECORD: StoredKind<PolicyRecord> = {
   record: POLICY,
   namespace: 'icvpn-policy',
+  signerPart: 0,
   names: (value) => [value.serviceId],
   signer: (value) => value.serviceId,
   service: (value) => value.serviceId,

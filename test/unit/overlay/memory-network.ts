@@ -53,7 +53,7 @@ async function* collect(
     if (manner.answer === 'hangs') await sleep(60_000, undefined, options);
     if (manner.answer === 'garbage') yield Buffer.from('garbage');
     const silent = ['nothing', 'garbage'].includes(manner.answer ?? '');
-    const held = silent ? undefined : store.get(key)?.opened.bytes;
+    const held = silent ? undefined : store.held(key)?.bytes;
     if (held) yield held;
   }
 }

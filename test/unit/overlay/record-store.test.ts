@@ -4,6 +4,7 @@ import { RecordError, RecordStore } from '../../../src/overlay/record-store.ts';
 import { ENDPOINT_RECORD, recordKey } from '../../../src/overlay/stored-kinds.ts';
 import type { Endpoint } from '../../../src/records/endpoint.ts';
 import { EnvelopeError, seal } from '../../../src/records/envelope.ts';
+import { TOMBSTONE } from '../../../src/records/tombstone.ts';
 import { type Identity, identity, nth } from './harness.ts';
 
 const service = await identity();
@@ -111,6 +112,59 @@ describe('the record store', () => {
     await Promise.allSettled(both.map((bytes) => node.accept(key, bytes)));
     assert.equal(node.floor(key), 9);
     assert.deepEqual(node.get(key)?.opened.bytes, both[0]);
+  });
+
+  describe('tombstones', () => {
+    const tombstone = (sequence: number, by: Identity = member): Promise<Uint8Array> =>
+      seal(TOMBSTONE, { serviceId: service.id, key, sequence }, by.key);
+
+    it('P8 a tombstone stays dead: no older or equal version comes back', async () => {
+      const node = store();
+      await node.accept(key, await sealed(endpoint(5)));
+      await node.accept(key, await tombstone(6));
+      assert.equal(node.get(key), undefined);
+      for (const sequence of [5, 6]) {
+        const again = await sealed(endpoint(sequence));
+        await assert.rejects(node.accept(key, again), fails('ERR_RECORD_OLD'));
+      }
+      assert.equal(node.held(key)?.sequence, 6);
+      assert.equal(node.get(key), undefined);
+    });
+
+    it('P8 the tombstone wins over a record of its sequence, whichever comes first', async () => {
+      const node = store();
+      await node.accept(key, await sealed(endpoint(6)));
+      await node.accept(key, await tombstone(6));
+      assert.equal(node.get(key), undefined);
+    });
+
+    it('P8 nobody but the signer of the record can end it', async () => {
+      const node = store();
+      await node.accept(key, await sealed(endpoint(5)));
+      for (const by of [other, service]) {
+        const forged = await tombstone(9, by);
+        await assert.rejects(node.accept(key, forged), fails('ERR_RECORD_SIGNER'));
+      }
+      const elsewhere = recordKey(ENDPOINT_RECORD, service.id, other.id);
+      await assert.rejects(node.accept(elsewhere, await tombstone(9)), fails('ERR_RECORD_KEY'));
+      assert.ok(node.get(key));
+    });
+
+    it('the signer may begin anew above it', async () => {
+      const node = store();
+      await node.accept(key, await tombstone(6));
+      await node.accept(key, await sealed(endpoint(7)));
+      assert.ok(node.get(key));
+    });
+
+    it('P8 makes room when space is short, and is still not undone', async () => {
+      const node = store({ maxRecords: 1 });
+      await node.accept(key, await tombstone(6));
+      const second = recordKey(ENDPOINT_RECORD, service.id, other.id);
+      await node.accept(second, await sealed(endpoint(1, { peerId: other.id }), other));
+      assert.equal(node.held(key), undefined);
+      await assert.rejects(node.accept(key, await sealed(endpoint(5))), fails('ERR_RECORD_OLD'));
+    });
   });
 
   it('takes records of its own service only, where it has one', async () => {

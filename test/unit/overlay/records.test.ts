@@ -113,6 +113,41 @@ describe('records over a network', () => {
     await assert.rejects(read, reason);
   });
 
+  it('P8 a record that its signer ended is gone for readers, and an old replica brings nothing back', async () => {
+    const network = new MemoryNetwork();
+    const [a, b] = [cleanupNode(network), cleanupNode(network)];
+    await a.records.putSealed(ENDPOINT_RECORD, version(3));
+    await a.records.end(ENDPOINT_RECORD, [service.id, member.id], member.key);
+    const stubborn = new RecordStore({ kinds: [ENDPOINT_RECORD] });
+    await stubborn.accept(key, version(3));
+    network.join(stubborn, { answer: 'old' });
+    assert.equal(b.records.latest(ENDPOINT_RECORD, service.id, member.id), undefined);
+    const reader = cleanupNode(network);
+    assert.equal(await reader.records.get(ENDPOINT_RECORD, [service.id, member.id]), undefined);
+    assert.equal(await a.records.get(ENDPOINT_RECORD, [service.id, member.id]), undefined);
+  });
+
+  it('what nobody stored again for long is stored again by who holds it, once', async () => {
+    let now = Date.now();
+    const network = new MemoryNetwork();
+    const make = (): ReturnType<typeof node> => {
+      const store = new RecordStore({ kinds: [ENDPOINT_RECORD], clock: () => now });
+      const joined = network.join(store);
+      const records = new Records({ store, network: joined, clock: () => now });
+      return { store, records: cleanup.add(records) };
+    };
+    const [a, b] = [make(), make()];
+    await a.records.putSealed(ENDPOINT_RECORD, version(3));
+    const late = make();
+    assert.equal(await a.records.republish(), 0);
+    now += 2 * 3_600_000;
+    assert.equal(await b.records.republish(), 1);
+    assert.equal(late.store.floor(key), 3);
+    // All have heard it.
+    assert.equal(await a.records.republish(), 0);
+    assert.equal(await late.records.republish(), 0);
+  });
+
   it('the next sequence is above every one seen', async () => {
     const store = new RecordStore({ kinds: [ENDPOINT_RECORD] });
     const network = new MemoryNetwork().join(store);
