@@ -1,5 +1,6 @@
 /** P13: what somebody on the path, a stranger or another member can try, at every message. */
 import assert from 'node:assert/strict';
+import { inspect } from 'node:util';
 import type { PrivateKey } from '@libp2p/interface';
 import { ml_kem768 } from '@noble/post-quantum/ml-kem.js';
 import type { ExchangeContext } from '../../../src/keymgmt/exchange/context.ts';
@@ -388,6 +389,36 @@ describe('P13 the exchange resists', () => {
         );
       }
     });
+  });
+
+  it('P23 its own errors: they hold no secret', async () => {
+    const secrets = [service.psk, a.identity.key.raw, b.identity.key.raw];
+    const errors: unknown[] = [];
+    const note = (error: unknown): void => {
+      errors.push(error);
+    };
+    for (const name of NAMES) {
+      for (const at of [2, 60, 100]) {
+        const tamper = only(name, (bytes) => flipped(bytes, at % bytes.length, 1));
+        await exchange(classical, b, tamper).catch(note);
+      }
+    }
+    await exchange({ ...a, psk: service.psk.subarray(1) }, b).catch(note);
+    assert.equal(errors.length, 13);
+    for (const error of errors) {
+      const shown = inspect(error, { depth: null, showHidden: true, maxArrayLength: null });
+      for (const secret of secrets) {
+        const raw = Buffer.from(secret.subarray(0, 8));
+        for (const form of [
+          raw.toString('hex'),
+          raw.toString('base64').slice(0, 10),
+          [...raw].join(', '),
+        ]) {
+          assert.equal(shown.includes(form), false, shown);
+        }
+        assert.equal(/Uint8Array|Buffer/.test(shown), false, shown);
+      }
+    }
   });
 
   it('a cookie that somebody puts in or takes out', async () => {
