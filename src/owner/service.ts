@@ -110,7 +110,7 @@ export async function createService(options: NewService): Promise<CreatedService
 
 /** The newest descriptor that the owner of `dir` signed. */
 export async function readDescriptor(dir: string): Promise<Opened<ServiceDescriptor>> {
-  return openDescriptor(await readFile(descriptorPath(dir)));
+  return openDescriptor(Uint8Array.from(await readFile(descriptorPath(dir))));
 }
 
 /** The owner's key. @throws OwnerError ERR_NO_SERVICE */

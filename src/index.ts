@@ -1,0 +1,49 @@
+/**
+ * @packageDocumentation
+ *
+ * icvpn as a library: what the `icvpn` command is made of.
+ *
+ * The nodes, {@link SuperPeer} and {@link Member}, run until they are disposed of. What an owner does
+ * ({@link createService}, {@link publishService}) needs no running node.
+ *
+ * The attribute encryption and the xfrm client are useful by themselves and have entries of their
+ * own: `icvpn/abe` and `icvpn/xfrm`.
+ *
+ * @example
+ * ```ts
+ * import { Member, readBootstrap } from 'icvpn'
+ *
+ * await using member = await Member.start({
+ *   stateDir: '/var/lib/icvpn/member',
+ *   bootstrap: await readBootstrap('shop.json'),
+ *   vmid: 'web-1',
+ *   roles: ['web'],
+ *   listen: ['/ip4/0.0.0.0/tcp/4242'],
+ *   announce: [],
+ *   interfaceName: 'icvpn0',
+ *   log: (event, fields) => console.error(event, fields),
+ *   signal: AbortSignal.timeout(60_000),
+ * })
+ * console.log(await member.status())
+ * ```
+ */
+
+export type { Log, LogFields } from './daemon/log.ts';
+export { createLog } from './daemon/log.ts';
+export type { MemberOptions } from './daemon/member.ts';
+export { Member, MemberError } from './daemon/member.ts';
+export type { Publication } from './daemon/publish.ts';
+export { publishService } from './daemon/publish.ts';
+export { makeCard } from './daemon/sealing-key.ts';
+export { NodeState } from './daemon/state.ts';
+export type { MemberStatus, PeerStatus, SaStatus } from './daemon/status.ts';
+export type { SuperPeerOptions, SuperPeerStatus } from './daemon/super-peer.ts';
+export { SuperPeer } from './daemon/super-peer.ts';
+export { IcvpnError } from './errors.ts';
+export { readBootstrap, writeBootstrap } from './owner/files.ts';
+export type { CreatedService, NewService } from './owner/service.ts';
+export { createService, OwnerError, readDescriptor } from './owner/service.ts';
+export type { Bootstrap, SuperPeerAddress } from './records/bootstrap.ts';
+export { formatBootstrap, parseBootstrap } from './records/bootstrap.ts';
+export { parsePeerId } from './records/peer-id.ts';
+export { openCard } from './records/super-peer-card.ts';
