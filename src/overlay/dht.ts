@@ -24,6 +24,7 @@ import {
 } from '@libp2p/interface';
 import { type KadDHT, type KadDHTComponents, kadDHT } from '@libp2p/kad-dht';
 import { fromString } from 'uint8arrays/from-string';
+import { Diversity } from './diversity.ts';
 import { type Gate, GateError, type Target } from './gate.ts';
 import { KadDatastore } from './kad-datastore.ts';
 import type { RecordStore } from './record-store.ts';
@@ -49,14 +50,22 @@ export interface RecordNetwork {
   collect(key: string, options: AbortOptions): AsyncIterable<Uint8Array>;
 }
 
+export interface DhtOptions {
+  /** Peers of one network (/16, /48) in one bucket; without it, any number. For tier 1. */
+  readonly maxPerNetwork?: number;
+}
+
 export class Dht implements RecordNetwork {
   readonly #gate: Gate;
+  readonly #diversity: Diversity;
   readonly #kad: WholeKad;
   /** Addresses heard from others on their way into the peer store, by PeerID. */
   readonly #pending = new Map<string, Promise<void>>();
 
-  constructor(gate: Gate, store: RecordStore) {
+  constructor(gate: Gate, store: RecordStore, options: DhtOptions = {}) {
     this.#gate = gate;
+    const most = options.maxPerNetwork ?? Number.POSITIVE_INFINITY;
+    this.#diversity = new Diversity(gate.host.peerId, most);
     const kinds = store.namespaces.map((namespace) => [namespace, () => undefined] as const);
     const last = (): never => {
       throw new AllAnswersAreIn();
@@ -79,6 +88,12 @@ export class Dht implements RecordNetwork {
     this.#kad = kad;
     kad.addEventListener('peer', (event) => {
       if (event instanceof CustomEvent) this.#remember(event.detail);
+    });
+    kad.routingTable.addEventListener('peer:add', (event) => {
+      if (event instanceof CustomEvent) this.#onAdd(event.detail);
+    });
+    kad.routingTable.addEventListener('peer:remove', (event) => {
+      if (event instanceof CustomEvent) this.#diversity.remove(event.detail);
     });
   }
 
@@ -202,10 +217,26 @@ export class Dht implements RecordNetwork {
           const begun = performance.now();
           const stream = await open(target, options);
           await stream.close(options);
+          this.#checkRoom(target);
           return performance.now() - begun;
         },
       },
     };
+  }
+
+  /** @throws GateError when the table has enough peers of this one's network */
+  #checkRoom(peer: PeerId): void {
+    const address = this.#gate.host.libp2p.getConnections(peer)[0]?.remoteAddr;
+    if (address === undefined || this.#diversity.hasRoom(peer, address)) return;
+    throw new GateError('ERR_UNREACHABLE', `enough peers of the network of ${address} are known`);
+  }
+
+  #onAdd(peer: PeerId): void {
+    const address = this.#gate.host.libp2p.getConnections(peer)[0]?.remoteAddr;
+    if (address === undefined) return;
+    // Two of one network may have been checked at the same time.
+    if (this.#diversity.hasRoom(peer, address)) this.#diversity.add(peer, address);
+    else this.#kad.routingTable.remove(peer).catch(() => undefined);
   }
 
   /** Puts addresses that another peer told into the peer store, where dialling looks for them. */
@@ -227,7 +258,7 @@ export class Dht implements RecordNetwork {
 
 /** kad-dht has these too, but its published type does not show them. */
 interface WholeKad extends KadDHT, EventTarget {
-  readonly routingTable: {
+  readonly routingTable: EventTarget & {
     readonly size: number;
     /** Adds a peer if it answers. */
     add(peer: PeerId, options?: AbortOptions): Promise<void>;
@@ -238,7 +269,7 @@ interface WholeKad extends KadDHT, EventTarget {
 function isWhole(kad: KadDHT): kad is WholeKad {
   const table: unknown = Reflect.get(kad, 'routingTable');
   const has = (name: string): boolean =>
-    table instanceof Object && typeof Reflect.get(table, name) === 'function';
+    table instanceof EventTarget && typeof Reflect.get(table, name) === 'function';
   return kad instanceof EventTarget && has('add') && has('remove');
 }
 

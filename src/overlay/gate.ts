@@ -38,6 +38,7 @@ import {
   checkCredential,
 } from '../records/credential.ts';
 import { EnvelopeError, type Opened, open } from '../records/envelope.ts';
+import { Allowance, type AllowanceLimits } from './allowance.ts';
 import { Frames } from './frames.ts';
 import { type Host, timeLimit } from './host.ts';
 
@@ -47,6 +48,14 @@ const HELLO_LIMIT = 10_000;
 const DIAL_LIMIT = 15_000;
 /** Milliseconds between looks at whether those admitted still are. */
 const RECHECK_INTERVAL = 2_000;
+
+/** Streams and bytes that one peer may send this node; far above what the protocols need. */
+const STREAM_LIMITS = { perSecond: 64, burst: 1_024 };
+const BYTE_LIMITS = { perSecond: 1024 * 1024, burst: 32 * 1024 * 1024 };
+/** Peers whose use is remembered. */
+const MAX_METERED = 8_192;
+/** Hellos refused on one connection before it is closed. */
+const MAX_REFUSALS = 3;
 
 const HELLO = message({
   credential: optional(1, bytes({ max: CREDENTIAL.maxLength })),
@@ -61,12 +70,15 @@ export type GateCode =
   | 'ERR_REFUSED'
   /** The other node cannot be reached, or does not take part in this overlay. */
   | 'ERR_UNREACHABLE'
+  /** The other node asks for more than its share. */
+  | 'ERR_TOO_MUCH'
   | 'ERR_GATE_CLOSED';
 
 const REMEDY: Record<GateCode, string> = {
   ERR_NOT_ADMITTED: 'the other node must be admitted by a super-peer, or renew its credential',
   ERR_REFUSED: 'renew this node’s credential at a super-peer, and check its clock',
   ERR_UNREACHABLE: 'check the address, the firewall, and that the other node runs this service',
+  ERR_TOO_MUCH: 'the other node must ask more slowly; if it does not, revoke it',
   ERR_GATE_CLOSED: 'start it again',
 };
 
@@ -95,6 +107,10 @@ export interface GateOptions {
   readonly trust: () => Trust;
   /** Milliseconds since 1970. */
   readonly clock?: () => number;
+  /** Streams that one peer may open at this node. */
+  readonly streams?: AllowanceLimits;
+  /** Bytes that one peer may send on them. */
+  readonly bytes?: AllowanceLimits;
 }
 
 /** A node that passed: by its credential, or by being a super-peer that the descriptor names. */
@@ -132,6 +148,9 @@ export class Gate extends EventEmitter<GateEvents> {
   /** Hellos that this node began and that are under way. */
   readonly #hellos = new Map<Connection, Promise<Pass>>();
   readonly #streams = new Map<Connection, Set<Stream>>();
+  readonly #refusals = new WeakMap<Connection, number>();
+  readonly #streamAllowance: Allowance;
+  readonly #byteAllowance: Allowance;
   readonly #suffixes = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
 
@@ -141,6 +160,9 @@ export class Gate extends EventEmitter<GateEvents> {
     this.#options = options;
     this.overlayId = options.overlayId;
     this.#clock = options.clock ?? Date.now;
+    const { streams = STREAM_LIMITS, bytes = BYTE_LIMITS } = options;
+    this.#streamAllowance = new Allowance(streams, this.#clock, MAX_METERED);
+    this.#byteAllowance = new Allowance(bytes, this.#clock, MAX_METERED);
   }
 
   get host(): Host {
@@ -338,11 +360,19 @@ export class Gate extends EventEmitter<GateEvents> {
         if (!(error instanceof GateError)) throw error;
         const refused = error.message.slice(0, 200);
         await frames.write({ credential: undefined, refused }, { signal });
+        await stream.close({ signal });
+        this.#countRefusal(connection, error);
       }
       await stream.close({ signal });
     } catch (error) {
       stream.abort(error instanceof Error ? error : new Error('hello failed'));
     }
+  }
+
+  #countRefusal(connection: Connection, error: GateError): void {
+    const refusals = (this.#refusals.get(connection) ?? 0) + 1;
+    this.#refusals.set(connection, refusals);
+    if (refusals >= MAX_REFUSALS) connection.abort(error);
   }
 
   /** @throws GateError when `peer`, which the connection proved, may not pass with `shown` */
@@ -422,12 +452,29 @@ export class Gate extends EventEmitter<GateEvents> {
       stream.abort(notAdmitted(connection.remotePeer, 'it has not shown a credential that holds'));
       return;
     }
+    const peer = connection.remotePeer.toString();
+    if (!this.#streamAllowance.take(peer, 1)) {
+      stream.abort(new GateError('ERR_TOO_MUCH', `${peer} opens too many streams`));
+      return;
+    }
     this.#track(connection, stream);
     try {
-      await handler(stream, connection, admission.pass);
+      const served = handler(stream, connection, admission.pass);
+      this.#meter(stream, peer);
+      await served;
     } catch (error) {
       stream.abort(error instanceof Error ? error : new Error(String(error)));
     }
+  }
+
+  #meter(stream: Stream, peer: string): void {
+    // Data waits in the stream for its first listener: the meter must not be that one. The handlers
+    // of this project begin to read at once.
+    if (stream.listenerCount('message') === 0) return;
+    stream.addEventListener('message', ({ data }) => {
+      if (this.#byteAllowance.take(peer, data.byteLength)) return;
+      stream.abort(new GateError('ERR_TOO_MUCH', `${peer} sends too many bytes`));
+    });
   }
 
   #track(connection: Connection, stream: Stream): void {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { lpStream } from '@libp2p/utils';
-import { Gate, GateError, type Trust } from '../../../src/overlay/gate.ts';
+import { Gate, GateError, type GateOptions, type Trust } from '../../../src/overlay/gate.ts';
 import type { Host } from '../../../src/overlay/host.ts';
 import type { Credential } from '../../../src/records/credential.ts';
 import type { Opened } from '../../../src/records/envelope.ts';
@@ -33,7 +33,11 @@ describe('the gate', () => {
   const cleanup = new Cleanup();
   afterEach(() => cleanup.run());
 
-  async function node(who: Identity | undefined, own?: Partial<Credential>): Promise<Node> {
+  async function node(
+    who: Identity | undefined,
+    own?: Partial<Credential>,
+    limits: Pick<GateOptions, 'streams' | 'bytes'> = {},
+  ): Promise<Node> {
     const { key, id } = who ?? (await identity());
     const host = cleanup.add(await listen(key));
     const credential = own && (await credentialFor(service.id, admitter.key, id, own));
@@ -50,6 +54,7 @@ describe('the gate', () => {
         credential: () => self.credential?.bytes,
         trust,
         clock: () => Date.now() + self.ahead,
+        ...limits,
       }),
     );
     const self: Node = { key, id, host, gate, credential, epoch, ahead, revoked: new Set() };
@@ -196,6 +201,35 @@ describe('the gate', () => {
     await a.host.close();
     await until(b.gate, 'left', () => seen.length === 2);
     assert.deepEqual(seen, [`+${a.id}`, `-${a.id}`]);
+  });
+
+  it('P5 cuts off who opens too many streams or sends too much, and serves the others', async () => {
+    const [greedy, modest] = await Promise.all([node(undefined, {}), node(undefined, {})]);
+    const limits = { perSecond: 1, burst: 4 };
+    for (const [kind, allowed] of [
+      [{ streams: limits }, 4],
+      [{ bytes: { perSecond: 1, burst: 40 } }, 6],
+    ] as const) {
+      const served = await node(undefined, {}, kind);
+      await serveEcho(served.gate);
+      const results: string[] = [];
+      for (let i = 0; i < 10; i++) results.push(await echo(greedy, served).catch(() => 'cut'));
+      // An echo takes 6 bytes: its length, then the text.
+      const expected = Array.from({ length: 10 }, (_, i) => (i < allowed ? 'hello' : 'cut'));
+      assert.deepEqual(results, expected);
+      assert.equal(await echo(modest, served), 'hello');
+    }
+  });
+
+  it('P5 closes a connection on which hello after hello is refused', async () => {
+    const [stranger, member] = await Promise.all([node(undefined), node(undefined, {})]);
+    const closed = new Promise((resolve) => {
+      stranger.host.libp2p.addEventListener('peer:disconnect', resolve, { once: true });
+    });
+    for (let i = 0; i < 3; i++) {
+      await assert.rejects(stranger.gate.admit(addresses(member.host)), GateError);
+    }
+    await closed;
   });
 
   it('P24 resets a hello that is too long or no message', async () => {
