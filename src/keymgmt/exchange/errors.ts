@@ -18,9 +18,7 @@ export type ExchangeFault =
   | 'credential'
   | 'spi'
   | 'finished'
-  /** The peer ended the run and said why: see `refusal`. */
-  | 'refused'
-  /** This node ended the run, because its own or a newer one goes on. */
+  /** The responder's own run goes on instead. */
   | 'collision'
   | 'overload'
   | 'timeout'
@@ -31,8 +29,11 @@ export type ExchangeFault =
   /** The caller's own values make no sense: a PSK of the wrong length, no suite, a reserved SPI. */
   | 'context';
 
-/** Reasons that a responder gives in clear instead of M2: hints for people, never acted on as facts. */
-export type Refusal = 'epoch' | 'suite' | 'collision' | 'overload' | 'message';
+/** Faults of an M1 that a responder tells in clear instead of M2. */
+export type Refusal = Extract<
+  ExchangeFault,
+  'epoch' | 'suite' | 'collision' | 'overload' | 'message'
+>;
 
 const ALTERED =
   'the peer runs another version, or somebody alters the bytes: update both ends, then look at the path between them';
@@ -52,7 +53,6 @@ const REMEDIES: Record<ExchangeFault, string> = {
   credential: 'the peer must renew its credential at a super-peer',
   spi: ALTERED,
   finished: ALTERED,
-  refused: RETRY,
   collision: 'nothing to do: the other exchange between the same two peers goes on',
   overload: RETRY,
   timeout: RETRY,
@@ -65,7 +65,7 @@ const REMEDIES: Record<ExchangeFault, string> = {
 /** An exchange that ended without keys. Everything secret in it has been overwritten. */
 export class ExchangeError extends IcvpnError {
   readonly fault: ExchangeFault;
-  /** With fault `refused`: what the peer said. */
+  /** Set at the initiator when the fault is what the peer said in place of M2. */
   readonly refusal: Refusal | undefined;
 
   constructor(

@@ -39,7 +39,7 @@ export interface AwaitingM2 {
   /**
    * Takes the responder's answer to M1.
    *
-   * @throws ExchangeError; `refused` when the responder said no
+   * @throws ExchangeError; with `refusal` set when the responder said no
    */
   onM2(frame: Uint8Array, options?: AbortOptions): Promise<CookieStep | M3Step>;
   /** Ends the run from outside and overwrites its secrets. */
@@ -128,10 +128,8 @@ class Initiator implements AwaitingM2 {
       // One answer is all: a second could only be an attempt at trying values out.
       this.#ended = true;
       if (frame.m2 !== undefined) return await this.#answer(frame.m2, raw, options);
-      const refusal = frame.refusal;
-      throw new ExchangeError('refused', `${this.#context.peer} refused: ${refusal}`, {
-        ...(refusal === undefined ? {} : { refusal }),
-      });
+      const refusal = frame.refusal ?? 'message';
+      throw new ExchangeError(refusal, `${this.#context.peer} refused: ${refusal}`, { refusal });
     } catch (error) {
       this.abandon();
       throw error;

@@ -4,7 +4,7 @@
  *
  * ```
  *  initiator                               responder
- *  allocateSpi ──m1──────────────────────▶ admit, [cookie], allocateSpi
+ *  allocateSpi ──m1──────────────────────▶ [cookie], admit, allocateSpi
  *  installInbound ◀──────────────────m2──
  *  ──m3──────────────────────────────────▶ installInbound, installOutbound
  *  installOutbound ◀─────────────────m4──
@@ -53,7 +53,11 @@ export interface ExchangeHooks {
 }
 
 export interface ResponderHooks extends ExchangeHooks {
-  /** Called when M1 is readable, before any work on it. @returns why not, or undefined */
+  /**
+   * Called when M1 is readable and, under load, its cookie good, before any other work on it.
+   *
+   * @returns why not, or undefined
+   */
   admit?(): 'collision' | 'overload' | undefined;
 }
 
@@ -120,11 +124,6 @@ export function runResponder(
 ): Promise<ExchangeResult> {
   return run(stream, hooks, options, async (link, sa) => {
     let received = await refusing(link, async () => readM1(context, await link.read()));
-    const refusal = hooks.admit?.();
-    if (refusal !== undefined) {
-      await refuse(link, refusal);
-      throw new ExchangeError(refusal, `refused ${context.peer}: ${refusal}`);
-    }
     const { cookies } = options;
     if (cookies?.underLoad() && !cookies.jar.holds(context.peer, received.m1)) {
       await link.write(cookies.jar.challenge(context.peer, received.m1));
@@ -132,6 +131,11 @@ export function runResponder(
       if (!cookies.jar.holds(context.peer, received.m1)) {
         throw new ExchangeError('cookie', `${context.peer} did not return the cookie`);
       }
+    }
+    const refusal = hooks.admit?.();
+    if (refusal !== undefined) {
+      await refuse(link, refusal);
+      throw new ExchangeError(refusal, `refused ${context.peer}: ${refusal}`);
     }
     const { m2, next } = respond(context, received, { inboundSpi: await sa.allocate() });
     sa.machine = next;

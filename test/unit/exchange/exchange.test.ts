@@ -105,7 +105,9 @@ describe('exchange', () => {
     await assert.rejects(
       start.next.onM2(encodeFrame({ refusal: 'collision' })),
       (error) =>
-        fault('refused')(error) && error instanceof ExchangeError && error.refusal === 'collision',
+        fault('collision')(error) &&
+        error instanceof ExchangeError &&
+        error.refusal === 'collision',
     );
   });
 
