@@ -16,12 +16,11 @@ import { hmac, joined } from './primitives.ts';
 const SLOT_SECONDS = 30;
 
 export class CookieJar {
-  readonly #secret: Uint8Array;
+  readonly #secret = randomBytes(32);
   readonly #now: () => number;
 
   /** @param options.now seconds since any fixed time */
-  constructor(options: { now?: () => number; secret?: Uint8Array } = {}) {
-    this.#secret = options.secret ?? randomBytes(32);
+  constructor(options: { now?: () => number } = {}) {
     this.#now = options.now ?? (() => performance.now() / 1000);
   }
 

@@ -35,14 +35,14 @@ import { lifetimesCodec } from './suite.ts';
 
 export const VERSION = 1;
 export const NONCE_LENGTH = 32;
-export const X25519_LENGTH = 32;
+const X25519_LENGTH = 32;
 /** FIPS 203, table 3. */
-export const MLKEM768_KEY_LENGTH = 1184;
-export const MLKEM768_CIPHERTEXT_LENGTH = 1088;
-export const SIGNATURE_LENGTH = 64;
+const MLKEM768_KEY_LENGTH = 1184;
+const MLKEM768_CIPHERTEXT_LENGTH = 1088;
+const SIGNATURE_LENGTH = 64;
 export const MAC_LENGTH = 32;
 export const TAG_LENGTH = 16;
-export const COOKIE_LENGTH = 36;
+const COOKIE_LENGTH = 36;
 /** Room for field tags and lengths. */
 const FRAMING = 64;
 /** Largest frame that is read from a stream, in bytes. */

@@ -13,13 +13,12 @@
  * Nobody sends on an SA before the other end can receive on it.
  */
 import type { AbortOptions, Stream } from '@libp2p/interface';
-import { type LengthPrefixedStream, lpStream } from '@libp2p/utils';
-import type { Uint8ArrayList } from 'uint8arraylist';
 import { type ExchangeContext, type ExchangeKeys, wipeKeys } from './context.ts';
 import type { CookieJar } from './cookie.ts';
 import { ExchangeError, type ExchangeFault, type Refusal } from './errors.ts';
 import { type AwaitingM2, type M3Step, startExchange } from './initiator.ts';
-import { encodeFrame, MAX_FRAME_LENGTH } from './messages.ts';
+import { type Link, openLink } from './link.ts';
+import { encodeFrame } from './messages.ts';
 import { type AwaitingM3, readM1, respond } from './responder.ts';
 import type { Lifetimes, Suite } from './suite.ts';
 
@@ -235,14 +234,6 @@ class Association {
   }
 }
 
-/** The stream as frames, every call with the run's signal. */
-interface Link {
-  readonly options: AbortOptions;
-  read(): Promise<Uint8Array>;
-  write(frame: Uint8Array): Promise<void>;
-  close(): Promise<void>;
-}
-
 async function run(
   stream: Stream,
   hooks: ExchangeHooks,
@@ -255,7 +246,7 @@ async function run(
   const sa = new Association(hooks, { signal });
   try {
     signal.throwIfAborted();
-    const keys = await steps(open(stream, { signal }), sa);
+    const keys = await steps(openLink(stream, { signal }), sa);
     // Both SAs are in place: whether the stream ends well changes nothing.
     await stream.close({ signal }).catch((error: Error) => stream.abort(error));
     const { peerCredential, suite, lifetimes, transcriptHash } = keys;
@@ -270,39 +261,6 @@ async function run(
     clearTimeout(timer);
     sa.wipe();
   }
-}
-
-function open(stream: Stream, options: AbortOptions): Link {
-  const frames: LengthPrefixedStream<Stream> = lpStream(stream, {
-    maxDataLength: MAX_FRAME_LENGTH,
-    maxBufferSize: 2 * MAX_FRAME_LENGTH,
-    lengthDecoder: decodeLength,
-  });
-  return {
-    options,
-    async read() {
-      return (await frames.read(options)).slice();
-    },
-    write: (frame) => frames.write(frame, options),
-    close: () => stream.close(options),
-  };
-}
-
-/**
- * The length before a frame: a varint of at most three bytes in its shortest form. lpStream reads on
- * while this throws a RangeError, so an endless length is ended with another error.
- */
-function decodeLength(data: Uint8ArrayList): number {
-  const size = data.byteLength;
-  const last = data.get(size - 1);
-  if (last >= 0x80) {
-    if (size < 3) throw new RangeError('the length goes on');
-    throw new ExchangeError('message', 'a frame length of more than three bytes');
-  }
-  if (last === 0 && size > 1) throw new ExchangeError('message', 'a frame length with padding');
-  let length = 0;
-  for (let at = size - 1; at >= 0; at--) length = length * 128 + (data.get(at) & 0x7f);
-  return length;
 }
 
 function classify(cause: unknown, timeout: AbortSignal, caller?: AbortSignal): ExchangeError {

@@ -28,9 +28,9 @@ import { MAC_LENGTH } from './messages.ts';
 import { digest, hmac, joined } from './primitives.ts';
 
 export const PSK_LENGTH = 32;
-export const ESP_KEY_LENGTH = 32;
+const ESP_KEY_LENGTH = 32;
 /** Salt of AES-GCM in ESP: RFC 4106, section 4. */
-export const ESP_SALT_LENGTH = 4;
+const ESP_SALT_LENGTH = 4;
 
 const HASH_LENGTH = 32;
 const ZEROS = new Uint8Array(HASH_LENGTH);
