@@ -1,9 +1,9 @@
 /**
  * Two whole peers, every order of events, to the end (20 to 45 events).
  *
- * At every moment: whoever has an outbound SA is heard under it by the other; once both could send,
- * both can, until one of them ends the pair; no key is installed twice. In the end: exactly one pair,
- * the same at both, or none at both.
+ * At every moment, but after a move or a crash: whoever has an outbound SA is heard under it by the
+ * other; once both could send, both can, until one of them ends the pair. No key is ever installed
+ * twice. In the end: exactly one pair, the same at both, or none at both.
  *
  * ICVPN_EXPLORE=deep adds searches that take minutes.
  */
@@ -15,6 +15,7 @@ const NONE: Budget = {
   softLimits: [0, 0],
   idle: [0, 0],
   moves: [0, 0],
+  crashes: [0, 0],
   breaks: 0,
 };
 
@@ -30,6 +31,9 @@ const SEARCHES: Search[] = [
   ['idle ends, crossing rekeys', { packets: [1, 1], softLimits: [1, 1], idle: [1, 1] }, 4_500],
   ['a move, crossing rekeys', { packets: [1, 0], softLimits: [1, 1], moves: [1, 0] }, 7_500],
   ['moves at both ends', { packets: [1, 0], moves: [1, 1] }, 200],
+  ['a crash, packets of both ends', { packets: [2, 1], crashes: [1, 0] }, 150],
+  ['a crash that only silence tells of', { packets: [1, 0], crashes: [0, 1] }, 12],
+  ['a crash, crossing rekeys', { packets: [1, 0], softLimits: [1, 1], crashes: [0, 1] }, 600],
 ];
 
 const DEEP: Search[] = [

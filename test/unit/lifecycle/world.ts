@@ -9,13 +9,16 @@
  * ```
  *
  * Messages of one stream keep their order; streams and delete notices overtake one another in any way; a
- * stream may break. Pauses before another try end at any moment. Long timers (overlap) end only when
- * nothing is under way: they are longer than any message takes.
+ * stream may break; a peer may crash, and then knows nothing. Pauses before another try end at any
+ * moment. Long timers (overlap, silence) end only when nothing is under way: they are longer than any
+ * message takes.
  */
 import assert from 'node:assert/strict';
+import { inspect } from 'node:util';
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
 import type { LifecycleEvent } from '../../../src/ipsec/lifecycle/events.ts';
 import { PairLifecycle } from '../../../src/ipsec/lifecycle/machine.ts';
+import { DEFAULT_TIMING } from '../../../src/ipsec/lifecycle/timing.ts';
 import {
   type PairDecision,
   PairState,
@@ -38,6 +41,7 @@ export interface Budget {
   readonly softLimits: readonly [number, number];
   readonly idle: readonly [number, number];
   readonly moves: readonly [number, number];
+  readonly crashes: readonly [number, number];
   readonly breaks: number;
 }
 
@@ -63,6 +67,7 @@ class Peer {
   readonly used = new Set<string>();
   now = 0;
   newestRun = 0;
+  sent = 0;
 
   constructor(state: PairState) {
     this.state = state;
@@ -77,11 +82,11 @@ class Peer {
   }
 }
 
+const newPeer = (side: Side): Peer =>
+  new Peer(side === 0 ? new PairState(low, high) : new PairState(high, low));
+
 export class World {
-  readonly peers = [
-    new Peer(new PairState(low, high)),
-    new Peer(new PairState(high, low)),
-  ] as const;
+  readonly peers: [Peer, Peer] = [newPeer(0), newPeer(1)];
   readonly channels: Channel[] = [];
   /** Delete notices on their way to each side: outbound SPIs of that side. */
   readonly notices: [number[], number[]] = [[], []];
@@ -90,13 +95,14 @@ export class World {
     softLimits: [number, number];
     idle: [number, number];
     moves: [number, number];
+    crashes: [number, number];
     breaks: number;
   };
   readonly history: string[] = [];
   /** Both ends have had a pair, and neither has ended it. */
   established = false;
   #spis = 1000;
-  #moved = false;
+  #disturbed = false;
 
   constructor(budget: Budget) {
     this.left = {
@@ -104,6 +110,7 @@ export class World {
       softLimits: [...budget.softLimits],
       idle: [...budget.idle],
       moves: [...budget.moves],
+      crashes: [...budget.crashes],
       breaks: budget.breaks,
     };
   }
@@ -126,6 +133,7 @@ export class World {
         if (life.kept.length === 0) list.push(() => this.#idle(side));
       }
       if (this.left.moves[side] > 0 && pair !== undefined) list.push(() => this.#move(side));
+      if (this.left.crashes[side] > 0 && pair !== undefined) list.push(() => this.#crash(side));
       if ((life.wakeAt() ?? NEVER) <= now) list.push(() => this.#tell(side, { type: 'tick' }));
       for (const channel of this.channels) {
         if (channel.queues[side].length > 0) list.push(() => this.#deliver(side, channel));
@@ -142,9 +150,12 @@ export class World {
     const deferring = SIDES.filter((side) => this.peers[side].state.phase === 'deferring');
     if (deferring.length > 0) return deferring.map((side) => () => this.#expire(side));
     return SIDES.flatMap((side) => {
-      const { life, now } = this.peers[side];
+      const { life, now, outbound } = this.peers[side];
+      const { inbound } = this.peers[OTHER[side]];
       const at = life.wakeAt() ?? NEVER;
-      return at - now < IDLE / 2 ? [() => this.#sleepUntil(side, at)] : [];
+      const timers = at - now < IDLE / 2 ? [() => this.#sleepUntil(side, at)] : [];
+      const unheard = [...outbound].filter((spi) => !inbound.has(spi));
+      return [...timers, ...unheard.map((spi) => () => this.#sendInVain(side, spi))];
     });
   }
 
@@ -162,9 +173,32 @@ export class World {
 
   #move(side: Side): void {
     this.left.moves[side]--;
-    this.#moved = true;
+    this.#disturbed = true;
     this.established = false;
     this.#tell(side, { type: 'moved' });
+  }
+
+  #crash(side: Side): void {
+    this.left.crashes[side]--;
+    this.#disturbed = true;
+    this.established = false;
+    this.history.push(`${side} crashes`);
+    this.peers[side] = newPeer(side);
+    this.notices[side].length = 0;
+    for (const channel of this.channels.filter(live)) {
+      channel.runs[side] = undefined;
+      channel.queues[side].length = 0;
+      channel.queues[OTHER[side]].push('reset');
+    }
+  }
+
+  /** A program sends and hears nothing, until the life cycle asks the other end. */
+  #sendInVain(side: Side, spi: number): void {
+    const peer = this.peers[side];
+    const usage = [{ spi, direction: 'out', packets: BigInt(++peer.sent), bytes: 0n }] as const;
+    this.#tell(side, { type: 'counters', usage });
+    peer.now += DEFAULT_TIMING.silence;
+    this.#tell(side, { type: 'tick' });
   }
 
   #sleepUntil(side: Side, at: number): void {
@@ -192,7 +226,7 @@ export class World {
 
   #tell(side: Side, event: LifecycleEvent): void {
     const peer = this.peers[side];
-    this.history.push(`${side}: ${JSON.stringify(event)}`);
+    this.history.push(`${side}: ${inspect(event, { breakLength: Infinity })}`);
     for (const action of peer.life.handle(event, peer.now)) {
       this.history.push(`   ${side} does ${JSON.stringify(action)}`);
       if (action.do === 'exchange') this.#obey(side, peer.state.want());
@@ -201,6 +235,11 @@ export class World {
         const table = action.direction === 'in' ? peer.inbound : peer.outbound;
         assert.ok(table.delete(action.spi), `there is no SA ${action.spi} to remove`);
       } else if (action.do === 'move') this.#clear(side);
+      else if (action.do === 'probe') {
+        const { outboundSpi } = action;
+        const known = this.peers[OTHER[side]].inbound.has(outboundSpi);
+        this.#tell(side, { type: 'probed', outboundSpi, known });
+      }
     }
   }
 
@@ -314,8 +353,8 @@ export class World {
       const other = this.peers[OTHER[side]];
       assert.ok(outbound.size <= 1, `${side} has two outbound SAs`);
       if (this.established) assert.equal(outbound.size, 1, `P14 ${side} cannot send any more`);
-      // A peer that has moved hears nothing on its old SAs: no order of events could help that.
-      if (this.#moved) continue;
+      // A peer that has moved or crashed hears nothing on its old SAs: no order could help that.
+      if (this.#disturbed) continue;
       for (const spi of outbound) {
         assert.ok(other.inbound.has(spi), `P14 what ${side} sends under ${spi} is lost`);
       }
