@@ -32,6 +32,8 @@ export interface RecordsOptions {
   readonly network: RecordNetwork;
   /** Milliseconds since 1970. */
   readonly clock?: () => number;
+  /** From 0 to 1, to spread work over time. */
+  readonly random?: () => number;
 }
 
 export interface PutResult<T> {
@@ -44,6 +46,7 @@ export class Records {
   readonly #store: RecordStore;
   readonly #network: RecordNetwork;
   readonly #clock: () => number;
+  readonly #random: () => number;
   readonly #life = new AbortController();
   readonly #repairs = new Map<string, Promise<unknown>>();
   readonly #timer: NodeJS.Timeout;
@@ -53,6 +56,7 @@ export class Records {
     this.#store = options.store;
     this.#network = options.network;
     this.#clock = options.clock ?? Date.now;
+    this.#random = options.random ?? Math.random;
     setMaxListeners(Number.POSITIVE_INFINITY, this.#life.signal);
     this.#timer = setInterval(() => {
       this.#republishing ??= this.republish().finally(() => {
@@ -80,7 +84,7 @@ export class Records {
       if (this.#life.signal.aborted || stored === REPUBLISH_LOOK.records) break;
       const age = this.#clock() - (this.#store.heardAt(key) ?? 0);
       // Not all holders in the same minute.
-      if (age < REPUBLISH * (0.75 + Math.random() / 2)) continue;
+      if (age < REPUBLISH * (0.75 + this.#random() / 2)) continue;
       stored++;
       await this.#store.accept(key, bytes).catch(() => undefined);
       await this.#network
