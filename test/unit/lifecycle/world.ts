@@ -308,7 +308,7 @@ export class World {
   #established(side: Side, channel: Channel, run: number): void {
     const [inboundSpi, outboundSpi] = [channel.spis[side], channel.spis[OTHER[side]]];
     this.#over(side, channel, run, true);
-    const limits = { seconds: NEVER, bytes: 1, packets: 1 };
+    const limits = { seconds: NEVER, bytes: NEVER, packets: NEVER };
     this.#tell(side, { type: 'established', pair: { inboundSpi, outboundSpi }, limits });
     this.established ||= this.peers.every(({ outbound }) => outbound.size > 0);
   }
