@@ -26,7 +26,14 @@
  * Which of two exchanges counts when both peers start one is not decided here: see the exchange's
  * own rule. The newest established pair is the one in use.
  */
-import type { LifecycleAction, LifecycleEvent, SaLimits, SaPair, SaUsage } from './events.ts';
+import type {
+  Direction,
+  LifecycleAction,
+  LifecycleEvent,
+  SaLimits,
+  SaPair,
+  SaUsage,
+} from './events.ts';
 import { reached, type SoftLimits, softLimits } from './limits.ts';
 import { Liveness } from './liveness.ts';
 import { DEFAULT_TIMING, retryDelay, type Timing } from './timing.ts';
@@ -47,7 +54,7 @@ interface Current extends SaPair {
   readonly liveness: Liveness;
 }
 
-const remove = (spi: number, direction: 'in' | 'out'): LifecycleAction => ({
+const remove = (spi: number, direction: Direction): LifecycleAction => ({
   do: 'remove',
   spi,
   direction,
@@ -124,7 +131,7 @@ export class PairLifecycle {
       case 'counters':
         return this.#counted(event.usage, now);
       case 'expired':
-        return this.#expired(event.spi, event.hard);
+        return this.#expired(event.spi, event.direction, event.hard);
       case 'deleted':
         return event.outboundSpi === this.#current?.outboundSpi ? this.#retire(now) : [];
       case 'probed':
@@ -223,13 +230,14 @@ export class PairLifecycle {
     return spent && !this.#wanting ? this.#want() : [];
   }
 
-  #expired(spi: number, hard: boolean): LifecycleAction[] {
-    if (hard) {
+  /** Each end chooses the SPIs of its inbound SAs, so one number may stand for two SAs. */
+  #expired(spi: number, direction: Direction, hard: boolean): LifecycleAction[] {
+    if (hard && direction === 'in') {
       this.#retiring.delete(spi);
       this.#inDoubt.delete(spi);
     }
-    const current = this.#current;
-    if (current?.inboundSpi !== spi && current?.outboundSpi !== spi) return [];
+    const { inboundSpi, outboundSpi } = this.#current ?? {};
+    if (spi !== (direction === 'in' ? inboundSpi : outboundSpi)) return [];
     if (!hard) return this.#wanting ? [] : this.#want();
     return [...this.#drop(), ...this.#want()];
   }

@@ -183,15 +183,28 @@ describe('life cycle of a pair', () => {
   });
 
   it('begins anew at once when the kernel has ended the pair', () => {
-    for (const spi of [ONE.inboundSpi, ONE.outboundSpi]) {
+    for (const [spi, direction] of [
+      [ONE.inboundSpi, 'in'],
+      [ONE.outboundSpi, 'out'],
+    ] as const) {
       const { life, tell } = up();
-      assert.deepEqual(tell({ type: 'expired', spi, direction: 'in', hard: true }), [
+      assert.deepEqual(tell({ type: 'expired', spi, direction, hard: true }), [
         remove(ONE.outboundSpi, 'out'),
         remove(ONE.inboundSpi, 'in'),
         { do: 'exchange' },
       ]);
       assert.equal(life.phase, 'wanting');
     }
+  });
+
+  it('knows SAs by direction and number: the two ends choose numbers apart', () => {
+    const { life, tell } = up();
+    const pair = { inboundSpi: 0x201, outboundSpi: ONE.inboundSpi };
+    tell({ type: 'established', pair, limits: LIMITS });
+    const expired = { type: 'expired', spi: ONE.inboundSpi, hard: true } as const;
+    assert.deepEqual(tell({ ...expired, direction: 'in' }), [], 'the old inbound SA has ended');
+    assert.deepEqual(life.kept, []);
+    assert.equal(tell({ ...expired, direction: 'out' }).length, 3);
   });
 
   describe('liveness', () => {
