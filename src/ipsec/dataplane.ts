@@ -182,11 +182,13 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
 
   /**
    * The peer, or we, moved: policies point to the new ends at once; SAs between the old ones are
-   * removed, so that the next packet raises `acquire`.
+   * removed, so that the next packet raises `acquire`. If the ends are the same nothing happens.
    */
   async updatePeerUnderlay(peerId: string, underlay: Underlay): Promise<void> {
     const peer = this.#peer(peerId);
     await peer.serially(async () => {
+      const { local, remote } = peer.underlay;
+      if (local === underlay.local && remote === underlay.remote) return;
       const context = { ...peer.context, underlay };
       const policies = [...gatePolicies(context, 'closed'), ...peerPolicies(context)];
       rethrow(await this.#xfrm.updatePolicies(policies));
@@ -241,7 +243,13 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
     });
   }
 
-  /** From now on packets to the peer leave by this SA, whose SPI the peer chose; those that waited first. */
+  /**
+   * From now on packets to the peer leave by this SA, whose SPI the peer chose; those that waited
+   * first. Of several the kernel takes the newest that is not past a soft limit: an older one may
+   * stay for an overlap, and should, since a packet between its choice of SA and its encryption is
+   * lost if the SA goes. Who answers an exchange installs before who began it, since the kernel's
+   * own answers (ICMPv6 echo) do not wait.
+   */
   async installOutbound(
     peerId: string,
     spi: number,

@@ -1,0 +1,142 @@
+import assert from 'node:assert/strict';
+import { randomInt } from 'node:crypto';
+import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Netns } from '../netns.ts';
+import {
+  A,
+  B,
+  establish,
+  everything,
+  openPlane,
+  retire,
+  type Spis,
+  twoPlanes,
+  UNDERLAYS,
+  underlay,
+  xfrmStat,
+} from './planes.ts';
+
+const CHILD = new URL('plane-child.ts', import.meta.url);
+
+/** A state, a policy and a route of somebody else. */
+async function addForeign(ns: Netns): Promise<void> {
+  const ends = ['src', '192.0.2.1', 'dst', '192.0.2.9'];
+  const crypto = ['aead', 'rfc4106(gcm(aes))', `0x${'11'.repeat(20)}`, '128'];
+  const name = [...ends, 'proto', 'esp', 'spi', '0x999', 'reqid', '7'];
+  await ns.ip('xfrm', 'state', 'add', ...name, 'mode', 'tunnel', ...crypto);
+  await ns.ip('xfrm', 'policy', 'add', 'src', '10.7.0.0/16', 'dst', '10.8.0.0/16', 'dir', 'out');
+  await ns.ip('route', 'add', '10.7.0.0/16', 'via', '192.0.2.2');
+}
+
+/** Without numbers that are drawn anew each time. */
+const comparable = (text: string) =>
+  text.replace(/(spi|reqid) \S+/g, '$1 N').replace(/icvpn0@\S+/g, 'icvpn0');
+
+describe('life of SAs', () => {
+  it('P14 loses nothing in 100 rekeys under traffic, and no drop counter moves', async () => {
+    await using lab = await underlay();
+    await using planes = await twoPlanes(lab);
+    const { planeA, planeB } = planes;
+    const generations: Spis[] = [await establish(planeA, planeB)];
+    const before = await Promise.all([xfrmStat(lab.a), xfrmStat(lab.b)]);
+    await using ping = lab.a.start('ping', ['-i', '0.002', '-w', '50', B.virtualAddresses.ipv6]);
+    for (let rekey = 0; rekey < 100; rekey++) {
+      generations.push(await establish(planeA, planeB));
+      // The generation before stays for packets that are on their way.
+      const old = generations.length > 2 ? generations.shift() : undefined;
+      if (old !== undefined) await retire(planeA, planeB, old);
+      for (let answer = 0; answer < 5; answer++) await ping.line();
+    }
+    process.kill(ping.pid, 'SIGINT');
+    let summary = '';
+    while (!summary.includes('packet loss')) summary = await ping.line();
+    const counts = /(\d+) packets transmitted, (\d+) received/.exec(summary);
+    const [, sent = '', received = ''] = counts ?? [];
+    assert.ok(Number(sent) >= 400, summary);
+    assert.equal(received, sent);
+    assert.deepEqual(await Promise.all([xfrmStat(lab.a), xfrmStat(lab.b)]), before);
+    assert.equal((await planeA.counters()).length, 4);
+  });
+
+  it('P16 tells by soft limit that a successor is due, by hard limit that an SA is gone', async () => {
+    await using lab = await underlay();
+    await using planes = await twoPlanes(lab);
+    const { planeA, planeB } = planes;
+    const { toB } = await establish(planeA, planeB);
+    const spi = (toB ^ 1) >>> 0; // one that b does not have: nothing comes back, and nothing has to
+    const keys = { key: new Uint8Array(32), salt: new Uint8Array(4) };
+    const lifetime = { packets: { soft: 3n, hard: 6n } };
+    await planeA.installOutbound('b', spi, keys, { lifetime });
+    await planeA.removeSa('b', toB, 'out');
+    const ping = (count: number) =>
+      lab.a.exec('ping', ['-c', `${count}`, '-i', '0.01', '-W', '0.1', B.virtualAddresses.ipv4]);
+    const soft = once(planeA, 'expire');
+    await ping(4);
+    assert.deepEqual(await soft, [{ peerId: 'b', spi, direction: 'out', hard: false }]);
+    const hard = once(planeA, 'expire');
+    const acquired = once(planeA, 'acquire');
+    await ping(4);
+    assert.deepEqual(await hard, [{ peerId: 'b', spi, direction: 'out', hard: true }]);
+    assert.deepEqual(
+      (await planeA.counters()).map(({ direction }) => direction),
+      ['in'],
+    );
+    assert.deepEqual(await acquired, ['b'], 'keys are wanted again');
+  });
+
+  it('P17 lets nothing out in clear while it starts, is killed, starts again and stops', async () => {
+    await using lab = await underlay();
+    const { a, deviceA } = lab;
+    // Whatever is not held back has somewhere to go.
+    await a.ip('route', 'add', 'default', 'via', '192.0.2.2');
+    await a.ip('-6', 'route', 'add', 'default', 'via', '2001:db8::2');
+    const clear = '(dst net 10.90.0.0/16) or (dst net fd00:1::/64)';
+    const watch = ['-i', deviceA, '-Q', 'out', '-nl', '--immediate-mode', '-Z', 'root', clear];
+    await using first = a.node(CHILD);
+    assert.equal(await first.line(), 'opening');
+    assert.equal(await first.line(), 'open');
+    await using capture = a.start('tcpdump', watch);
+    await capture.said('listening on');
+    const floods = ['10.90.0.11', 'fd00:1::b', '10.90.1.1', 'fd00:1::101'].map((address) =>
+      a.start('ping', ['-q', '-i', '0.01', address]),
+    );
+    process.kill(first.pid, 'SIGKILL');
+    await first.ended();
+    {
+      await using again = await openPlane(a, A);
+      await again.addPeer(B, UNDERLAYS.IPv4);
+      for (const flood of floods) await flood[Symbol.asyncDispose]();
+    }
+    // The capture itself works: what is not for the service is let out, and seen.
+    await a.exec('ping', ['-c', '1', '-W', '0.1', '10.90.0.11']);
+    assert.match(await capture.line(), /ICMP echo request, id \d+, seq 1,/);
+  });
+
+  it('P19 after SIGKILL at any instant the next start leaves the kernel as intended', async function () {
+    this.timeout(300_000);
+    await using lab = await underlay();
+    const { a } = lab;
+    await addForeign(a);
+    const before = await everything(a);
+    let intended: string;
+    {
+      await using plane = await openPlane(a, A);
+      await plane.addPeer(B, UNDERLAYS.IPv4);
+      intended = comparable(await everything(a));
+    }
+    for (let round = 0; round < 50; round++) {
+      await using child = a.node(CHILD);
+      assert.equal(await child.line(), 'opening');
+      // Not to wait for something, but to strike at any instant.
+      const after = randomInt(0, 120);
+      await delay(after);
+      process.kill(child.pid, 'SIGKILL');
+      await child.ended();
+      await using plane = await openPlane(a, A);
+      await plane.addPeer(B, UNDERLAYS.IPv4);
+      assert.equal(comparable(await everything(a)), intended, `killed after ${after} ms`);
+    }
+    assert.equal((await everything(a)).replace(/\n[01]\n?$/, ''), before.replace(/\n[01]\n?$/, ''));
+  });
+});

@@ -1,0 +1,114 @@
+import { randomBytes } from 'node:crypto';
+import { DataPlane } from '../../../src/ipsec/dataplane.ts';
+import { connect, createNetns, type Netns } from '../netns.ts';
+import { inside } from './inside.ts';
+
+// +-- a ----------------+             +-- b ----------------+
+// |  icvpn0 fd00:1::a   |             |  icvpn0 fd00:1::b   |
+// |         10.90.0.10  |             |         10.90.0.11  |
+// |  192.0.2.1  ========== ESP ==========  192.0.2.2        |
+// |  2001:db8::1        |             |  2001:db8::2        |
+// +---------------------+             +---------------------+
+
+export const PREFIXES = { ipv6: 'fd00:1::/64', ipv4: '10.90.0.0/16' };
+export const A = { id: 'a', virtualAddresses: { ipv6: 'fd00:1::a', ipv4: '10.90.0.10' } };
+export const B = { id: 'b', virtualAddresses: { ipv6: 'fd00:1::b', ipv4: '10.90.0.11' } };
+
+/** From a to b. */
+export const UNDERLAYS = {
+  IPv4: { local: '192.0.2.1', remote: '192.0.2.2' },
+  IPv6: { local: '2001:db8::1', remote: '2001:db8::2' },
+};
+
+export const reversed = ({ local, remote }: { local: string; remote: string }) => ({
+  local: remote,
+  remote: local,
+});
+
+export const OPTIONS = { interfaceName: 'icvpn0', ifId: 77, prefixes: PREFIXES };
+
+export function openPlane(ns: Netns, { virtualAddresses }: typeof A): Promise<DataPlane> {
+  return inside(ns, () => DataPlane.open({ ...OPTIONS, virtualAddresses }));
+}
+
+export interface Lab extends AsyncDisposable {
+  readonly a: Netns;
+  readonly b: Netns;
+  /** The end of the underlay in a. */
+  readonly deviceA: string;
+}
+
+export async function underlay(): Promise<Lab> {
+  await using stack = new AsyncDisposableStack();
+  const a = stack.use(await createNetns('a'));
+  const b = stack.use(await createNetns('b'));
+  const { deviceA } = await connect(a, b, {
+    addressesA: ['192.0.2.1/24', '2001:db8::1/64'],
+    addressesB: ['192.0.2.2/24', '2001:db8::2/64'],
+  });
+  const owned = stack.move();
+  return { a, b, deviceA, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+/** Two planes that know each other and have no SA yet. */
+export async function twoPlanes(lab: Lab, way = UNDERLAYS.IPv4) {
+  await using stack = new AsyncDisposableStack();
+  const planeA = stack.use(await openPlane(lab.a, A));
+  const planeB = stack.use(await openPlane(lab.b, B));
+  await planeA.addPeer(B, way);
+  await planeB.addPeer(A, reversed(way));
+  const owned = stack.move();
+  return { planeA, planeB, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+export interface Spis {
+  /** Of the SA from b to a. */
+  readonly toA: number;
+  readonly toB: number;
+}
+
+const keys = () => ({ key: randomBytes(32), salt: randomBytes(4) });
+
+/** What the exchange does, started by a: fresh SPIs and keys for both directions, inbound first, who started it last. */
+export async function establish(planeA: DataPlane, planeB: DataPlane): Promise<Spis> {
+  const toA = await planeA.allocateSpi('b');
+  const toB = await planeB.allocateSpi('a');
+  const [keysToA, keysToB] = [keys(), keys()];
+  await planeA.installInbound('b', toA, keysToA);
+  await planeB.installInbound('a', toB, keysToB);
+  await planeB.installOutbound('a', toA, keysToA);
+  await planeA.installOutbound('b', toB, keysToB);
+  return { toA, toB };
+}
+
+/** Takes the SAs away on both sides, who sends before who receives. */
+export async function retire(planeA: DataPlane, planeB: DataPlane, { toA, toB }: Spis) {
+  await planeA.removeSa('b', toB, 'out');
+  await planeB.removeSa('a', toA, 'out');
+  await planeA.removeSa('b', toA, 'in');
+  await planeB.removeSa('a', toB, 'in');
+}
+
+/** What the kernel holds, as text that can be compared. */
+export async function everything(ns: Netns): Promise<string> {
+  const parts = [
+    ns.ip('xfrm', 'state'),
+    ns.ip('xfrm', 'policy'),
+    ns.ip('-br', 'link'),
+    ns.ip('-br', 'address'),
+    ns.ip('route', 'show', 'table', 'all'),
+    ns.ip('-6', 'route', 'show', 'table', 'all'),
+    ns.run('cat', ['/proc/sys/net/core/xfrm_larval_drop']),
+  ];
+  // The underlay gets a link-local address when the kernel is done with it.
+  const lines = (await Promise.all(parts)).join('\n---\n').split('\n');
+  return lines
+    .filter((line) => !line.includes('local fe80:'))
+    .join('\n')
+    .replace(/ fe80:\S+/g, '');
+}
+
+/** The drop counters of IPsec. */
+export function xfrmStat(ns: Netns): Promise<string> {
+  return ns.run('cat', ['/proc/net/xfrm_stat']);
+}
