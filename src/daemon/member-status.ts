@@ -3,14 +3,17 @@ import type { DataPlane } from '../ipsec/dataplane.ts';
 import type { DirectoryClient } from '../overlay/directory-client.ts';
 import type { Host } from '../overlay/host.ts';
 import type { Member as Listed } from '../overlay/membership.ts';
+import type { Credential } from '../records/credential.ts';
+import type { ServiceDescriptor } from '../records/descriptor.ts';
+import type { Opened } from '../records/envelope.ts';
 import type { Peer, Peers } from './peers.ts';
-import type { Standing } from './standing.ts';
 import type { MemberStatus, PeerStatus, SaStatus } from './status.ts';
 import { addressesOf } from './underlay.ts';
 
 export interface StatusSources {
   readonly host: Host;
-  readonly standing: Standing;
+  readonly service: ServiceDescriptor;
+  readonly credential: Opened<Credential>;
   readonly dataPlane: DataPlane;
   readonly directory: DirectoryClient;
   readonly peers: Peers;
@@ -20,8 +23,8 @@ export interface StatusSources {
 type Counters = Awaited<ReturnType<DataPlane['counters']>>;
 
 export async function memberStatus(from: StatusSources): Promise<MemberStatus> {
-  const { serviceId, name, epoch } = from.standing.descriptor.value;
-  const { value: me, signer } = from.standing.credential;
+  const { serviceId, name, epoch } = from.service;
+  const { value: me, signer } = from.credential;
   const counters = await from.dataPlane.counters();
   return {
     role: 'member',

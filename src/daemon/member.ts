@@ -7,6 +7,7 @@
  *                  by SRP, once         addresses                     trap policies
  * ```
  */
+import { join } from 'node:path';
 import type { Ed25519PrivateKey } from '@libp2p/interface';
 import { multiaddr } from '@multiformats/multiaddr';
 import { formatPrefix } from '../codec/ip.ts';
@@ -15,18 +16,27 @@ import { DataPlane } from '../ipsec/dataplane.ts';
 import type { ExchangeContext } from '../keymgmt/exchange/context.ts';
 import { ALL_SUITES, type Lifetimes } from '../keymgmt/exchange/suite.ts';
 import { DirectoryClient } from '../overlay/directory-client.ts';
+import type { Trust } from '../overlay/gate.ts';
 import { createHost, type Host } from '../overlay/host.ts';
 import type { Member as Listed } from '../overlay/membership.ts';
-import { type Bootstrap, formatBootstrap, parseBootstrap } from '../records/bootstrap.ts';
+import {
+  type Bootstrap,
+  formatBootstrap,
+  parseBootstrap,
+  type SuperPeerAddress,
+  superPeerAddresses,
+} from '../records/bootstrap.ts';
+import type { ServiceDescriptor } from '../records/descriptor.ts';
 import { interfaceId, ipv6Prefix } from '../records/virtual-address.ts';
 import { EndpointPublisher } from './endpoint.ts';
 import type { Log } from './log.ts';
 import { memberStatus } from './member-status.ts';
 import { Peers } from './peers.ts';
+import { Renewal } from './renewal.ts';
 import { obtainStanding, type Standing } from './standing.ts';
 import { NodeState } from './state.ts';
 import type { MemberStatus } from './status.ts';
-import { TIER_2, Tier, trustOf } from './tier.ts';
+import { TIER_2, Tier } from './tier.ts';
 import { underlayOnly } from './underlay.ts';
 
 /**
@@ -54,7 +64,8 @@ export class MemberError extends IcvpnError {}
 
 interface Parts {
   readonly host: Host;
-  readonly standing: Standing;
+  readonly renewal: Renewal;
+  readonly tier: Tier;
   readonly dataPlane: DataPlane;
   readonly directory: DirectoryClient;
   readonly peers: Peers;
@@ -77,79 +88,107 @@ export class Member implements AsyncDisposable {
    */
   static async start(options: MemberOptions): Promise<Member> {
     await using owned = new AsyncDisposableStack();
-    const { log, signal } = options;
-    const state = owned.use(await NodeState.open(options.stateDir, options));
+    const { log, signal, stateDir } = options;
+    const state = owned.use(await NodeState.open(stateDir, options));
+    const { key, peerId, cache } = state;
     const bootstrap = await keepBootstrap(state, options.bootstrap);
-    await DataPlane.probe({ ifId: interfaceId(bootstrap.serviceId), signal });
-    const virtual = [ipv6Prefix(bootstrap.serviceId)];
-    const announceFilter = underlayOnly(virtual);
-    const host = await createHost({ ...options, key: state.key, announceFilter });
+    const { serviceId } = bootstrap;
+    await DataPlane.probe({ ifId: interfaceId(serviceId), signal });
+    const virtual = [ipv6Prefix(serviceId)];
+    const host = await createHost({ ...options, key, announceFilter: underlayOnly(virtual) });
     owned.defer(() => host.close());
     const standing = await obtainStanding(state, { ...bootstrap, ...options, host });
-    const service = standing.descriptor.value;
-    virtual.push(service.ipv4Prefix);
-    const { credential } = standing;
-    const dataPlane = await DataPlane.open({
-      interfaceName: options.interfaceName,
-      ifId: interfaceId(service.serviceId),
-      virtualAddresses: { ipv4: credential.value.ipv4, ipv6: credential.value.ipv6 },
-      prefixes: {
-        ipv6: formatPrefix(ipv6Prefix(service.serviceId)),
-        ipv4: formatPrefix(service.ipv4Prefix),
-      },
-      signal,
-    });
+    virtual.push(standing.descriptor.value.ipv4Prefix);
+    const dataPlane = await openDataPlane(options.interfaceName, standing, signal);
     owned.defer(() => dataPlane.close());
+    let newest = standing;
     const tier = owned.use(
       await Tier.start({
-        host,
-        kinds: TIER_2,
-        scope: service.serviceId,
-        descriptor: () => service,
-        credential: () => credential.bytes,
-        log,
+        ...{ kind: TIER_2, host, log, directory: join(stateDir, 'records') },
+        descriptor: standing.descriptor,
+        credential: () => newest.credential.bytes,
       }),
     );
+    const superPeers = (): readonly SuperPeerAddress[] =>
+      knownSuperPeers(bootstrap, tier.trust.descriptor.value);
+    const trust = (): Trust => tier.trust.trust();
+    const context = () => exchangeContext(key, newest);
     const peers = owned.use(
-      await Peers.start({
-        tier,
-        dataPlane,
-        local: state.peerId,
-        serviceId: service.serviceId,
-        trust: () => trustOf(service),
-        context: () => exchangeContext(state.key, standing),
-        log,
-      }),
+      await Peers.start({ tier, dataPlane, local: peerId, serviceId, trust, context, log }),
     );
+    tier.trust.on('change', () => void peers.recheck());
     const endpoint = owned.use(
       new EndpointPublisher({
-        ...{ key: state.key, peerId: state.peerId, serviceId: service.serviceId, log },
-        records: tier.records,
+        ...{ key, peerId, serviceId, log, records: tier.records },
         multiaddrs: () => host.multiaddrs(),
       }),
     );
     const directory = new DirectoryClient({
       gate: tier.gate,
-      superPeers: () => bootstrap.superPeers.map((each) => each.multiaddr),
+      superPeers: () => superPeers().map((each) => each.multiaddr),
       multiaddrs: () => host.multiaddrs(),
-      trust: () => trustOf(service),
+      trust,
     });
     owned.defer(() => directory.goodbye());
     directory.on('change', (members) => void follow(members, { tier, peers, log }));
     await directory.attach({ signal });
+    const renewal = owned.use(
+      new Renewal(standing, {
+        ...{ host, key, cache, serviceId, superPeers, log },
+        onRenewed: (renewed) => {
+          newest = renewed;
+          directory.reattach();
+        },
+      }),
+    );
+    tier.trust.on('change', () => renewal.follow(tier.trust.trust().epoch));
     await endpoint.publish();
-    log('up', { service: service.serviceId, ipv4: credential.value.ipv4 });
-    return new Member(options, { host, standing, dataPlane, directory, peers }, owned.move());
+    log('up', { service: serviceId, ipv4: standing.credential.value.ipv4 });
+    const parts = { host, renewal, tier, dataPlane, directory, peers };
+    return new Member(options, parts, owned.move());
   }
 
   async status(): Promise<MemberStatus> {
-    return memberStatus({ ...this.#parts, interfaceName: this.#options.interfaceName });
+    const { renewal, tier } = this.#parts;
+    return memberStatus({
+      ...this.#parts,
+      credential: renewal.standing.credential,
+      service: tier.trust.descriptor.value,
+      interfaceName: this.#options.interfaceName,
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#options.log('down');
     await this.#owned.disposeAsync();
   }
+}
+
+function openDataPlane(
+  interfaceName: string,
+  { descriptor, credential }: Standing,
+  signal: AbortSignal,
+): Promise<DataPlane> {
+  const { serviceId, ipv4Prefix } = descriptor.value;
+  const { ipv4, ipv6 } = credential.value;
+  return DataPlane.open({
+    interfaceName,
+    ifId: interfaceId(serviceId),
+    virtualAddresses: { ipv4, ipv6 },
+    prefixes: { ipv6: formatPrefix(ipv6Prefix(serviceId)), ipv4: formatPrefix(ipv4Prefix) },
+    signal,
+  });
+}
+
+/** Those of the bootstrap data first, in their order; then those that the descriptor names besides. */
+function knownSuperPeers(
+  { superPeers }: Bootstrap,
+  service: ServiceDescriptor,
+): readonly SuperPeerAddress[] {
+  const named = superPeerAddresses(service);
+  const first = superPeers.filter(({ peerId }) => named.some((each) => each.peerId.equals(peerId)));
+  const rest = named.filter(({ peerId }) => !first.some((each) => each.peerId.equals(peerId)));
+  return [...first, ...rest];
 }
 
 /** A member keeps connections to a few others for the sake of tier 2; exchanges open more. */
@@ -186,9 +225,9 @@ async function keepBootstrap(state: NodeState, given: Bootstrap | undefined): Pr
 
 function exchangeContext(
   key: Ed25519PrivateKey,
-  { credential, descriptor, epochPsk }: Standing,
+  { credential, epochPsk }: Standing,
 ): Omit<ExchangeContext, 'peer' | 'verify'> {
-  const { serviceId, epoch } = descriptor.value;
+  const { serviceId, epoch } = credential.value;
   return {
     identity: { key, credential: credential.bytes },
     serviceId,

@@ -22,7 +22,7 @@ import {
   CredentialError,
   checkCredential,
 } from '../records/credential.ts';
-import { open } from '../records/envelope.ts';
+import { type Opened, open } from '../records/envelope.ts';
 import type { Log } from './log.ts';
 import { Pair, type SpiPair } from './pair.ts';
 import type { Tier } from './tier.ts';
@@ -54,6 +54,7 @@ interface Entry {
   readonly peerId: Ed25519PeerId;
   readonly addresses: { readonly ipv4: string; readonly ipv6: string };
   readonly pair: Pair;
+  credential: Opened<Credential>;
   multiaddrs: readonly string[];
   underlay: string;
 }
@@ -79,7 +80,7 @@ export class Peers implements AsyncDisposable {
     options.dataPlane.on('expire', peers.#onExpire);
     await options.tier.gate.handle(EXCHANGE_PROTOCOL_SUFFIX, async (stream, connection, pass) => {
       if (pass === 'admitter') return stream.abort(new Error('a super-peer has no SAs'));
-      await peers.#respond(stream, pass.value, connection.remoteAddr.toString());
+      await peers.#respond(stream, pass, connection.remoteAddr.toString());
     });
     return peers;
   }
@@ -97,27 +98,41 @@ export class Peers implements AsyncDisposable {
     await this.#enqueue(async () => {
       const listed = new Set(others.map((each) => each.peerId.toString()));
       for (const id of this.#entries.keys()) if (!listed.has(id)) await this.#remove(id);
-      for (const each of others) await this.#put(each, each.multiaddrs);
+      for (const each of others) {
+        await this.#put(await open(CREDENTIAL, each.credential), each.multiaddrs);
+      }
     });
   }
 
-  async #respond(stream: Stream, credential: Credential, from: string): Promise<void> {
+  /** Removes at once whoever may no longer be a member, without waiting for the directory to say so. */
+  recheck(): Promise<void> {
+    return this.#enqueue(async () => {
+      const { revoked = () => false } = this.#options.trust();
+      for (const [id, { credential }] of [...this.#entries]) {
+        if (revoked(credential)) await this.#remove(id);
+      }
+    });
+  }
+
+  async #respond(stream: Stream, credential: Opened<Credential>, from: string): Promise<void> {
     // Its own super-peer may know it before ours has told us.
     await this.#enqueue(() => this.#put(credential, [from], { keepAddress: true }));
-    const entry = this.#entries.get(credential.peerId.toString());
+    const entry = this.#entries.get(credential.value.peerId.toString());
     if (entry === undefined) return stream.abort(new Error('no way back to the peer'));
     await entry.pair.respond(stream);
   }
 
   async #put(
-    member: Pick<Listed, 'peerId' | 'ipv4' | 'ipv6'>,
+    credential: Opened<Credential>,
     multiaddrs: readonly string[],
     options = { keepAddress: false },
   ): Promise<void> {
-    const id = member.peerId.toString();
+    const { peerId, ipv4, ipv6 } = credential.value;
+    const id = peerId.toString();
+    if (this.#options.trust().revoked?.(credential)) return;
     const entry = this.#entries.get(id);
-    const { ipv4, ipv6 } = member;
     if (entry !== undefined && entry.addresses.ipv4 === ipv4 && entry.addresses.ipv6 === ipv6) {
+      entry.credential = credential;
       if (!options.keepAddress) await this.#move(entry, multiaddrs);
       return;
     }
@@ -129,8 +144,8 @@ export class Peers implements AsyncDisposable {
       const local = await localAddressTowards(underlay, { signal: this.#closed.signal });
       const addresses = { ipv4, ipv6 };
       await dataPlane.addPeer({ id, virtualAddresses: addresses }, { local, remote: underlay });
-      const pair = this.#pair(member.peerId);
-      this.#entries.set(id, { peerId: member.peerId, addresses, pair, multiaddrs, underlay });
+      const pair = this.#pair(peerId);
+      this.#entries.set(id, { peerId, addresses, pair, credential, multiaddrs, underlay });
       log('peer-added', { peer: id, ipv4, underlay });
     } catch (error) {
       log('peer-failed', { peer: id, why: String(error) });

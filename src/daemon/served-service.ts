@@ -5,54 +5,66 @@
  * publish or tier 1 ─▶ descriptor ─▶ secrets unsealed ─▶ admission ─▶ membership shard ─▶ tier 1
  *                                                                           │
  *                                      members attached ◀── directory ◀─────┘ shards of all
+ *                                                       ◀── spread: descriptor, policy, revocations
  * ```
  */
 import type { Ed25519PeerId, Ed25519PrivateKey } from '@libp2p/interface';
 import { type AdmissionSecrets, openSealedSecrets } from '../admission/sealed.ts';
 import type { Applicant, ServedService as Door } from '../admission/server.ts';
+import type { AdmissionStore } from '../admission/store.ts';
+import { prefixContains } from '../codec/ip.ts';
 import { DirectoryServer } from '../overlay/directory-server.ts';
 import { Gate, type Trust } from '../overlay/gate.ts';
-import type { Host } from '../overlay/host.ts';
 import { Membership } from '../overlay/membership.ts';
-import type { Records } from '../overlay/records.ts';
+import { ServiceTrust } from '../overlay/service-trust.ts';
+import { everybodyIn, Spread } from '../overlay/spread.ts';
+import { SPREAD_KINDS } from '../overlay/stored-kinds.ts';
 import type { Credential } from '../records/credential.ts';
 import { admitterOf, type ServiceDescriptor } from '../records/descriptor.ts';
 import type { Opened } from '../records/envelope.ts';
 import { Ipv4Pool } from '../records/virtual-address.ts';
-import { trustOf } from './tier.ts';
+import type { Log } from './log.ts';
+import type { Tier } from './tier.ts';
 
 export interface ServedServiceOptions {
-  readonly host: Host;
-  readonly records: Records;
+  /** Tier 1. */
+  readonly tier: Tier;
   readonly key: Ed25519PrivateKey;
   readonly peerId: Ed25519PeerId;
   readonly sealingPrivateKey: Uint8Array;
-  /** The gate of tier 1, which is also that of the overlay as a service. */
-  readonly tierGate: Gate;
+  readonly store: AdmissionStore;
+  readonly log: Log;
 }
 
-/** What the newest descriptor says, opened. */
+/** What the newest descriptor gave this super-peer. */
 interface Terms {
-  readonly descriptor: Opened<ServiceDescriptor>;
   readonly secrets: AdmissionSecrets;
   readonly pool: Ipv4Pool;
 }
 
 export class ServedService implements AsyncDisposable {
   readonly #options: ServedServiceOptions;
-  #terms: Terms;
-  readonly #owned = new AsyncDisposableStack();
+  readonly trust: ServiceTrust;
   readonly membership: Membership;
+  #terms: Terms;
+  #terming: Promise<void> = Promise.resolve();
+  readonly #owned = new AsyncDisposableStack();
 
-  private constructor(options: ServedServiceOptions, terms: Terms) {
+  private constructor(options: ServedServiceOptions, trust: ServiceTrust, terms: Terms) {
+    const { tier, key, peerId } = options;
     this.#options = options;
+    this.trust = trust;
     this.#terms = terms;
-    const { records, key, peerId } = options;
     this.membership = new Membership({
-      ...{ records, key, superPeer: peerId, trust: () => this.#trust() },
-      serviceId: terms.descriptor.value.serviceId,
+      ...{ records: tier.records, key, superPeer: peerId, trust: () => this.trust.trust() },
+      serviceId: trust.serviceId,
     });
+    this.#owned.defer(() => trust.close());
     this.#owned.defer(() => this.membership.close());
+    trust.on('change', () => {
+      this.membership.recheck();
+      this.#terming = this.#terming.then(() => this.#follow());
+    });
   }
 
   /** @returns undefined when the descriptor does not let this super-peer admit */
@@ -62,7 +74,8 @@ export class ServedService implements AsyncDisposable {
   ): Promise<ServedService | undefined> {
     const terms = await termsOf(options, descriptor);
     if (terms === undefined) return undefined;
-    const service = new ServedService(options, terms);
+    const trust = new ServiceTrust(options.tier.records, descriptor);
+    const service = new ServedService(options, trust, terms);
     try {
       await service.#open();
     } catch (error) {
@@ -74,60 +87,88 @@ export class ServedService implements AsyncDisposable {
 
   async #open(): Promise<void> {
     const { membership } = this;
-    const { key, tierGate } = this.#options;
-    const trust = (): Trust => this.#trust();
-    const ownsTier = tierGate.overlayId.equals(membership.serviceId);
-    const gate = ownsTier ? tierGate : await this.#ownGate(trust);
+    const { key, tier, log } = this.#options;
+    const trust = (): Trust => this.trust.trust();
+    // The overlay is a service too, and its gate is that of tier 1.
+    const gate = tier.gate.overlayId.equals(membership.serviceId)
+      ? tier.gate
+      : await this.#ownGate(trust);
     const directory = new DirectoryServer({ gate, membership, key, trust });
     await directory.start();
     this.#owned.defer(() => directory.close());
-    void membership.refresh().catch(() => {}); // what arrives by itself is enough in the long run
+    membership.refresh().catch((error) => log('refresh-failed', { why: String(error) }));
   }
 
   async #ownGate(trust: () => Trust): Promise<Gate> {
+    const { tier } = this.#options;
     const overlayId = this.membership.serviceId;
-    const gate = new Gate(this.#options.host, { overlayId, credential: () => undefined, trust });
+    const gate = new Gate(tier.gate.host, { overlayId, credential: () => undefined, trust });
     await gate.start();
     this.#owned.defer(() => gate.close());
+    this.trust.on('change', () => gate.recheck());
+    const audience = everybodyIn(gate);
+    const spread = new Spread({ gate, store: tier.store, kinds: SPREAD_KINDS, audience });
+    await spread.start();
+    this.#owned.defer(() => spread.close());
     return gate;
   }
 
   get descriptor(): Opened<ServiceDescriptor> {
-    return this.#terms.descriptor;
+    return this.trust.descriptor;
   }
 
   /** What the admission server needs to admit to this service. */
   get door(): Door {
-    return this.#terms;
+    return { descriptor: this.descriptor, secrets: this.#terms.secrets };
   }
 
-  /** Takes a newer descriptor of the same service; an older or equal one changes nothing. */
-  async update(descriptor: Opened<ServiceDescriptor>): Promise<void> {
-    if (descriptor.value.sequence <= this.descriptor.value.sequence) return;
-    this.#terms = (await termsOf(this.#options, descriptor)) ?? { ...this.#terms, descriptor };
+  /** Whether a node was thrown out and must not come in again here. */
+  barred(node: Ed25519PeerId): boolean {
+    return this.trust.barred(node, this.#options.peerId);
   }
 
-  #trust(): Trust {
-    return trustOf(this.descriptor.value);
-  }
-
-  assignIpv4(member: Ed25519PeerId): string {
+  /**
+   * @param current the address in the credential that is being renewed, perhaps from the slot of
+   * another super-peer
+   */
+  assignIpv4(peer: Ed25519PeerId, current: string | undefined): string {
+    const { serviceId, ipv4Prefix, credentialLifetime } = this.descriptor.value;
+    if (current !== undefined && prefixContains(ipv4Prefix, current)) return current;
+    const now = Math.floor(Date.now() / 1000);
     const held = new Map(
       this.membership.members().map((each) => [each.ipv4, each.peerId.toString()]),
     );
-    const taken = (address: string): boolean => {
+    const byAnother = (address: string): boolean => {
       const holder = held.get(address);
-      return holder !== undefined && holder !== member.toString();
+      return holder !== undefined && holder !== peer.toString();
     };
-    return this.#terms.pool.assign(this.membership.serviceId, member, taken);
+    const lease = {
+      serviceId: serviceId.toString(),
+      peer,
+      notAfter: now + credentialLifetime,
+      now,
+    };
+    return this.#options.store.lease(lease, (leased) =>
+      this.#terms.pool.assign(serviceId, peer, (each) => leased(each) || byAnother(each)),
+    );
   }
 
-  async admitted(applicant: Applicant, credential: Opened<Credential>): Promise<void> {
-    await this.membership.add(credential, applicant.multiaddrs);
+  admitted(applicant: Applicant, credential: Opened<Credential>): void {
+    this.membership.add(credential, applicant.multiaddrs);
+  }
+
+  /** Takes what a newer descriptor has for this super-peer. Struck off, it keeps the old, which admits nobody. */
+  async #follow(): Promise<void> {
+    try {
+      this.#terms = (await termsOf(this.#options, this.descriptor)) ?? this.#terms;
+    } catch (error) {
+      this.#options.log('descriptor-failed', { why: String(error) });
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#owned.disposeAsync();
+    await this.#terming;
   }
 }
 
@@ -141,5 +182,5 @@ async function termsOf(
   const secrets = await openSealedSecrets(me.sealedSecrets, {
     ...{ serviceId, superPeer: peerId, sealingPrivateKey },
   });
-  return { descriptor, secrets, pool: new Ipv4Pool(ipv4Prefix, me.slot) };
+  return { secrets, pool: new Ipv4Pool(ipv4Prefix, me.slot) };
 }

@@ -1,26 +1,20 @@
-/** The services that one super-peer serves: found by their descriptors, kept up to date by them. */
+/** The services that one super-peer serves: found by their descriptors, which they then follow. */
 import type { ServedService as Door } from '../admission/server.ts';
 import { IcvpnError } from '../errors.ts';
 import { DESCRIPTOR_RECORD } from '../overlay/stored-kinds.ts';
 import type { ServiceDescriptor } from '../records/descriptor.ts';
 import type { Opened } from '../records/envelope.ts';
-import type { Log } from './log.ts';
+import { parsePeerId } from '../records/peer-id.ts';
 import { ServedService, type ServedServiceOptions } from './served-service.ts';
-import type { NodeState } from './state.ts';
-
-export interface ServicesOptions extends ServedServiceOptions {
-  readonly state: NodeState;
-  readonly log: Log;
-}
 
 export class Services implements AsyncDisposable {
-  readonly #options: ServicesOptions;
+  readonly #options: ServedServiceOptions;
   readonly #served = new Map<string, ServedService>();
   /** One change at a time: descriptors can arrive by several ways at once. */
   #queue: Promise<void> = Promise.resolve();
   #unwatch: (() => void) | undefined;
 
-  constructor(options: ServicesOptions) {
+  constructor(options: ServedServiceOptions) {
     this.#options = options;
   }
 
@@ -46,20 +40,20 @@ export class Services implements AsyncDisposable {
     }));
   }
 
-  /** Serves each of these services as soon as its descriptor is known, and follows newer ones. */
+  /** Serves each of these services from when its descriptor is known. */
   async follow(allowed: ReadonlySet<string>): Promise<void> {
-    const { records, state, log } = this.#options;
-    this.#unwatch = records.watch(DESCRIPTOR_RECORD, (opened) => {
+    const { tier, log } = this.#options;
+    this.#unwatch = tier.records.watch(DESCRIPTOR_RECORD, (opened) => {
       if (!allowed.has(opened.value.serviceId.toString())) return;
       void this.serve(opened).catch((error) => log('serve-failed', { why: String(error) }));
     });
     for (const id of allowed) {
-      const kept = await state.cache.get(cacheName(id));
-      if (kept !== undefined) await records.putSealed(DESCRIPTOR_RECORD, kept);
+      const kept = tier.records.latest(DESCRIPTOR_RECORD, parsePeerId(id));
+      if (kept !== undefined) await this.serve(kept);
     }
   }
 
-  /** Begins to serve a service, or takes its newer descriptor. */
+  /** Begins to serve a service, unless it is served already. */
   serve(descriptor: Opened<ServiceDescriptor>): Promise<void> {
     const done = this.#queue.then(() => this.#serve(descriptor));
     this.#queue = done.catch(() => {});
@@ -67,18 +61,12 @@ export class Services implements AsyncDisposable {
   }
 
   async #serve(descriptor: Opened<ServiceDescriptor>): Promise<void> {
-    const { state, log } = this.#options;
     const id = descriptor.value.serviceId.toString();
-    const running = this.#served.get(id);
-    if (running !== undefined) {
-      await running.update(descriptor);
-    } else {
-      const service = await ServedService.start(this.#options, descriptor);
-      if (service === undefined) return;
-      this.#served.set(id, service);
-    }
-    await state.cache.put(cacheName(id), descriptor.bytes);
-    log('serves', { service: id, sequence: descriptor.value.sequence });
+    if (this.#served.has(id)) return;
+    const service = await ServedService.start(this.#options, descriptor);
+    if (service === undefined) return;
+    this.#served.set(id, service);
+    this.#options.log('serves', { service: id, sequence: descriptor.value.sequence });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -88,6 +76,3 @@ export class Services implements AsyncDisposable {
     this.#served.clear();
   }
 }
-
-/** Names in the cache may not hold every character; a ServiceID is base58. */
-const cacheName = (serviceId: string): string => `descriptor-${serviceId}`;

@@ -7,14 +7,17 @@
  *                  else: admitted by SRP at one that is
  * ```
  */
-import type { Ed25519PeerId, Ed25519PrivateKey } from '@libp2p/interface';
-import { ADMISSION_PROTOCOL, AdmissionServer } from '../admission/server.ts';
+import { join } from 'node:path';
+import type { Ed25519PeerId } from '@libp2p/interface';
+import { AdmissionStore } from '../admission/store.ts';
 import { createHost, type Host } from '../overlay/host.ts';
 import { PublishServer } from '../overlay/publish.ts';
 import type { Bootstrap } from '../records/bootstrap.ts';
 import { admitterOf, openDescriptor, type ServiceDescriptor } from '../records/descriptor.ts';
 import { EnvelopeError, type Opened } from '../records/envelope.ts';
+import { Door } from './door.ts';
 import type { Log } from './log.ts';
+import { Renewal } from './renewal.ts';
 import { sealingKey } from './sealing-key.ts';
 import { Services } from './services.ts';
 import { obtainStanding } from './standing.ts';
@@ -49,7 +52,6 @@ export interface SuperPeerStatus {
 
 interface Parts {
   readonly host: Host;
-  readonly overlay: Opened<ServiceDescriptor>;
   readonly tier: Tier;
   readonly services: Services;
 }
@@ -69,62 +71,46 @@ export class SuperPeer implements AsyncDisposable {
    */
   static async start(options: SuperPeerOptions): Promise<SuperPeer> {
     await using owned = new AsyncDisposableStack();
-    const { log, signal } = options;
-    const state = owned.use(await NodeState.open(options.stateDir, options));
+    const { log, stateDir } = options;
+    const state = owned.use(await NodeState.open(stateDir, options));
     const { key, peerId } = state;
+    const overlay = await overlayDescriptor(options.overlay);
     const host = await createHost({ ...options, key, announceFilter: underlayOnly([]) });
     owned.defer(() => host.close());
-    const overlay = await overlayDescriptor(options.overlay);
-    const serviceId = overlay.value.serviceId;
-    const isAdmitter = admitterOf(overlay.value, peerId) !== undefined;
-    const standing = isAdmitter
-      ? undefined
-      : await obtainStanding(state, {
-          ...options.overlay,
-          host,
-          vmid: peerId.toString(),
-          roles: [],
-          log,
-          signal,
-        });
+    const place = owned.use(await takePlace(state, host, overlay, options));
     const tier = owned.use(
       await Tier.start({
-        host,
-        kinds: TIER_1,
-        descriptor: () => overlay.value,
-        credential: () => standing?.credential.bytes,
-        log,
+        ...{ kind: TIER_1, host, log, directory: join(stateDir, 'records') },
+        descriptor: overlay,
+        credential: () => place.renewal?.standing.credential.bytes,
       }),
     );
+    tier.trust.on('change', () => place.renewal?.follow(tier.trust.trust().epoch));
     for (const each of options.overlay.superPeers) tier.contact(each.peerId, [each.multiaddr]);
     const sealing = await sealingKey(state);
     owned.defer(() => void sealing.privateKey.fill(0));
+    const store = new AdmissionStore(join(stateDir, 'admission.db'));
+    owned.defer(() => store.close());
     const services = owned.use(
-      new Services({
-        ...{ host, state, key, peerId, log },
-        records: tier.records,
-        tierGate: tier.gate,
-        sealingPrivateKey: sealing.privateKey,
-      }),
+      new Services({ tier, key, peerId, store, log, sealingPrivateKey: sealing.privateKey }),
     );
-    if (isAdmitter) await services.serve(overlay);
+    if (place.renewal === undefined) await services.serve(tier.trust.descriptor);
     const allowed = new Set(options.allowedServices.map(String));
     await services.follow(allowed);
-    await openDoor(owned, host, services, key, log);
+    owned.use(await Door.open({ host, services, key, store, stateDir, log }));
     const publish = new PublishServer({
-      host,
-      records: tier.records,
-      allow: (id) => allowed.has(id.toString()),
+      ...{ host, records: tier.records },
+      allow: (id) => allowed.has(id.toString()) || id.equals(overlay.value.serviceId),
     });
     await publish.start();
     owned.defer(() => publish.close());
-    log('up', { peerId, overlay: serviceId });
-    return new SuperPeer({ host, overlay, tier, services }, owned.move());
+    log('up', { peerId, overlay: overlay.value.serviceId });
+    return new SuperPeer({ host, tier, services }, owned.move());
   }
 
   status(): SuperPeerStatus {
-    const { host, overlay, tier, services } = this.#parts;
-    const { serviceId, name } = overlay.value;
+    const { host, tier, services } = this.#parts;
+    const { serviceId, name } = tier.trust.descriptor.value;
     return {
       role: 'super-peer',
       peerId: host.peerId.toString(),
@@ -140,6 +126,41 @@ export class SuperPeer implements AsyncDisposable {
   }
 }
 
+/** A super-peer that the overlay's descriptor names needs no credential; another is admitted at one that is. */
+class Place implements AsyncDisposable {
+  readonly renewal: Renewal | undefined;
+
+  constructor(renewal: Renewal | undefined) {
+    this.renewal = renewal;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.renewal?.[Symbol.asyncDispose]();
+  }
+}
+
+async function takePlace(
+  state: NodeState,
+  host: Host,
+  overlay: Opened<ServiceDescriptor>,
+  options: SuperPeerOptions,
+): Promise<Place> {
+  const { key, cache, peerId } = state;
+  if (admitterOf(overlay.value, peerId) !== undefined) return new Place(undefined);
+  const { log, signal } = options;
+  const { serviceId, superPeers, secret } = options.overlay;
+  const self = { vmid: peerId.toString(), roles: [] };
+  const wish = { serviceId, superPeers, secret, host, log, signal, ...self };
+  const standing = await obtainStanding(state, wish);
+  const onRenewed = (): void => {};
+  return new Place(
+    new Renewal(standing, {
+      ...{ host, key, cache, serviceId, log, onRenewed },
+      superPeers: () => superPeers,
+    }),
+  );
+}
+
 /** The overlay's descriptor comes with its bootstrap data: there is no DHT yet to ask for it. */
 async function overlayDescriptor(overlay: Bootstrap): Promise<Opened<ServiceDescriptor>> {
   if (overlay.descriptor === undefined) {
@@ -148,28 +169,4 @@ async function overlayDescriptor(overlay: Bootstrap): Promise<Opened<ServiceDesc
   const opened = await openDescriptor(overlay.descriptor);
   if (opened.value.serviceId.equals(overlay.serviceId)) return opened;
   throw new EnvelopeError('descriptor', 'it is of another overlay than the bootstrap data');
-}
-
-async function openDoor(
-  owned: AsyncDisposableStack,
-  host: Host,
-  services: Services,
-  key: Ed25519PrivateKey,
-  log: Log,
-): Promise<void> {
-  const server = new AdmissionServer({
-    key,
-    services: (id) => services.get(id)?.door,
-    assignIpv4: (door, peerId) => services.ofDoor(door).assignIpv4(peerId),
-    onAdmitted: async (door, applicant, credential) => {
-      await services.ofDoor(door).admitted(applicant, credential);
-      const { serviceId: service } = door.descriptor.value;
-      log('admitted', { service, peerId: applicant.peerId, vmid: applicant.vmid });
-    },
-  });
-  owned.defer(() => server.close());
-  await host.libp2p.handle(ADMISSION_PROTOCOL, (stream, connection) =>
-    server.handle(stream, connection),
-  );
-  owned.defer(() => host.libp2p.unhandle(ADMISSION_PROTOCOL));
 }

@@ -1,33 +1,86 @@
-/** One tier on one host: gate, DHT and records, and the contacts that keep it joined. */
+/**
+ * One tier on one host: gate, DHT, records kept in files, what is told to everybody, and the contacts
+ * that keep it joined.
+ *
+ * ```
+ *  gate ─▶ DHT ─┬─▶ record store ─▶ records ─▶ trust: descriptor, policy, revocations
+ *       ─▶ spread┘       │                        │ change
+ *                      files                      └─▶ gate and others look again
+ * ```
+ */
 import { setTimeout } from 'node:timers/promises';
 import type { Ed25519PeerId, PeerId } from '@libp2p/interface';
-import type { Multiaddr } from '@multiformats/multiaddr';
+import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
 import { Dht } from '../overlay/dht.ts';
-import { Gate, type Trust } from '../overlay/gate.ts';
+import { Gate } from '../overlay/gate.ts';
 import type { Host } from '../overlay/host.ts';
+import { RecordFiles } from '../overlay/record-files.ts';
 import { RecordStore } from '../overlay/record-store.ts';
 import { Records } from '../overlay/records.ts';
+import { ServiceTrust } from '../overlay/service-trust.ts';
+import { type Audience, everybodyIn, Spread, superPeersOf } from '../overlay/spread.ts';
 import {
   DESCRIPTOR_RECORD,
   ENDPOINT_RECORD,
   MEMBERSHIP_RECORD,
+  POLICY_RECORD,
+  REVOCATION_RECORD,
+  SPREAD_KINDS,
   type StoredKind,
 } from '../overlay/stored-kinds.ts';
 import type { ServiceDescriptor } from '../records/descriptor.ts';
+import type { Opened } from '../records/envelope.ts';
 import type { Log } from './log.ts';
 
+/** What a tier stores, what of it goes to everybody at once, and who that is. */
+export interface TierKind {
+  readonly kinds: readonly StoredKind<unknown>[];
+  readonly spread: readonly StoredKind<unknown>[];
+  audience(gate: Gate, records: Records): Audience;
+  /** Whether only records of the tier's own service are stored. */
+  readonly ownServiceOnly: boolean;
+  /** Nodes of one network in one bucket of the routing table. */
+  readonly maxPerNetwork: number | undefined;
+}
+
+const OF_SERVICES = [DESCRIPTOR_RECORD, POLICY_RECORD, REVOCATION_RECORD];
+/** A member passes news on to this many others. */
+const FANOUT = 8;
+
 /** Of super-peers. */
-export const TIER_1: readonly StoredKind<unknown>[] = [DESCRIPTOR_RECORD, MEMBERSHIP_RECORD];
+export const TIER_1: TierKind = {
+  kinds: [...OF_SERVICES, MEMBERSHIP_RECORD],
+  spread: [...SPREAD_KINDS, MEMBERSHIP_RECORD],
+  audience: ({ host }, records) =>
+    superPeersOf((service) => {
+      const { admitters = [] } = records.latest(DESCRIPTOR_RECORD, service)?.value ?? {};
+      return admitters
+        .filter(({ peerId }) => !peerId.equals(host.peerId))
+        .map(({ peerId, multiaddrs }) => ({
+          peerId,
+          target: multiaddrs.map((each) => multiaddr(`${each}/p2p/${peerId}`)),
+        }));
+    }),
+  ownServiceOnly: false,
+  maxPerNetwork: 2,
+};
 
 /** Of one service's members. */
-export const TIER_2: readonly StoredKind<unknown>[] = [ENDPOINT_RECORD, DESCRIPTOR_RECORD];
+export const TIER_2: TierKind = {
+  kinds: [...OF_SERVICES, ENDPOINT_RECORD],
+  spread: SPREAD_KINDS,
+  audience: (gate) => everybodyIn(gate, FANOUT),
+  ownServiceOnly: true,
+  maxPerNetwork: undefined,
+};
 
 export interface TierOptions {
+  readonly kind: TierKind;
   readonly host: Host;
-  readonly kinds: readonly StoredKind<unknown>[];
-  /** Stores only records of this service; of every service when left out. */
-  readonly scope?: Ed25519PeerId;
-  readonly descriptor: () => ServiceDescriptor;
+  /** Where records are kept across restarts. */
+  readonly directory: string;
+  /** The newest one known so far. */
+  readonly descriptor: Opened<ServiceDescriptor>;
   readonly credential: () => Uint8Array | undefined;
   readonly log: Log;
 }
@@ -38,41 +91,60 @@ const LAST_RETRY_MS = 30_000;
 
 export class Tier implements AsyncDisposable {
   readonly gate: Gate;
+  readonly store: RecordStore;
   readonly records: Records;
+  readonly trust: ServiceTrust;
   readonly #log: Log;
   readonly #owned: AsyncDisposableStack;
   readonly #closed = new AbortController();
   readonly #contacting = new Map<string, Promise<void>>();
 
-  private constructor(gate: Gate, records: Records, log: Log, owned: AsyncDisposableStack) {
-    this.gate = gate;
-    this.records = records;
+  private constructor(
+    parts: { gate: Gate; store: RecordStore; records: Records; trust: ServiceTrust },
+    log: Log,
+    owned: AsyncDisposableStack,
+  ) {
+    this.gate = parts.gate;
+    this.store = parts.store;
+    this.records = parts.records;
+    this.trust = parts.trust;
     this.#log = log;
     this.#owned = owned;
   }
 
   static async start(options: TierOptions): Promise<Tier> {
     await using owned = new AsyncDisposableStack();
-    const { host, kinds, scope, descriptor, credential, log } = options;
-    const gate = new Gate(host, {
-      overlayId: descriptor().serviceId,
-      credential,
-      trust: () => trustOf(descriptor()),
+    const { kind, host, descriptor, credential, log } = options;
+    const { serviceId } = descriptor.value;
+    const store = new RecordStore({
+      kinds: kind.kinds,
+      ...(kind.ownServiceOnly && { scope: serviceId }),
     });
-    await gate.start();
-    owned.defer(() => gate.close());
-    const store = new RecordStore({ kinds, ...(scope && { scope }) });
-    const network = new Dht(gate, store);
-    await network.start();
-    owned.defer(() => network.close());
+    const files = await RecordFiles.open(options.directory, store);
+    owned.defer(() => files.close());
+    // Asked only once the gate is open; by then there is something to ask.
+    const gate = new Gate(host, { overlayId: serviceId, credential, trust: () => trust.trust() });
+    const { maxPerNetwork } = kind;
+    const network = new Dht(gate, store, maxPerNetwork === undefined ? {} : { maxPerNetwork });
     const records = new Records({ store, network });
+    const trust = new ServiceTrust(records, descriptor);
+    trust.on('change', () => gate.recheck());
+    owned.defer(() => trust.close());
+    owned.defer(() => gate.close());
+    await gate.start();
+    owned.defer(() => network.close());
+    await network.start();
     owned.defer(() => records.close());
-    return new Tier(gate, records, log, owned.move());
+    const audience = kind.audience(gate, records);
+    const spread = new Spread({ gate, store, kinds: kind.spread, audience });
+    owned.defer(() => spread.close());
+    await spread.start();
+    return new Tier({ gate, store, records, trust }, log, owned.move());
   }
 
   /** The nodes of this tier that are connected and have passed the gate. */
   connected(): PeerId[] {
-    return this.gate.host.libp2p.getPeers().filter((each) => this.gate.isAdmitted(each));
+    return this.gate.peers();
   }
 
   /** Tries to reach a node of the tier until it is reached, while it is not connected. */
@@ -102,8 +174,4 @@ export class Tier implements AsyncDisposable {
     await Promise.all(this.#contacting.values());
     await this.#owned.disposeAsync();
   }
-}
-
-export function trustOf({ epoch, admitters }: ServiceDescriptor): Trust {
-  return { epoch, admitters: admitters.map((each) => each.peerId) };
 }

@@ -121,6 +121,11 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
     }
   }
 
+  /** Attaches anew, as a node with a newer credential must. */
+  reattach(): void {
+    this.#frames?.stream.abort(new Error('attaching anew'));
+  }
+
   /** Stops without a word: to others it looks like a crash. */
   async close(): Promise<void> {
     this.#life.abort(new DirectoryClientError('ERR_DIRECTORY_CLOSED', 'closed', 'start it again'));

@@ -18,7 +18,7 @@ import { makeServiceSecret } from '../admission/secret.ts';
 import type { Prefix } from '../codec/ip.ts';
 import { IcvpnError } from '../errors.ts';
 import { SecureCache } from '../keymgmt/cache/secure-cache.ts';
-import { type Bootstrap, parseSuperPeerAddress } from '../records/bootstrap.ts';
+import { type Bootstrap, superPeerAddresses } from '../records/bootstrap.ts';
 import { DESCRIPTOR, openDescriptor, type ServiceDescriptor } from '../records/descriptor.ts';
 import { type Opened, seal } from '../records/envelope.ts';
 import type { SuperPeerCard } from '../records/super-peer-card.ts';
@@ -101,7 +101,7 @@ export async function createService(options: NewService): Promise<CreatedService
   const bootstrap = {
     serviceId,
     name,
-    superPeers: admitters.flatMap((each) => dialable(each)),
+    superPeers: superPeerAddresses({ admitters }),
     secret,
     descriptor: options.descriptorInBootstrap ? descriptor.bytes : undefined,
   };
@@ -137,8 +137,4 @@ async function signDescriptor(
   value: ServiceDescriptor,
 ): Promise<Opened<ServiceDescriptor>> {
   return openDescriptor(await seal(DESCRIPTOR, value, key));
-}
-
-function dialable(card: Pick<SuperPeerCard, 'peerId' | 'multiaddrs'>) {
-  return card.multiaddrs.map((address) => parseSuperPeerAddress(`${address}/p2p/${card.peerId}`));
 }

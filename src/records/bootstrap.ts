@@ -16,6 +16,7 @@
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
 import { IcvpnError } from '../errors.ts';
+import type { ServiceDescriptor } from './descriptor.ts';
 import { parsePeerId } from './peer-id.ts';
 
 export class BootstrapError extends IcvpnError {
@@ -91,6 +92,15 @@ export function parseSuperPeerAddress(text: unknown): SuperPeerAddress {
     throw new BootstrapError(`"${text}" does not end in /p2p/<PeerID>`);
   }
   return { peerId: parsePeerId(last.value), multiaddr: address };
+}
+
+/** Where the super-peers of a service can be dialled, by its descriptor. */
+export function superPeerAddresses(
+  service: Pick<ServiceDescriptor, 'admitters'>,
+): SuperPeerAddress[] {
+  return service.admitters.flatMap(({ peerId, multiaddrs }) =>
+    multiaddrs.map((address) => parseSuperPeerAddress(`${address}/p2p/${peerId}`)),
+  );
 }
 
 function parseObject(text: string): Map<string, unknown> {

@@ -1,0 +1,63 @@
+/** A super-peer's door: the admission server with what it stands on, store and audit log. */
+import { join } from 'node:path';
+import type { Ed25519PrivateKey } from '@libp2p/interface';
+import { AuditLog } from '../admission/audit.ts';
+import { ADMISSION_PROTOCOL, AdmissionServer } from '../admission/server.ts';
+import type { AdmissionStore } from '../admission/store.ts';
+import type { Host } from '../overlay/host.ts';
+import type { Log } from './log.ts';
+import type { Services } from './services.ts';
+
+/** Where a super-peer writes down whom it admitted and refused. */
+export const auditPath = (stateDir: string): string => join(stateDir, 'audit.log');
+
+/** Used tickets that are worthless anyway are forgotten this often, in milliseconds. */
+const TIDY_INTERVAL_MS = 3_600_000;
+
+export interface DoorOptions {
+  readonly host: Host;
+  readonly services: Services;
+  readonly key: Ed25519PrivateKey;
+  readonly store: AdmissionStore;
+  readonly stateDir: string;
+  readonly log: Log;
+}
+
+export class Door implements AsyncDisposable {
+  readonly audit: AuditLog;
+  readonly #owned: AsyncDisposableStack;
+
+  private constructor(audit: AuditLog, owned: AsyncDisposableStack) {
+    this.audit = audit;
+    this.#owned = owned;
+  }
+
+  static async open(options: DoorOptions): Promise<Door> {
+    await using owned = new AsyncDisposableStack();
+    const { host, services, key, store, log } = options;
+    const audit = await AuditLog.open(auditPath(options.stateDir));
+    owned.defer(() => audit.close());
+    const tidy = setInterval(() => store.forgetTickets(Date.now() / 1000), TIDY_INTERVAL_MS);
+    owned.defer(() => clearInterval(tidy));
+    const server = new AdmissionServer({
+      ...{ key, store, audit },
+      services: (id) => services.get(id)?.door,
+      assignIpv4: (door, peerId, current) => services.ofDoor(door).assignIpv4(peerId, current),
+      revoked: (door, { peerId }) => services.ofDoor(door).barred(peerId),
+      onAdmitted: async (door, applicant, credential) => {
+        services.ofDoor(door).admitted(applicant, credential);
+        const { serviceId: service } = door.descriptor.value;
+        log('admitted', { service, peerId: applicant.peerId, vmid: applicant.vmid });
+      },
+    });
+    owned.defer(() => server.close());
+    const protocol = ADMISSION_PROTOCOL;
+    await host.libp2p.handle(protocol, (stream, connection) => server.handle(stream, connection));
+    owned.defer(() => host.libp2p.unhandle(protocol));
+    return new Door(audit, owned.move());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#owned.disposeAsync();
+  }
+}
