@@ -4,7 +4,7 @@
  * icvpn as a library: what the `icvpn` command is made of.
  *
  * The nodes, {@link SuperPeer} and {@link Member}, run until they are disposed of. What an owner does
- * ({@link createService}, {@link publishService}) needs no running node.
+ * ({@link createService}, {@link createTicket}, {@link publishAtAll}) needs no running node.
  *
  * The attribute encryption and the xfrm client are useful by themselves and have entries of their
  * own: `icvpn/abe` and `icvpn/xfrm`.
@@ -33,7 +33,7 @@ export { createLog } from './daemon/log.ts';
 export type { MemberOptions } from './daemon/member.ts';
 export { Member, MemberError } from './daemon/member.ts';
 export type { Publication } from './daemon/publish.ts';
-export { publishService } from './daemon/publish.ts';
+export { publishAtAll } from './daemon/publish.ts';
 export { makeCard } from './daemon/sealing-key.ts';
 export { NodeState } from './daemon/state.ts';
 export type { MemberStatus, PeerStatus, SaStatus } from './daemon/status.ts';
@@ -41,8 +41,11 @@ export type { SuperPeerOptions, SuperPeerStatus } from './daemon/super-peer.ts';
 export { SuperPeer } from './daemon/super-peer.ts';
 export { IcvpnError } from './errors.ts';
 export { readBootstrap, writeBootstrap } from './owner/files.ts';
+export { revokeMember } from './owner/revocation.ts';
 export type { CreatedService, NewService } from './owner/service.ts';
 export { createService, OwnerError, readDescriptor } from './owner/service.ts';
+export type { NewTicket } from './owner/ticket.ts';
+export { createTicket } from './owner/ticket.ts';
 export type { Bootstrap, SuperPeerAddress } from './records/bootstrap.ts';
 export { formatBootstrap, parseBootstrap } from './records/bootstrap.ts';
 export { parsePeerId } from './records/peer-id.ts';

@@ -74,6 +74,17 @@ export const parsePrefixArgument: (text: string) => Prefix = argument(parsePrefi
 export const parsePeerIdList: (text: string, before: Ed25519PeerId[]) => Ed25519PeerId[] =
   list(parsePeerId);
 
+export const parsePeerIdText: (text: string) => Ed25519PeerId = argument(parsePeerId);
+
+export const parseDate: (text: string) => Date = argument((text) => {
+  const date = new Date(text);
+  if (Number.isNaN(date.getTime())) throw new Error('not a time such as 2030-01-31T12:00:00Z');
+  return date;
+});
+
+export const serviceDirOption = (): Option =>
+  new Option('--dir <dir>', 'directory that the service was created with').makeOptionMandatory();
+
 export const parseTextList: (text: string, before: string[]) => string[] = list(
   (text: string): string => text,
 );

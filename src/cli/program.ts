@@ -5,6 +5,7 @@
  * `icvpn status` need not wait for.
  */
 import { Command, CommanderError } from 'commander';
+import { addAuditCommand } from './commands/audit.ts';
 import { addMemberCommands } from './commands/member.ts';
 import { addOverlayCommands } from './commands/overlay.ts';
 import { addServiceCommands } from './commands/service.ts';
@@ -34,6 +35,7 @@ export async function runCli(args: readonly string[], context: CliContext): Prom
     addServiceCommands,
     addSuperPeerCommands,
     addMemberCommands,
+    addAuditCommand,
   ]) {
     add(program, context);
   }

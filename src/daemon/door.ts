@@ -1,15 +1,12 @@
 /** A super-peer's door: the admission server with what it stands on, store and audit log. */
-import { join } from 'node:path';
 import type { Ed25519PrivateKey } from '@libp2p/interface';
 import { AuditLog } from '../admission/audit.ts';
 import { ADMISSION_PROTOCOL, AdmissionServer } from '../admission/server.ts';
 import type { AdmissionStore } from '../admission/store.ts';
 import type { Host } from '../overlay/host.ts';
+import { auditPath } from './audit-path.ts';
 import type { Log } from './log.ts';
 import type { Services } from './services.ts';
-
-/** Where a super-peer writes down whom it admitted and refused. */
-export const auditPath = (stateDir: string): string => join(stateDir, 'audit.log');
 
 /** Used tickets that are worthless anyway are forgotten this often, in milliseconds. */
 const TIDY_INTERVAL_MS = 3_600_000;

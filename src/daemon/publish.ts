@@ -1,11 +1,11 @@
-/** Hands a service's descriptor to the super-peers that it names. */
+/** Hands what the owner signed to the super-peers that the service's descriptor names. */
 import { generateKeyPair } from '@libp2p/crypto/keys';
 import type { AbortOptions } from '@libp2p/interface';
-import { multiaddr } from '@multiformats/multiaddr';
-import { createHost, type Host } from '../overlay/host.ts';
-import { publishDescriptor } from '../overlay/publish.ts';
-import { readDescriptor } from '../owner/service.ts';
-import type { Admitter } from '../records/descriptor.ts';
+import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
+import { createHost } from '../overlay/host.ts';
+import { publishRecord } from '../overlay/publish.ts';
+import type { StoredKind } from '../overlay/stored-kinds.ts';
+import type { Admitter, ServiceDescriptor } from '../records/descriptor.ts';
 
 /** One address gets this long. */
 const TRY_TIMEOUT_MS = 15_000;
@@ -17,18 +17,25 @@ export interface Publication {
 }
 
 /**
- * @param dir the owner's directory of the service
- * @throws the last failure when no super-peer took the descriptor
+ * @param service names the super-peers
+ * @param record descriptor, policy or revocation list, as a signed envelope
+ * @throws the last failure when no super-peer took it
  */
-export async function publishService(dir: string, options: AbortOptions): Promise<Publication[]> {
-  const descriptor = await readDescriptor(dir);
-  // Whoever publishes proves nothing by its connection: the descriptor itself is signed.
+export async function publishAtAll<T>(
+  service: ServiceDescriptor,
+  kind: StoredKind<T>,
+  record: Uint8Array,
+  options: AbortOptions,
+): Promise<Publication[]> {
+  // Whoever publishes proves nothing by its connection: what it brings is signed.
   const host = await createHost({ key: await generateKeyPair('Ed25519'), listen: [] });
   try {
     const results: Publication[] = [];
     let last: unknown;
-    for (const admitter of descriptor.value.admitters) {
-      const failure = await publishAt(host, admitter, descriptor.bytes, options);
+    for (const admitter of service.admitters) {
+      const publish = (at: Multiaddr, signal: AbortSignal): Promise<number> =>
+        publishRecord(host, at, kind, record, { signal });
+      const failure = await atAnyAddress(admitter, publish, options);
       last = failure ?? last;
       const why = failure instanceof Error ? failure.message : failure;
       results.push({
@@ -44,10 +51,9 @@ export async function publishService(dir: string, options: AbortOptions): Promis
 }
 
 /** @returns why no address of this super-peer took it; undefined when one did */
-async function publishAt(
-  host: Host,
+async function atAnyAddress(
   { peerId, multiaddrs }: Admitter,
-  descriptor: Uint8Array,
+  publish: (at: Multiaddr, signal: AbortSignal) => Promise<number>,
   options: AbortOptions,
 ): Promise<unknown> {
   let last: unknown = 'the descriptor names no address of it';
@@ -55,7 +61,7 @@ async function publishAt(
     const limit = AbortSignal.timeout(TRY_TIMEOUT_MS);
     const signal = options.signal ? AbortSignal.any([options.signal, limit]) : limit;
     try {
-      await publishDescriptor(host, multiaddr(`${each}/p2p/${peerId}`), descriptor, { signal });
+      await publish(multiaddr(`${each}/p2p/${peerId}`), signal);
       return undefined;
     } catch (error) {
       options.signal?.throwIfAborted();

@@ -1,5 +1,6 @@
 /** `icvpn service`: what a service's owner does. */
 import { readFile } from 'node:fs/promises';
+import type { Ed25519PeerId } from '@libp2p/interface';
 import type { Command } from 'commander';
 import { formatPrefix, type Prefix } from '../../codec/ip.ts';
 import type { Publication } from '../../daemon/publish.ts';
@@ -7,14 +8,39 @@ import { writeBootstrap } from '../../owner/files.ts';
 import type { CreatedService } from '../../owner/service.ts';
 import { openCard } from '../../records/super-peer-card.ts';
 import { ipv6Prefix } from '../../records/virtual-address.ts';
-import { cardsOption, jsonOption, parseCount, parsePrefixArgument } from '../options.ts';
+import {
+  cardsOption,
+  jsonOption,
+  parseCount,
+  parsePeerIdText,
+  parsePrefixArgument,
+  parseTextList,
+  serviceDirOption,
+} from '../options.ts';
 import { print } from '../output.ts';
 import type { CliContext } from '../program.ts';
 
 const DAY_SECONDS = 86_400;
 
-const publicationText = ({ superPeer, failure }: Publication): string =>
-  failure === null ? `published at ${superPeer}` : `not published at ${superPeer}: ${failure}`;
+interface OwnerOptions {
+  readonly dir: string;
+  readonly json: boolean;
+}
+
+interface TicketOptions extends OwnerOptions {
+  readonly bootstrap: string;
+  readonly superPeer?: Ed25519PeerId;
+  readonly valid: number;
+  readonly vmid?: string;
+  readonly role: string[];
+}
+
+const publicationsText = (all: readonly Publication[]): string =>
+  all
+    .map(({ superPeer, failure }) =>
+      failure === null ? `published at ${superPeer}` : `not published at ${superPeer}: ${failure}`,
+    )
+    .join('\n');
 
 interface CreateOptions {
   readonly name: string;
@@ -35,13 +61,75 @@ export function addServiceCommands(program: Command, context: CliContext): void 
   service
     .command('publish')
     .description("hand the service's descriptor to its super-peers")
-    .requiredOption('--dir <dir>', 'directory that the service was created with')
+    .addOption(serviceDirOption())
     .addOption(jsonOption())
-    .action(async (options: { dir: string; json: boolean }) => {
-      const { publishService } = await import('../../daemon/publish.ts');
-      const results = await publishService(options.dir, { signal: context.signal });
-      print(context.output, options.json, results, (all) => all.map(publicationText).join('\n'));
-    });
+    .action((options: OwnerOptions) => publish(options, context));
+  service
+    .command('ticket')
+    .description('make bootstrap data that admits one VM, once')
+    .addOption(serviceDirOption())
+    .requiredOption('--bootstrap <file>', 'file to write the bootstrap data to')
+    .option(
+      '--super-peer <PeerID>',
+      'where it can be used; the first when left out',
+      parsePeerIdText,
+    )
+    .option('--valid <seconds>', 'how long it can be used', parseCount, DAY_SECONDS)
+    .option('--vmid <id>', 'only for the VM of this name')
+    .option('--role <role>', 'role that the VM gets; may be given again', parseTextList, [])
+    .addOption(jsonOption())
+    .action((options: TicketOptions) => ticket(options, context));
+  program
+    .command('revoke')
+    .description('throw a member out, at once and for good')
+    .argument('<PeerID>', 'of the member, as icvpn status shows it', parsePeerIdText)
+    .addOption(serviceDirOption())
+    .addOption(jsonOption())
+    .action((member: Ed25519PeerId, options: OwnerOptions) => revoke(member, options, context));
+}
+
+async function publish(options: OwnerOptions, context: CliContext): Promise<void> {
+  const { readDescriptor } = await import('../../owner/service.ts');
+  const { publishAtAll } = await import('../../daemon/publish.ts');
+  const { DESCRIPTOR_RECORD } = await import('../../overlay/stored-kinds.ts');
+  const { value, bytes } = await readDescriptor(options.dir);
+  const { signal } = context;
+  const results = await publishAtAll(value, DESCRIPTOR_RECORD, bytes, { signal });
+  print(context.output, options.json, results, publicationsText);
+}
+
+async function ticket(options: TicketOptions, context: CliContext): Promise<void> {
+  const { createTicket } = await import('../../owner/ticket.ts');
+  const bootstrap = await createTicket({
+    dir: options.dir,
+    validFor: options.valid,
+    roles: options.role,
+    ...(options.superPeer && { superPeer: options.superPeer }),
+    ...(options.vmid && { vmid: options.vmid }),
+  });
+  await writeBootstrap(options.bootstrap, bootstrap);
+  print(
+    context.output,
+    options.json,
+    { bootstrap: options.bootstrap },
+    (it) => `bootstrap data for one VM, secret: ${it.bootstrap}`,
+  );
+}
+
+async function revoke(
+  member: Ed25519PeerId,
+  options: OwnerOptions,
+  context: CliContext,
+): Promise<void> {
+  const { readDescriptor } = await import('../../owner/service.ts');
+  const { revokeMember } = await import('../../owner/revocation.ts');
+  const { publishAtAll } = await import('../../daemon/publish.ts');
+  const { REVOCATION_RECORD } = await import('../../overlay/stored-kinds.ts');
+  const { value } = await readDescriptor(options.dir);
+  const list = await revokeMember(options.dir, member);
+  const { signal } = context;
+  const results = await publishAtAll(value, REVOCATION_RECORD, list.bytes, { signal });
+  print(context.output, options.json, results, publicationsText);
 }
 
 /** The options that creating a service and creating an overlay share. */

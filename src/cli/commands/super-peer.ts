@@ -21,7 +21,7 @@ import {
 import { print } from '../output.ts';
 import type { CliContext } from '../program.ts';
 
-const DEFAULT_STATE = '/var/lib/icvpn/super-peer';
+export const DEFAULT_SUPER_PEER_STATE = '/var/lib/icvpn/super-peer';
 
 interface CardOptions {
   readonly state: string;
@@ -46,7 +46,7 @@ export function addSuperPeerCommands(program: Command, context: CliContext): voi
   superPeer
     .command('card')
     .description('write the card by which owners name this super-peer; makes its key if need be')
-    .addOption(stateOption(DEFAULT_STATE))
+    .addOption(stateOption(DEFAULT_SUPER_PEER_STATE))
     .addOption(keyFileOption())
     .requiredOption(
       '--address <multiaddr>',
@@ -60,7 +60,7 @@ export function addSuperPeerCommands(program: Command, context: CliContext): voi
   superPeer
     .command('run')
     .description('run a super-peer until it is stopped')
-    .addOption(stateOption(DEFAULT_STATE))
+    .addOption(stateOption(DEFAULT_SUPER_PEER_STATE))
     .addOption(keyFileOption())
     .requiredOption('--overlay <file>', 'bootstrap data of the universal overlay')
     .addOption(listenOption(DEFAULT_LISTEN))

@@ -42,6 +42,9 @@ describe('icvpn command line', () => {
     ['a bad prefix', ['service', 'create', '--ipv4', '10.0.0.1/8'], /'10.0.0.1\/8' is invalid/],
     ['a bad multiaddr', ['up', '--listen', 'localhost:1'], /'localhost:1' is invalid/],
     ['a bad ServiceID', ['super-peer', 'run', '--allow-service', 'shop'], /'shop' is invalid/],
+    ['an unknown outcome', ['audit', '--outcome', 'lost'], /'lost' is invalid.*admitted/],
+    ['a bad time', ['audit', '--since', 'noon'], /'noon' is invalid/],
+    ['a bad member', ['revoke', 'web-1', '--dir', 'x'], /'web-1' is invalid/],
     ['a bad count', ['service', 'create', '--credential-lifetime', '0'], /'0' is invalid/],
   ] as const) {
     it(`P22 says in one line what is wrong with ${what}, and exits with 2`, async () => {
@@ -65,6 +68,7 @@ describe('icvpn command line', () => {
       ['service', 'create', '--super-peer', '/none'],
       /\/none does not exist: check/,
     ],
+    ['no audit log', ['audit', '--state', '/none'], /\/none\/audit.log does not exist: check/],
     ['no daemon', ['status', '--state', '/none'], /no daemon answers .*: start it with icvpn up/],
     ['a missing bootstrap file', ['up', '--foreground', '--bootstrap', '/none'], /\/none does not/],
   ] as const) {
@@ -92,6 +96,18 @@ describe('icvpn command line', () => {
     assert.equal((await stat(file)).mode & 0o777, 0o600);
     const again = await icvpn('service', 'create', ...service, '--bootstrap', path('2.json'));
     assert.match(again.err, /holds a service already: give another --dir/);
+  });
+
+  it('makes a ticket, whose bootstrap data holds no service secret', async () => {
+    const dir = ['--dir', path('shop')];
+    const file = path('ticket.json');
+    const run = await icvpn('service', 'ticket', ...dir, '--bootstrap', file, '--vmid', 'web-1');
+    assert.equal(run.code, 0, run.err);
+    const ticket = parseBootstrap(await readFile(file, 'utf8'));
+    const whole = parseBootstrap(await readFile(path('shop.json'), 'utf8'));
+    assert.notEqual(ticket.secret, whole.secret);
+    assert.ok(!run.out.includes(ticket.secret));
+    assert.ok(ticket.serviceId.equals(whole.serviceId));
   });
 
   it('P22 refuses a bootstrap file with a field that it does not know', async () => {
