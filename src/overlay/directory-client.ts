@@ -40,6 +40,9 @@ import type { Member } from './membership.ts';
 /** Milliseconds before a super-peer is tried again, when all have failed: at first, at most. */
 const RETRY = { first: 500, most: 10_000 };
 
+/** Milliseconds for which a member stays that the first list of a new attachment leaves out. */
+const DOUBT = 20_000;
+
 export class DirectoryClientError extends IcvpnError {}
 
 export interface DirectoryClientOptions {
@@ -67,7 +70,10 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
   readonly #options: DirectoryClientOptions;
   readonly #clock: () => number;
   readonly #life = new AbortController();
-  #members = new Map<string, Member>();
+  readonly #members = new Map<string, Member>();
+  /** Members that the list of a new attachment has not confirmed yet. */
+  #doubted = new Set<string>();
+  #doubting: NodeJS.Timeout | undefined;
   #frames: Frames<DirectoryFrame> | undefined;
   #superPeer: Ed25519PeerId | undefined;
   #session = 0;
@@ -129,8 +135,10 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
   /** Stops without a word: to others it looks like a crash. */
   async close(): Promise<void> {
     this.#life.abort(new DirectoryClientError('ERR_DIRECTORY_CLOSED', 'closed', 'start it again'));
+    clearTimeout(this.#doubting);
     this.#frames?.stream.abort(new Error('closed'));
     await this.#running;
+    clearTimeout(this.#doubting);
     this.removeAllListeners();
   }
 
@@ -241,17 +249,36 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
   }
 
   async #apply({ base, joined, left }: DirectoryUpdate): Promise<void> {
-    const members = base === undefined ? new Map<string, Member>() : new Map(this.#members);
-    for (const id of left) members.delete(id.toString());
-    let changed = base === undefined || left.length > 0;
+    if (base === undefined) this.#doubtAll();
+    let changed = base === undefined;
+    for (const id of left) {
+      this.#doubted.delete(id.toString());
+      changed = this.#members.delete(id.toString()) || changed;
+    }
     for (const entry of joined) {
       const member = await this.#check(entry);
       if (member === undefined) continue;
-      members.set(member.peerId.toString(), member);
+      this.#doubted.delete(member.peerId.toString());
+      this.#members.set(member.peerId.toString(), member);
       changed = true;
     }
-    this.#members = members;
     if (changed) this.emit('change', this.members());
+  }
+
+  /**
+   * A super-peer that has just started knows few members yet. Those that its first list leaves out
+   * stay for a while, so that they are not lost and found again.
+   */
+  #doubtAll(): void {
+    this.#doubted = new Set(this.#members.keys());
+    clearTimeout(this.#doubting);
+    if (this.#doubted.size === 0) return;
+    this.#doubting = setTimeout(() => {
+      let changed = false;
+      for (const name of this.#doubted) changed = this.#members.delete(name) || changed;
+      this.#doubted.clear();
+      if (changed) this.emit('change', this.members());
+    }, DOUBT);
   }
 
   /** A super-peer's word is not enough: each member's own credential must hold. */

@@ -46,6 +46,8 @@ import { type Host, timeLimit } from './host.ts';
 const HELLO_LIMIT = 10_000;
 /** Milliseconds that dialling may take. */
 const DIAL_LIMIT = 15_000;
+/** Milliseconds for the answer that shows that a connection lives. */
+const PROBE_LIMIT = 5_000;
 /** Milliseconds between looks at whether those admitted still are. */
 const RECHECK_INTERVAL = 2_000;
 
@@ -148,6 +150,7 @@ export class Gate extends EventEmitter<GateEvents> {
   /** Hellos that this node began and that are under way. */
   readonly #hellos = new Map<Connection, Promise<Pass>>();
   readonly #streams = new Map<Connection, Set<Stream>>();
+  readonly #probed = new WeakSet<Connection>();
   readonly #refusals = new WeakMap<Connection, number>();
   readonly #streamAllowance: Allowance;
   readonly #byteAllowance: Allowance;
@@ -297,8 +300,21 @@ export class Gate extends EventEmitter<GateEvents> {
     try {
       return await connection.newStream([this.protocol(suffix)], { signal: limit });
     } catch (cause) {
+      if (limit.aborted) this.#probe(connection);
       throw this.#failure(`${connection.remotePeer} does not serve ${suffix}`, cause, signal);
     }
+  }
+
+  /** Closes a connection over which nothing comes back any more, so that the next dial makes a new one. */
+  #probe(connection: Connection): void {
+    if (this.#probed.has(connection) || this.#life.signal.aborted) return;
+    this.#probed.add(connection);
+    const signal = timeLimit(PROBE_LIMIT, this.#life.signal);
+    this.#host.libp2p.services.ping
+      .ping(connection.remotePeer, { signal })
+      .then(() => undefined)
+      .catch((error: Error) => connection.abort(error))
+      .finally(() => this.#probed.delete(connection));
   }
 
   /** What to throw for an error from libp2p: the caller's own abort passes through unchanged. */

@@ -25,8 +25,11 @@ const MAX_CONNECTIONS = 4096;
 const INBOUND_PER_SECOND = 512;
 /** Connections that have not finished their handshake. */
 const MAX_HANDSHAKES = 256;
-/** Milliseconds between the probes that find dead connections nobody is using. */
-const PROBE_INTERVAL = 60_000;
+/**
+ * Milliseconds between the probes that find dead connections nobody is using. Rare, since a member
+ * may have a hundred idle ones; the gate probes at once where a stream does not open.
+ */
+const PROBE_INTERVAL = 15 * 60_000;
 
 export class HostError extends IcvpnError {}
 
@@ -78,7 +81,8 @@ export async function createHost(options: HostOptions): Promise<Host> {
     },
     transports: [tcp()],
     connectionEncrypters: [noise()],
-    streamMuxers: [yamux()],
+    // Its own keep-alive, every 30 s on each connection, would be most of what an idle member sends.
+    streamMuxers: [yamux({ enableKeepAlive: false })],
     connectionManager: {
       maxConnections: MAX_CONNECTIONS,
       inboundConnectionThreshold: INBOUND_PER_SECOND,

@@ -23,13 +23,14 @@ import {
 } from '../records/credential.ts';
 import { EnvelopeError, type Opened, open } from '../records/envelope.ts';
 import {
-  bucketOf,
   MAX_BUCKET_DEPARTED,
   MAX_BUCKET_MEMBERS,
   type MembershipShard,
   SHARD_BUCKETS,
 } from '../records/membership.ts';
+import { type Claim, Claims, type Member, type Place, placeOf, sameMember } from './claims.ts';
 import type { Trust } from './gate.ts';
+import { timeLimit } from './host.ts';
 import type { Records } from './records.ts';
 import { MEMBERSHIP_RECORD } from './stored-kinds.ts';
 
@@ -39,24 +40,14 @@ const COLLECT = 250;
 const RETRY = 3_000;
 /** Milliseconds between looks for credentials that expired. */
 const SWEEP = 5_000;
+/** Milliseconds that one who was admitted, or was here before a restart, has to attach. */
+const ATTACH_LIMIT = 30_000;
+/** Milliseconds to find the own shard from before a restart. */
+const ADOPT_LIMIT = 3_000;
 /** Shards asked for at the same time in a refresh. */
 const PARALLEL_READS = 8;
 
-/** A member of the service, as its directory lists it. */
-export interface Member {
-  readonly peerId: Ed25519PeerId;
-  readonly vmid: string;
-  readonly roles: readonly string[];
-  readonly ipv4: string;
-  readonly ipv6: string;
-  readonly multiaddrs: readonly string[];
-  /** The super-peer that it is attached to or was admitted by. */
-  readonly superPeer: Ed25519PeerId;
-  /** End of its credential, in seconds since 1970. */
-  readonly notAfter: number;
-  /** Its credential, as a signed envelope. */
-  readonly credential: Uint8Array;
-}
+export type { Member } from './claims.ts';
 
 export interface MembershipChange {
   /** Members that are new or have changed. */
@@ -65,15 +56,6 @@ export interface MembershipChange {
 }
 
 export class MembershipError extends IcvpnError {}
-
-/** What one super-peer says of one member. */
-interface Claim {
-  readonly peerId: Ed25519PeerId;
-  readonly superPeer: Ed25519PeerId;
-  readonly session: number;
-  /** Absent when it says that the member departed. */
-  readonly present: { credential: Opened<Credential>; multiaddrs: readonly string[] } | undefined;
-}
 
 export interface MembershipOptions {
   readonly records: Records;
@@ -100,8 +82,11 @@ export class Membership extends EventEmitter<MembershipEvents> {
   readonly #life = new AbortController();
   readonly #unwatch: () => void;
   readonly #sweep: NodeJS.Timeout;
-  /** By super-peer, then by member. */
-  readonly #claims = new Map<string, Map<string, Claim>>();
+  readonly #claims = new Claims();
+  /** Since when members of the own shard, that have not attached here, are waited for. */
+  readonly #awaited = new Map<string, number>();
+  /** Buckets of the own shard that this process has read or written. */
+  readonly #adopted = new Set<number>();
   readonly #view = new Map<string, Member>();
   /** Shards that came and wait for their check, newest only. */
   readonly #waiting = new Map<string, MembershipShard>();
@@ -148,14 +133,17 @@ export class Membership extends EventEmitter<MembershipEvents> {
   /**
    * Enters a member into the own shard, or puts a newer credential or other addresses there.
    *
-   * @param session number of its attachment; left out for one that was admitted just now
+   * @param session number of its attachment; left out for one that was admitted just now, which has
+   *   30 s to attach
    * @throws MembershipError `ERR_SHARD_FULL`
    */
   add(credential: Opened<Credential>, multiaddrs: readonly string[], session?: number): void {
     const { peerId } = credential.value;
-    const old = this.#own().get(peerId.toString());
-    const bucket = bucketOf(peerId);
-    if (!old?.present && this.#shard(bucket).members.length >= MAX_BUCKET_MEMBERS) {
+    const { name, bucket } = placeOf(peerId);
+    const own = this.#own(bucket);
+    const old = own.get(name);
+    const count = [...own.values()].filter((each) => each.present).length;
+    if (!old?.present && count >= MAX_BUCKET_MEMBERS) {
       throw new MembershipError(
         'ERR_SHARD_FULL',
         `this super-peer has no room for another member of ${this.serviceId}`,
@@ -163,12 +151,16 @@ export class Membership extends EventEmitter<MembershipEvents> {
       );
     }
     const present = { credential, multiaddrs: multiaddrs.slice(0, 8) };
+    if (session !== undefined) this.#awaited.delete(name);
+    else if (!old?.present) this.#awaited.set(name, this.#clock());
     this.#claim({ peerId, present, session: session ?? old?.session ?? 0 });
   }
 
   /** Notes that a member has left, unless it has attached elsewhere since. */
   remove(peer: Ed25519PeerId): void {
-    const old = this.#own().get(peer.toString());
+    const { name, bucket } = placeOf(peer);
+    const old = this.#own(bucket).get(name);
+    this.#awaited.delete(name);
     if (old?.present) this.#claim({ peerId: peer, present: undefined, session: old.session });
   }
 
@@ -190,31 +182,35 @@ export class Membership extends EventEmitter<MembershipEvents> {
 
   /** Applies a change of `trust`, and expiry. Runs by itself every few seconds. */
   recheck(): void {
+    const places = this.#claims.places();
     this.#tidy();
-    const peers = new Set(this.#view.keys());
-    for (const claims of this.#claims.values()) for (const peer of claims.keys()) peers.add(peer);
-    this.#resolve(peers);
+    for (const superPeer of this.#options.trust().admitters) {
+      if (!this.#claims.knows(superPeer)) this.#readHeld(superPeer);
+    }
+    this.#resolve(places);
   }
 
-  #own(): Map<string, Claim> {
-    return this.#claimsOf(this.#options.superPeer);
+  /** Shards that came before the descriptor that names their super-peer. */
+  #readHeld(superPeer: Ed25519PeerId): void {
+    for (let bucket = 0; bucket < SHARD_BUCKETS; bucket++) {
+      const names = [this.serviceId, superPeer, `${bucket}`];
+      const held = this.#options.records.latest(MEMBERSHIP_RECORD, ...names);
+      if (held) this.#arrived(held.value);
+    }
   }
 
-  #claimsOf(superPeer: Ed25519PeerId): Map<string, Claim> {
-    const name = superPeer.toString();
-    const claims = this.#claims.get(name) ?? new Map<string, Claim>();
-    this.#claims.set(name, claims);
-    return claims;
+  #own(bucket: number): Map<string, Claim> {
+    return this.#claims.of(this.#options.superPeer, bucket);
   }
 
   #claim(claim: Omit<Claim, 'superPeer'>): void {
-    const name = claim.peerId.toString();
-    const own = this.#own();
-    own.delete(name);
-    own.set(name, { ...claim, superPeer: this.#options.superPeer });
-    this.#dirty.add(bucketOf(claim.peerId));
+    const place = placeOf(claim.peerId);
+    const own = this.#own(place.bucket);
+    own.delete(place.name);
+    own.set(place.name, { ...claim, superPeer: this.#options.superPeer });
+    this.#dirty.add(place.bucket);
     this.#schedule(COLLECT);
-    this.#resolve([name]);
+    this.#resolve([place]);
   }
 
   // ── The own shard ──
@@ -231,19 +227,24 @@ export class Membership extends EventEmitter<MembershipEvents> {
     }, delay);
   }
 
-  /** Takes out of the own shard whose credential no longer holds, and the oldest departures. */
+  /** Takes out of the own shard whose credential no longer holds, who never came, old departures. */
   #tidy(): void {
-    const own = this.#own();
     const trust = this.#options.trust();
-    const departures = new Map<number, number>();
-    // The newest stand last.
-    for (const claim of [...own.values()].reverse()) {
-      const bucket = bucketOf(claim.peerId);
-      const departed = (departures.get(bucket) ?? 0) + (claim.present ? 0 : 1);
-      departures.set(bucket, departed);
-      if (claim.present ? this.#holds(claim, trust) : departed <= MAX_BUCKET_DEPARTED) continue;
-      own.delete(claim.peerId.toString());
-      this.#dirty.add(bucket);
+    const late = this.#clock() - ATTACH_LIMIT;
+    for (let bucket = 0; bucket < SHARD_BUCKETS; bucket++) {
+      const own = this.#own(bucket);
+      let departed = 0;
+      // The newest stand last.
+      for (const [name, claim] of [...own].reverse()) {
+        if (claim.present && (this.#awaited.get(name) ?? late) < late) this.remove(claim.peerId);
+        else {
+          if (!claim.present) departed++;
+          if (claim.present ? this.#holds(claim, trust) : departed <= MAX_BUCKET_DEPARTED) continue;
+          own.delete(name);
+          this.#awaited.delete(name);
+          this.#dirty.add(bucket);
+        }
+      }
     }
     if (this.#dirty.size > 0) this.#schedule(COLLECT);
   }
@@ -257,6 +258,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
     await Promise.all(
       buckets.map(async (bucket) => {
         const names = [this.serviceId, superPeer, String(bucket)];
+        await this.#adopt(bucket, names);
         const sequence = records.nextSequence(MEMBERSHIP_RECORD, ...names);
         try {
           const shard = { ...this.#shard(bucket), sequence };
@@ -272,11 +274,21 @@ export class Membership extends EventEmitter<MembershipEvents> {
     return complete;
   }
 
+  /** Before the first write of a bucket: takes over what this super-peer wrote before a restart. */
+  async #adopt(bucket: number, names: readonly (string | Ed25519PeerId)[]): Promise<void> {
+    if (this.#adopted.has(bucket)) return;
+    this.#adopted.add(bucket);
+    const signal = timeLimit(ADOPT_LIMIT, this.#life.signal);
+    const found = await this.#options.records
+      .get(MEMBERSHIP_RECORD, names, { signal })
+      .catch(() => undefined);
+    if (found) await this.#read(found.value);
+  }
+
   #shard(bucket: number): Omit<MembershipShard, 'sequence'> {
     const members: MembershipShard['members'] = [];
     const departed: MembershipShard['departed'] = [];
-    for (const { peerId, session, present } of this.#own().values()) {
-      if (bucketOf(peerId) !== bucket) continue;
+    for (const { peerId, session, present } of this.#own(bucket).values()) {
       if (present === undefined) departed.push({ peerId, session });
       else {
         const { credential, multiaddrs } = present;
@@ -295,12 +307,15 @@ export class Membership extends EventEmitter<MembershipEvents> {
     };
   }
 
-  // ── The shards of others ──
+  // ── The shards of others, and the own one from before a restart ──
 
   #arrived(shard: MembershipShard): void {
-    const { serviceId, superPeer } = this.#options;
-    if (!shard.serviceId.equals(serviceId) || shard.superPeer.equals(superPeer)) return;
+    if (!shard.serviceId.equals(this.serviceId)) return;
     if (!this.#options.trust().admitters.some((id) => id.equals(shard.superPeer))) return;
+    if (shard.superPeer.equals(this.#options.superPeer)) {
+      if (this.#adopted.has(shard.bucket)) return;
+      this.#adopted.add(shard.bucket);
+    }
     this.#waiting.set(`${shard.superPeer}/${shard.bucket}`, shard);
     this.#checking ??= this.#check().finally(() => {
       this.#checking = undefined;
@@ -316,55 +331,50 @@ export class Membership extends EventEmitter<MembershipEvents> {
   }
 
   async #read({ superPeer, bucket, members, departed }: MembershipShard): Promise<void> {
-    const claims = this.#claimsOf(superPeer);
-    const before = [...claims.values()].filter(({ peerId }) => bucketOf(peerId) === bucket);
-    const changed = new Set(before.map(({ peerId }) => peerId.toString()));
+    const claims = this.#claims.of(superPeer, bucket);
     const known = new Map<string, Opened<Credential>>();
-    for (const { present } of before) {
+    for (const { present } of claims.values()) {
       if (present) known.set(spelling(present.credential.bytes), present.credential);
     }
-    const after: Claim[] = departed.map((each) => ({ ...each, superPeer, present: undefined }));
+    const fresh: Claim[] = departed.map((each) => ({ ...each, superPeer, present: undefined }));
     for (const { credential, multiaddrs, session } of members) {
       const opened = known.get(spelling(credential)) ?? (await openOrSkip(credential));
       if (opened === undefined) continue;
       const { peerId } = opened.value;
-      after.push({ peerId, superPeer, session, present: { credential: opened, multiaddrs } });
+      fresh.push({ peerId, superPeer, session, present: { credential: opened, multiaddrs } });
     }
-    for (const { peerId } of before) claims.delete(peerId.toString());
-    for (const claim of after) {
-      if (bucketOf(claim.peerId) !== bucket) continue;
-      claims.set(claim.peerId.toString(), claim);
-      changed.add(claim.peerId.toString());
+    const changed = new Map<string, Place>();
+    for (const name of claims.keys()) changed.set(name, { name, bucket });
+    const adopting = superPeer.equals(this.#options.superPeer);
+    if (!adopting) claims.clear();
+    for (const claim of fresh) {
+      const place = placeOf(claim.peerId);
+      // What this process knows of its own members is newer than what it finds.
+      if (place.bucket !== bucket || (adopting && claims.has(place.name))) continue;
+      if (adopting && claim.present) this.#awaited.set(place.name, this.#clock());
+      claims.set(place.name, claim);
+      changed.set(place.name, place);
     }
-    this.#resolve(changed);
+    this.#resolve(changed.values());
   }
 
   // ── The merged view ──
 
-  #resolve(peers: Iterable<string>): void {
+  #resolve(places: Iterable<Place>): void {
     const trust = this.#options.trust();
     const joined: Member[] = [];
     const left: Ed25519PeerId[] = [];
-    for (const peer of peers) {
-      const before = this.#view.get(peer);
-      const after = this.#best(peer, trust);
+    for (const place of places) {
+      const before = this.#view.get(place.name);
+      const after = this.#claims.best(place, trust.admitters, (claim) => this.#holds(claim, trust));
       if (after === undefined) {
-        if (before && this.#view.delete(peer)) left.push(before.peerId);
+        if (before && this.#view.delete(place.name)) left.push(before.peerId);
       } else if (before === undefined || !sameMember(before, after)) {
-        this.#view.set(peer, after);
+        this.#view.set(place.name, after);
         joined.push(after);
       }
     }
     if (joined.length + left.length > 0) this.emit('change', { joined, left });
-  }
-
-  #best(peer: string, trust: Trust): Member | undefined {
-    let best: Claim | undefined;
-    for (const superPeer of trust.admitters) {
-      const claim = this.#claims.get(superPeer.toString())?.get(peer);
-      if (claim && this.#holds(claim, trust) && (!best || outweighs(claim, best))) best = claim;
-    }
-    return best && memberOf(best);
   }
 
   #holds({ present }: Claim, trust: Trust): boolean {
@@ -393,27 +403,4 @@ async function openOrSkip(bytes: Uint8Array): Promise<Opened<Credential> | undef
     if (error instanceof EnvelopeError) return undefined;
     throw error;
   }
-}
-
-/** At one session a departure counts more; of two presences the newer credential. */
-function outweighs(a: Claim, b: Claim): boolean {
-  if (a.session !== b.session) return a.session > b.session;
-  if (a.present === undefined || b.present === undefined) return a.present === undefined;
-  return a.present.credential.value.notBefore > b.present.credential.value.notBefore;
-}
-
-function memberOf({ present, superPeer }: Claim): Member | undefined {
-  if (present === undefined) return undefined;
-  const { value, bytes } = present.credential;
-  const { peerId, vmid, roles, ipv4, ipv6, notAfter } = value;
-  const { multiaddrs } = present;
-  return { peerId, vmid, roles, ipv4, ipv6, multiaddrs, superPeer, notAfter, credential: bytes };
-}
-
-function sameMember(a: Member, b: Member): boolean {
-  return (
-    a.superPeer.equals(b.superPeer) &&
-    Buffer.compare(a.credential, b.credential) === 0 &&
-    a.multiaddrs.join() === b.multiaddrs.join()
-  );
 }

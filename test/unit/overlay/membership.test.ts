@@ -87,6 +87,57 @@ describe('membership', () => {
     assert.deepEqual(names(late), [stranger.id.toString()]);
   });
 
+  it('a super-peer that restarts without its memory takes over its shard, and waits for its members', async () => {
+    const network = new MemoryNetwork();
+    const [a, b] = [site(network, at(0)), site(network, at(1))];
+    const members = await identities(30);
+    for (const { id } of members) {
+      a.membership.add(await credentialFor(service.id, a.who.key, id), [], 1);
+    }
+    await sees(b, 30);
+    await a.membership.close();
+    const again = site(network, at(0));
+    const comer = await identity();
+    // It admits before it has read anything: that must not wipe out the others in the bucket.
+    again.membership.add(await credentialFor(service.id, at(0).key, comer.id), [], 5);
+    await sees(b, 31);
+    await again.membership.refresh();
+    await sees(again, 31);
+    const [kept] = members;
+    assert.ok(kept);
+    again.membership.add(await credentialFor(service.id, at(0).key, kept.id), [], 6);
+    ahead = 31_000;
+    again.membership.recheck();
+    assert.deepEqual(names(again).toSorted(), [kept.id, comer.id].map(String).toSorted());
+    await sees(b, 2);
+  });
+
+  it('who is admitted and never attaches is gone after 30 s', async () => {
+    const [a, b] = sites(new MemoryNetwork());
+    assert.ok(a && b);
+    a.membership.add(await credentialFor(service.id, a.who.key, stranger.id), []);
+    await sees(b, 1);
+    ahead = 29_000;
+    a.membership.recheck();
+    assert.equal(a.membership.members().length, 1);
+    ahead = 31_000;
+    a.membership.recheck();
+    await sees(b, 0);
+  });
+
+  it('a shard that comes before the descriptor that names its super-peer counts from then on', async () => {
+    const network = new MemoryNetwork();
+    const [a, b] = [site(network, at(0)), site(network, at(1))];
+    const both = trust;
+    trust = { epoch: 1, admitters: [at(1).id] };
+    a.membership.add(await credentialFor(service.id, a.who.key, stranger.id), [], 1);
+    const arrived = new Promise((resolve) => b.store.once('record', resolve));
+    await arrived;
+    trust = both;
+    b.membership.recheck();
+    await sees(b, 1);
+  });
+
   it('a member that moves is where it attached last, and its old super-peer cannot lose it', async () => {
     const [a, b, c] = sites(new MemoryNetwork());
     assert.ok(a && b && c);

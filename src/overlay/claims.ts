@@ -1,0 +1,113 @@
+/**
+ * What the super-peers of a service say of its members, and which of it counts: by super-peer, by
+ * bucket of the shard, by member.
+ */
+import type { Ed25519PeerId } from '@libp2p/interface';
+import type { Credential } from '../records/credential.ts';
+import type { Opened } from '../records/envelope.ts';
+import { bucketOf, SHARD_BUCKETS } from '../records/membership.ts';
+
+/** What one super-peer says of one member. */
+export interface Claim {
+  readonly peerId: Ed25519PeerId;
+  readonly superPeer: Ed25519PeerId;
+  readonly session: number;
+  /** Absent when it says that the member departed. */
+  readonly present:
+    | { readonly credential: Opened<Credential>; readonly multiaddrs: readonly string[] }
+    | undefined;
+}
+
+/** A member of the service, as its directory lists it. */
+export interface Member {
+  readonly peerId: Ed25519PeerId;
+  readonly vmid: string;
+  readonly roles: readonly string[];
+  readonly ipv4: string;
+  readonly ipv6: string;
+  readonly multiaddrs: readonly string[];
+  /** The super-peer that it is attached to or was admitted by. */
+  readonly superPeer: Ed25519PeerId;
+  /** End of its credential, in seconds since 1970. */
+  readonly notAfter: number;
+  /** Its credential, as a signed envelope. */
+  readonly credential: Uint8Array;
+}
+
+/** Where the claims on a member stand. */
+export interface Place {
+  readonly name: string;
+  readonly bucket: number;
+}
+
+export function placeOf(peer: Ed25519PeerId): Place {
+  return { name: peer.toString(), bucket: bucketOf(peer) };
+}
+
+export class Claims {
+  readonly #bySuperPeer = new Map<string, Map<string, Claim>[]>();
+
+  /** The claims of one super-peer in one bucket, newest last; what is put there is kept. */
+  of(superPeer: Ed25519PeerId, bucket: number): Map<string, Claim> {
+    const name = superPeer.toString();
+    const buckets =
+      this.#bySuperPeer.get(name) ??
+      Array.from({ length: SHARD_BUCKETS }, () => new Map<string, Claim>());
+    this.#bySuperPeer.set(name, buckets);
+    const claims = buckets[bucket];
+    if (claims === undefined) throw new RangeError(`no bucket ${bucket}`);
+    return claims;
+  }
+
+  knows(superPeer: Ed25519PeerId): boolean {
+    return this.#bySuperPeer.has(superPeer.toString());
+  }
+
+  /** Everybody of whom anything is said. */
+  places(): Place[] {
+    const places = new Map<string, Place>();
+    for (const buckets of this.#bySuperPeer.values()) {
+      for (const [bucket, claims] of buckets.entries()) {
+        for (const name of claims.keys()) places.set(name, { name, bucket });
+      }
+    }
+    return [...places.values()];
+  }
+
+  /** @returns the member as the claim that counts most tells it, among those that hold */
+  best(
+    { name, bucket }: Place,
+    superPeers: readonly Ed25519PeerId[],
+    holds: (claim: Claim) => boolean,
+  ): Member | undefined {
+    let best: Claim | undefined;
+    for (const superPeer of superPeers) {
+      const claim = this.#bySuperPeer.get(superPeer.toString())?.[bucket]?.get(name);
+      if (claim && holds(claim) && (!best || outweighs(claim, best))) best = claim;
+    }
+    return best && memberOf(best);
+  }
+}
+
+/** At one session a departure counts more; of two presences the newer credential. */
+function outweighs(a: Claim, b: Claim): boolean {
+  if (a.session !== b.session) return a.session > b.session;
+  if (a.present === undefined || b.present === undefined) return a.present === undefined;
+  return a.present.credential.value.notBefore > b.present.credential.value.notBefore;
+}
+
+function memberOf({ present, superPeer }: Claim): Member | undefined {
+  if (present === undefined) return undefined;
+  const { value, bytes } = present.credential;
+  const { peerId, vmid, roles, ipv4, ipv6, notAfter } = value;
+  const { multiaddrs } = present;
+  return { peerId, vmid, roles, ipv4, ipv6, multiaddrs, superPeer, notAfter, credential: bytes };
+}
+
+export function sameMember(a: Member, b: Member): boolean {
+  return (
+    a.superPeer.equals(b.superPeer) &&
+    Buffer.compare(a.credential, b.credential) === 0 &&
+    a.multiaddrs.join() === b.multiaddrs.join()
+  );
+}
