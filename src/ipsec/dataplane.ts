@@ -32,11 +32,13 @@ import {
   type SaDirection,
   type SaKeys,
   saEnds,
+  sameUnderlay,
   saState,
   type Underlay,
   type VirtualAddresses,
 } from './dataplane/peer.ts';
 import { PeerRecord } from './dataplane/peer-record.ts';
+import { UdpEncapsulation } from './encap/udp.ts';
 import { LinkClient } from './link/client.ts';
 import { XfrmClient } from './xfrm/client.ts';
 import type { AcquireEvent, XfrmEvent } from './xfrm/event.ts';
@@ -59,6 +61,8 @@ export interface DataPlaneOptions {
   readonly virtualAddresses: VirtualAddresses;
   /** CIDRs of the service, routed to the interface. */
   readonly prefixes: VirtualAddresses;
+  /** The local port of ESP in UDP, for peers whose underlay has `udp`; none is opened if left out. */
+  readonly udpPort?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -75,6 +79,13 @@ export interface ExpireNotice {
   readonly hard: boolean;
 }
 
+/** The peer's ESP in UDP comes from another address or port: a NAT between has a new mapping. */
+export interface MappingNotice {
+  readonly peerId: string;
+  readonly remote: string;
+  readonly remotePort: number;
+}
+
 export interface SaCounters {
   readonly peerId: string;
   readonly spi: number;
@@ -89,6 +100,7 @@ interface Events {
   /** The kernel has a packet for this peer and no SA; told once until one is there or the kernel asks anew. */
   acquire: [peerId: string];
   expire: [notice: ExpireNotice];
+  mapping: [notice: MappingNotice];
   /** Hearing events failed; what is installed goes on working. */
   error: [error: Error];
 }
@@ -101,25 +113,26 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
   readonly #options: InterfaceOptions;
   readonly #links: LinkClient;
   readonly #xfrm: XfrmClient;
-  readonly #monitor: XfrmMonitor;
-  readonly #larvalDrop: LarvalDrop;
+  /** Closed together, in the reverse order. */
+  readonly #owned: DisposableStack;
   readonly #peers = new Map<string, PeerRecord>();
   readonly #byReqid = new Map<number, PeerRecord>();
   #firstReqid: number | undefined;
   #nextReqid = 0;
   #closing: Promise<void> | undefined;
 
-  private constructor(options: InterfaceOptions) {
+  private constructor(options: InterfaceOptions, udpPort: number | undefined) {
     super();
     this.#options = options;
-    const stack = new DisposableStack();
+    using stack = new DisposableStack();
     this.#links = stack.use(new LinkClient());
     this.#xfrm = stack.use(new XfrmClient());
-    this.#monitor = stack.use(new XfrmMonitor({ groups: ['acquire', 'expire'] }));
-    this.#larvalDrop = stack.use(new LarvalDrop());
-    stack.move();
-    this.#monitor.on('event', (event) => this.#heard(event));
-    this.#monitor.on('error', (error) => this.emit('error', error));
+    const monitor = stack.use(new XfrmMonitor({ groups: ['acquire', 'expire', 'mapping'] }));
+    stack.use(new LarvalDrop());
+    if (udpPort !== undefined) stack.use(new UdpEncapsulation(udpPort));
+    this.#owned = stack.move();
+    monitor.on('event', (event) => this.#heard(event));
+    monitor.on('error', (error) => this.emit('error', error));
   }
 
   /**
@@ -131,9 +144,9 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
    * LinkError, ValueError, or the signal's reason. Nothing stays behind then.
    */
   static async open(options: DataPlaneOptions): Promise<DataPlane> {
-    const { signal, mtu = DEFAULT_MTU, ...rest } = options;
+    const { signal, mtu = DEFAULT_MTU, udpPort, ...rest } = options;
     checkVirtual(rest.virtualAddresses);
-    const plane = new DataPlane({ ...rest, mtu });
+    const plane = new DataPlane({ ...rest, mtu }, udpPort);
     try {
       await plane.#start({ signal });
       return plane;
@@ -187,8 +200,7 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
   async updatePeerUnderlay(peerId: string, underlay: Underlay): Promise<void> {
     const peer = this.#peer(peerId);
     await peer.serially(async () => {
-      const { local, remote } = peer.underlay;
-      if (local === underlay.local && remote === underlay.remote) return;
+      if (sameUnderlay(peer.underlay, underlay)) return;
       const context = { ...peer.context, underlay };
       const policies = [...gatePolicies(context, 'closed'), ...peerPolicies(context)];
       rethrow(await this.#xfrm.updatePolicies(policies));
@@ -338,10 +350,7 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
 
   #release(): void {
     this.#closing ??= Promise.resolve();
-    this.#larvalDrop[Symbol.dispose]();
-    this.#monitor.close();
-    this.#xfrm.close();
-    this.#links.close();
+    this.#owned.dispose();
     this.#peers.clear();
     this.#byReqid.clear();
   }
@@ -407,6 +416,10 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
       const { ifId, reqid, spi } = event.state;
       const peer = this.#peerOf(ifId, reqid);
       if (peer !== undefined) this.#expired(peer, spi, event.hard);
+    } else if (event.type === 'mapping') {
+      const { reqid, newSource: remote, newSourcePort: remotePort } = event;
+      const peer = this.#byReqid.get(reqid);
+      if (peer !== undefined) this.emit('mapping', { peerId: peer.id, remote, remotePort });
     } else if (event.type === 'overrun') {
       this.#resync().catch((error: Error) => this.#failed(error));
     }

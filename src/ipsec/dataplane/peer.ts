@@ -15,7 +15,7 @@ import { ValueError } from '../netlink/errors.ts';
 import { XfrmKey } from '../xfrm/key.ts';
 import type { Lifetime } from '../xfrm/lifetime.ts';
 import type { PolicySpec } from '../xfrm/policy.ts';
-import type { StateSpec } from '../xfrm/state.ts';
+import type { Encapsulation, StateSpec } from '../xfrm/state.ts';
 
 export interface VirtualAddresses {
   readonly ipv6: string;
@@ -31,6 +31,17 @@ export interface PeerAddresses {
 export interface Underlay {
   readonly local: string;
   readonly remote: string;
+  /** The ports of ESP in UDP; left out, ESP goes as it is. */
+  readonly udp?: { readonly localPort: number; readonly remotePort: number } | undefined;
+}
+
+export function sameUnderlay(one: Underlay, other: Underlay): boolean {
+  return (
+    one.local === other.local &&
+    one.remote === other.remote &&
+    one.udp?.localPort === other.udp?.localPort &&
+    one.udp?.remotePort === other.udp?.remotePort
+  );
 }
 
 /** Of AES-256-GCM (RFC 4106): they are copied, the caller overwrites its own. */
@@ -137,6 +148,15 @@ export function saEnds(
     : { source: local, destination: remote };
 }
 
+/** The source port of an inbound SA is the peer's: another one in a packet raises MAPPING. */
+function encapsulation({ udp }: Underlay, direction: SaDirection): Encapsulation | undefined {
+  if (udp === undefined) return undefined;
+  const { localPort, remotePort } = udp;
+  const [sourcePort, destinationPort] =
+    direction === 'out' ? [localPort, remotePort] : [remotePort, localPort];
+  return { type: 'espinudp', sourcePort, destinationPort };
+}
+
 /** @throws ValueError unless the key has 32 bytes and the salt 4. */
 export function saState(
   { underlay, reqid, ifId }: PeerContext,
@@ -156,6 +176,7 @@ export function saState(
     ifId,
     lifetime,
     replay: { window: REPLAY_WINDOW, esn: true },
+    encapsulation: encapsulation(underlay, direction),
     aead: { name: 'rfc4106(gcm(aes))', key: XfrmKey.of(keys.key, keys.salt), icvBits: 128 },
   };
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { DataPlane } from '../../../src/ipsec/dataplane.ts';
+import { DataPlane, type Underlay } from '../../../src/ipsec/dataplane.ts';
 import { connect, createNetns, type Netns } from '../netns.ts';
 import { inside } from './inside.ts';
 
@@ -20,15 +20,21 @@ export const UNDERLAYS = {
   IPv6: { local: '2001:db8::1', remote: '2001:db8::2' },
 };
 
-export const reversed = ({ local, remote }: { local: string; remote: string }) => ({
+/** The same way, seen from b. */
+export const reversed = ({ local, remote, udp }: Underlay): Underlay => ({
   local: remote,
   remote: local,
+  udp: udp && { localPort: udp.remotePort, remotePort: udp.localPort },
 });
 
 export const OPTIONS = { interfaceName: 'icvpn0', ifId: 77, prefixes: PREFIXES };
 
-export function openPlane(ns: Netns, { virtualAddresses }: typeof A): Promise<DataPlane> {
-  return inside(ns, () => DataPlane.open({ ...OPTIONS, virtualAddresses }));
+export function openPlane(
+  ns: Netns,
+  { virtualAddresses }: typeof A,
+  more: { readonly udpPort?: number } = {},
+): Promise<DataPlane> {
+  return inside(ns, () => DataPlane.open({ ...OPTIONS, ...more, virtualAddresses }));
 }
 
 export interface Lab extends AsyncDisposable {
@@ -51,10 +57,11 @@ export async function underlay(): Promise<Lab> {
 }
 
 /** Two planes that know each other and have no SA yet. */
-export async function twoPlanes(lab: Lab, way = UNDERLAYS.IPv4) {
+export async function twoPlanes(lab: Lab, way: Underlay = UNDERLAYS.IPv4) {
   await using stack = new AsyncDisposableStack();
-  const planeA = stack.use(await openPlane(lab.a, A));
-  const planeB = stack.use(await openPlane(lab.b, B));
+  const port = (udpPort: number | undefined) => (udpPort === undefined ? {} : { udpPort });
+  const planeA = stack.use(await openPlane(lab.a, A, port(way.udp?.localPort)));
+  const planeB = stack.use(await openPlane(lab.b, B, port(way.udp?.remotePort)));
   await planeA.addPeer(B, way);
   await planeB.addPeer(A, reversed(way));
   const owned = stack.move();
