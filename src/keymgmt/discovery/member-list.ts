@@ -7,8 +7,8 @@
  *     body      = AES-256-GCM(data key, IV, list), associated data SHA-256(header)
  *     hash      = SHA-256(SHA-256(header) || body)
  *
- * Two forms. For a requester, under `PeerID and ServiceID`: fresh, since the requester's nonce is in the
- * statement. For an epoch, under `ServiceID and epoch`: made once, the same for all, kept and passed on
+ * The list itself is bytes to this module. Two forms. For a requester, under `PeerID and ServiceID`: fresh,
+ * since the requester's nonce is in the statement. For an epoch, under `ServiceID and epoch`: made once, the same for all, kept and passed on
  * by nodes that must not read it; it is as fresh as its sequence and expiry say.
  *
  * Attribute-based encryption proves nothing about who encrypted: the statement is checked first, and
@@ -20,26 +20,24 @@ import { equals } from 'uint8arrays/equals';
 import { DecodeError, type MessageCodec } from '../../codec/protobuf.ts';
 import { CLOCK_SKEW_SECONDS } from '../../records/credential.ts';
 import { EnvelopeError, type Opened, open, seal } from '../../records/envelope.ts';
-import { type AttributeKey, decrypt } from '../abe/index.ts';
 import { epochPolicy, requesterPolicy } from './attributes.ts';
+import type { DataKey } from './data-key.ts';
 import { type ListFault, MemberListError } from './errors.ts';
 import {
-  DATA_KEY_BYTES,
   header,
   IV_BYTES,
   LIST_STATEMENT,
-  type ListedMember,
   type ListStatement,
-  memberList,
+  MAX_LIST_BYTES,
   sealedList,
   TAG_BYTES,
 } from './messages.ts';
 
-/** Who asked for a list. */
+/** Whom a list is for. */
 export interface Requester {
   readonly peerId: Ed25519PeerId;
-  /** 16 bytes, chosen by the requester for this request. */
-  readonly nonce: Uint8Array;
+  /** 16 to 32 bytes, chosen for this request; absent where the list itself proves to be fresh. */
+  readonly nonce?: Uint8Array | undefined;
 }
 
 /** A list as a super-peer makes it. */
@@ -52,11 +50,9 @@ export interface MemberList {
   readonly notAfter: number;
   /** For whom; absent for the whole epoch. */
   readonly requester?: Requester | undefined;
-  readonly members: ListedMember[];
+  /** At most 4 MiB. */
+  readonly content: Uint8Array;
 }
-
-/** Encrypts a data key under a policy: `encrypt` of icvpn/abe, here or in the authority's thread. */
-export type WrapKey = (policy: string, key: Uint8Array) => Uint8Array | Promise<Uint8Array>;
 
 const CIPHER = 'aes-256-gcm';
 
@@ -66,39 +62,39 @@ function sha256(...parts: readonly Uint8Array[]): Uint8Array {
   return Uint8Array.from(hash.digest());
 }
 
+/** The policy under which the data key of a list belongs. */
+export function policyFor(list: Pick<MemberList, 'serviceId' | 'epoch' | 'requester'>): string {
+  const { serviceId, epoch, requester } = list;
+  return requester === undefined
+    ? epochPolicy(serviceId, epoch)
+    : requesterPolicy(requester.peerId, serviceId);
+}
+
 /**
+ * @param dataKey made for `policyFor(list)`; its clear half is not kept and not overwritten
  * @param key the super-peer's own
  * @throws RangeError for a list that breaks a limit
  */
 export async function sealMemberList(
   list: MemberList,
-  wrap: WrapKey,
+  dataKey: DataKey,
   key: PrivateKey,
   options?: AbortOptions,
 ): Promise<Uint8Array> {
-  const { serviceId, epoch, sequence, notAfter, requester, members } = list;
-  const policy =
-    requester === undefined
-      ? epochPolicy(serviceId, epoch)
-      : requesterPolicy(requester.peerId, serviceId);
-  const clear = memberList.encode({ members });
-  const dataKey = randomFillSync(new Uint8Array(DATA_KEY_BYTES));
-  const iv = randomFillSync(new Uint8Array(IV_BYTES));
-  try {
-    const headerBytes = header.encode({ wrappedKey: await wrap(policy, dataKey), iv });
-    options?.signal?.throwIfAborted();
-    const headerHash = sha256(headerBytes);
-    const cipher = createCipheriv(CIPHER, dataKey, iv).setAAD(headerHash);
-    const body = Buffer.concat([cipher.update(clear), cipher.final(), cipher.getAuthTag()]);
-    const ciphertextHash = sha256(headerHash, body);
-    const facts = { serviceId, epoch, sequence, notAfter, ciphertextHash };
-    const asked = requester && { peerId: requester.peerId, nonce: requester.nonce };
-    const statement = await seal(LIST_STATEMENT, { ...facts, requester: asked }, key, options);
-    return sealedList.encode({ statement, header: headerBytes, body });
-  } finally {
-    dataKey.fill(0);
-    clear.fill(0);
+  const { serviceId, epoch, sequence, notAfter, requester, content } = list;
+  if (content.length > MAX_LIST_BYTES) {
+    throw new RangeError(`a member list of ${content.length} bytes; at most ${MAX_LIST_BYTES}`);
   }
+  const iv = randomFillSync(new Uint8Array(IV_BYTES));
+  const headerBytes = header.encode({ wrappedKey: dataKey.wrapped, iv });
+  const headerHash = sha256(headerBytes);
+  const cipher = createCipheriv(CIPHER, dataKey.key, iv).setAAD(headerHash);
+  const body = Buffer.concat([cipher.update(content), cipher.final(), cipher.getAuthTag()]);
+  const ciphertextHash = sha256(headerHash, body);
+  const facts = { serviceId, epoch, sequence, notAfter, ciphertextHash };
+  const asked = requester && { peerId: requester.peerId, nonce: requester.nonce };
+  const statement = await seal(LIST_STATEMENT, { ...facts, requester: asked }, key, options);
+  return sealedList.encode({ statement, header: headerBytes, body });
 }
 
 /** What a reader or keeper of lists knows. */
@@ -180,31 +176,31 @@ export async function checkMemberList(
 
 function sameRequester(a: Requester | undefined, b: Requester | undefined): boolean {
   if (a === undefined || b === undefined) return a === b;
+  if (a.nonce === undefined || b.nonce === undefined) {
+    return a.peerId.equals(b.peerId) && a.nonce === b.nonce;
+  }
   return a.peerId.equals(b.peerId) && equals(a.nonce, b.nonce);
 }
 
 /**
  * Checks a list, then opens it.
  *
- * @throws MemberListError (ERR_MEMBER_LIST); what `decrypt` of icvpn/abe throws, if the key is not for this
- * list
+ * @param unwrap gives the data key, for this function to overwrite; called after all checks
+ * @throws MemberListError (ERR_MEMBER_LIST); what `unwrap` throws, if the list is for others
  */
 export async function openMemberList(
   bytes: Uint8Array,
-  key: AttributeKey,
+  unwrap: (wrappedKey: Uint8Array) => Uint8Array,
   context: ListContext,
   options?: AbortOptions,
-): Promise<CheckedList & { readonly members: ListedMember[] }> {
+): Promise<CheckedList & { readonly content: Uint8Array }> {
   const checked = await checkMemberList(bytes, context, options);
   const { wrappedKey, iv } = decode(header, 'content', checked.header);
-  const dataKey = decrypt(key, wrappedKey);
-  let clear: Uint8Array | undefined;
+  const dataKey = unwrap(wrappedKey);
   try {
-    clear = decryptBody(dataKey, iv, checked);
-    return { ...checked, members: decode(memberList, 'content', clear).members };
+    return { ...checked, content: decryptBody(dataKey, iv, checked) };
   } finally {
     dataKey.fill(0);
-    clear?.fill(0);
   }
 }
 
@@ -214,9 +210,10 @@ function decryptBody(key: Uint8Array, iv: Uint8Array, { header, body }: CheckedL
     const decipher = createDecipheriv(CIPHER, key, iv, { authTagLength: TAG_BYTES })
       .setAAD(sha256(header))
       .setAuthTag(body.subarray(end));
-    const clear = Buffer.concat([decipher.update(body.subarray(0, end)), decipher.final()]);
-    // A Uint8Array, of which the decoder's slices are copies: this one is overwritten afterwards.
-    return new Uint8Array(clear.buffer, clear.byteOffset, clear.length);
+    // A copy with memory of its own, which is not Node's pool of Buffers.
+    return new Uint8Array(
+      Buffer.concat([decipher.update(body.subarray(0, end)), decipher.final()]),
+    );
   } catch (cause) {
     throw new MemberListError('content', 'a member list: its body does not open', { cause });
   }

@@ -4,38 +4,18 @@ import {
   type Infer,
   message,
   optional,
-  repeated,
   required,
-  string,
   uint32,
   uint53,
 } from '../../codec/protobuf.ts';
-import { CREDENTIAL } from '../../records/credential.ts';
 import type { RecordKind } from '../../records/envelope.ts';
 import { peerId } from '../../records/peer-id.ts';
 
-/** Members in one list. */
-export const MAX_LIST_MEMBERS = 4096;
-/** Bytes of a list in clear. */
-export const MAX_LIST_BYTES = 3 * 1024 * 1024;
-/** Bytes of the nonce that a requester chooses. */
-export const REQUEST_NONCE_BYTES = 16;
+/** Bytes of a list in clear, whatever its form. */
+export const MAX_LIST_BYTES = 4 * 1024 * 1024;
 export const DATA_KEY_BYTES = 32;
 export const IV_BYTES = 12;
 export const TAG_BYTES = 16;
-
-const member = message({
-  /** The member's credential, as a signed envelope. */
-  credential: required(1, bytes({ max: CREDENTIAL.maxLength })),
-  multiaddrs: repeated(2, string({ min: 1, max: 256 }), { max: 8 }),
-});
-
-/** One entry of a list. The credential is for the reader to check. */
-export type ListedMember = Infer<typeof member>;
-
-export const memberList = message({
-  members: repeated(1, member, { max: MAX_LIST_MEMBERS }),
-});
 
 export const header = message({
   /** The data key, under the policy. */
@@ -45,7 +25,7 @@ export const header = message({
 
 const requester = message({
   peerId: required(1, peerId()),
-  nonce: required(2, bytes({ length: REQUEST_NONCE_BYTES })),
+  nonce: optional(2, bytes({ min: 16, max: 32 })),
 });
 
 const statement = message({
@@ -57,7 +37,7 @@ const statement = message({
   notAfter: required(4, uint53()),
   /** SHA-256(SHA-256(header) || body) */
   ciphertextHash: required(5, bytes({ length: 32 })),
-  /** Who asked, and with which nonce; absent in a list for the whole epoch. */
+  /** For whom, and the nonce of the request; absent in a list for the whole epoch. */
   requester: optional(6, requester),
 });
 
