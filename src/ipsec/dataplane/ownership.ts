@@ -99,7 +99,8 @@ export function rethrow(failures: readonly { readonly error: unknown }[]): void 
 }
 
 /**
- * Tries out what the data plane needs, on a state that no packet can use.
+ * Tries out what the data plane needs, on a state that no packet can use. The signal is looked at
+ * between the steps only, so that none is given up with its state left behind.
  *
  * @throws DataPlaneError `ERR_NOT_ROOT`, `ERR_NO_ESP`
  */
@@ -109,20 +110,20 @@ export async function probeKernel(
   call: CallOptions,
 ): Promise<void> {
   for (const address of ['127.0.0.1', '::1']) {
+    call.signal?.throwIfAborted();
     const ends = { source: address, destination: address, ifId, mode: 'tunnel' } as const;
     const key = XfrmKey.of(new Uint8Array(36));
     let spi: number | undefined;
     try {
-      ({ spi } = await xfrm.allocateSpi(ends, call));
+      ({ spi } = await xfrm.allocateSpi(ends));
       const aead = { name: 'rfc4106(gcm(aes))', key, icvBits: 128 };
-      await xfrm.updateState({ ...ends, spi, aead, replay: { window: 32, esn: true } }, call);
+      await xfrm.updateState({ ...ends, spi, aead, replay: { window: 32, esn: true } });
     } catch (error) {
       if (!(error instanceof XfrmError)) throw error;
       if (error.errnoName === 'EPERM') throw notRoot(error);
       throw noEsp(error.errnoName === 'ENOSYS' ? 'AES-GCM for ESP' : 'ESP', error);
     } finally {
-      if (spi !== undefined)
-        rethrow(await xfrm.deleteStates([{ destination: address, spi }], call));
+      if (spi !== undefined) rethrow(await xfrm.deleteStates([{ destination: address, spi }]));
     }
   }
 }

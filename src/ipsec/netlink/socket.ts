@@ -73,9 +73,19 @@ export class NetlinkSocket {
     });
   }
 
-  /** Hears a multicast group from now on. */
+  /** Hears a multicast group from now on. @throws NetlinkError `ERR_NOT_ROOT`, or setsockopt(2)'s own error */
   join(group: number): void {
-    this.#socket.addMembership(group);
+    try {
+      this.#socket.addMembership(group);
+    } catch (cause) {
+      if (!(cause instanceof Error && 'code' in cause && cause.code === 'EPERM')) throw cause;
+      throw new NetlinkError(
+        'ERR_NOT_ROOT',
+        'no permission to hear of IPsec events',
+        'Run as root, or with the capability CAP_NET_ADMIN.',
+        { cause },
+      );
+    }
   }
 
   close(): void {
