@@ -4,14 +4,15 @@
  *
  *     program ──► route to the service's prefix ──► xfrm interface (if_id)
  *        │                                               │ policy of the peer, by virtual address
- *        │ gate: while there is no SA     ▼
- *        └── packets wait, ACQUIRE ──► daemon       ESP, tunnel mode ──► underlay ──► peer
+ *        │ gate, while there is no SA                    ▼
+ *        └── packets wait, ACQUIRE ──► daemon    ESP, tunnel mode ──► underlay ──► peer
  *
  * Fails closed: what reaches the interface leaves it through an SA or not at all, and where the
  * interface is missing the routes behind it refuse.
  */
 import { EventEmitter } from 'node:events';
-import { inUse, peerExists, planeClosed, unknownPeer } from './dataplane/errors.ts';
+import { planeClosed } from './dataplane/errors.ts';
+import { Hearing } from './dataplane/hearing.ts';
 import { build, claim, dismantle, type InterfaceOptions } from './dataplane/interface.ts';
 import { LarvalDrop } from './dataplane/larval-drop.ts';
 import {
@@ -38,87 +39,38 @@ import {
   type VirtualAddresses,
 } from './dataplane/peer.ts';
 import { PeerRecord } from './dataplane/peer-record.ts';
+import { PeerTable } from './dataplane/peer-table.ts';
+import type {
+  DataPlaneEvents,
+  DataPlaneOptions,
+  SaCounters,
+  SaOptions,
+} from './dataplane/types.ts';
 import { UdpEncapsulation } from './encap/udp.ts';
 import { LinkClient } from './link/client.ts';
 import { XfrmClient } from './xfrm/client.ts';
-import type { AcquireEvent, XfrmEvent } from './xfrm/event.ts';
-import type { Lifetime } from './xfrm/lifetime.ts';
 import { XfrmMonitor } from './xfrm/monitor.ts';
 
+export type {
+  DataPlaneOptions,
+  ExpireNotice,
+  MappingNotice,
+  SaCounters,
+  SaOptions,
+} from './dataplane/types.ts';
 export type { PeerAddresses, SaDirection, SaKeys, Underlay, VirtualAddresses };
 export { DEFAULT_LIFETIME };
 
-export interface DataPlaneOptions {
-  /** 1 to 15 bytes. */
-  readonly interfaceName: string;
-  /** Of the interface, its policies and states; not 0, and of no other owner. */
-  readonly ifId: number;
-  /**
-   * Bytes of the inner packet, 1,400 if left out: what an underlay of 1,500 carries over IPv6
-   * (40 header, 8 SPI and sequence, 8 IV, 2 trailer, up to 3 padding, 16 ICV, 8 UDP), rounded down.
-   */
-  readonly mtu?: number;
-  readonly virtualAddresses: VirtualAddresses;
-  /** CIDRs of the service, routed to the interface. */
-  readonly prefixes: VirtualAddresses;
-  /** The local port of ESP in UDP, for peers whose underlay has `udp`; none is opened if left out. */
-  readonly udpPort?: number;
-  readonly signal?: AbortSignal;
-}
-
-export interface SaOptions {
-  /** {@link DEFAULT_LIFETIME} if left out. */
-  readonly lifetime?: Lifetime;
-}
-
-export interface ExpireNotice {
-  readonly peerId: string;
-  readonly spi: number;
-  readonly direction: SaDirection;
-  /** The SA is gone; otherwise it still works and a successor is due. */
-  readonly hard: boolean;
-}
-
-/** The peer's ESP in UDP comes from another address or port: a NAT between has a new mapping. */
-export interface MappingNotice {
-  readonly peerId: string;
-  readonly remote: string;
-  readonly remotePort: number;
-}
-
-export interface SaCounters {
-  readonly peerId: string;
-  readonly spi: number;
-  readonly direction: SaDirection;
-  readonly packets: bigint;
-  readonly bytes: bigint;
-  /** Seconds since 1970. */
-  readonly addedAt: number;
-}
-
-interface Events {
-  /** The kernel has a packet for this peer and no SA; told once until one is there or the kernel asks anew. */
-  acquire: [peerId: string];
-  expire: [notice: ExpireNotice];
-  mapping: [notice: MappingNotice];
-  /** Hearing events failed; what is installed goes on working. */
-  error: [error: Error];
-}
-
 const DEFAULT_MTU = 1_400;
-/** Reqids in the block of a data plane. */
-const MAX_PEERS = 0xffff;
 
-export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
+export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDisposable {
   readonly #options: InterfaceOptions;
   readonly #links: LinkClient;
   readonly #xfrm: XfrmClient;
   /** Closed together, in the reverse order. */
   readonly #owned: DisposableStack;
-  readonly #peers = new Map<string, PeerRecord>();
-  readonly #byReqid = new Map<number, PeerRecord>();
+  readonly #peers = new PeerTable();
   #firstReqid: number | undefined;
-  #nextReqid = 0;
   #closing: Promise<void> | undefined;
 
   private constructor(options: InterfaceOptions, udpPort: number | undefined) {
@@ -131,8 +83,21 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
     stack.use(new LarvalDrop());
     if (udpPort !== undefined) stack.use(new UdpEncapsulation(udpPort));
     this.#owned = stack.move();
-    monitor.on('event', (event) => this.#heard(event));
-    monitor.on('error', (error) => this.emit('error', error));
+    const failed = (error: Error): void => {
+      if (this.#closing === undefined) this.emit('error', error);
+    };
+    const hearing = new Hearing({
+      peers: this.#peers,
+      ifId: options.ifId,
+      states: () => this.#xfrm.states(),
+      onAcquire: (peerId) => this.emit('acquire', peerId),
+      onExpire: (notice) => this.emit('expire', notice),
+      onMapping: (notice) => this.emit('mapping', notice),
+      onGone: (peer) => peer.serially(() => this.#closeGate(peer)),
+      onError: failed,
+    });
+    monitor.on('event', (event) => hearing.hear(event));
+    monitor.on('error', failed);
   }
 
   /**
@@ -175,18 +140,16 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
   async addPeer(addresses: PeerAddresses, underlay: Underlay): Promise<void> {
     this.#check();
     checkVirtual(addresses.virtualAddresses);
-    if (this.#peers.has(addresses.id)) throw peerExists();
     const { ifId, virtualAddresses } = this.#options;
-    const reqid = this.#takeReqid();
+    const reqid = this.#peers.freeReqid(this.#firstReqid ?? 0);
     const peer = new PeerRecord(addresses, underlay, { ifId, virtualAddresses, reqid });
     const policies = [...peerPolicies(peer.context), ...gatePolicies(peer.context, 'closed')];
-    this.#peers.set(peer.id, peer);
-    this.#byReqid.set(reqid, peer);
+    this.#peers.add(peer);
     await peer.serially(async () => {
       try {
         rethrow(await this.#xfrm.updatePolicies(policies));
       } catch (error) {
-        this.#forget(peer);
+        this.#peers.delete(peer);
         await this.#xfrm.deletePolicies(policies);
         throw error;
       }
@@ -212,7 +175,7 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
   /** Removes policies and SAs of a peer. What is sent to it after that is refused. */
   async removePeer(peerId: string): Promise<void> {
     const peer = this.#peer(peerId);
-    this.#forget(peer);
+    this.#peers.delete(peer);
     await peer.serially(async () => {
       const policies = [...peerPolicies(peer.context), ...gatePolicies(peer.context, 'closed')];
       rethrow(await this.#xfrm.deletePolicies(policies));
@@ -307,9 +270,9 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
     this.#check();
     const states = await this.#xfrm.states();
     return states.flatMap(({ reqid, spi, destination, larval, usage }) => {
-      const peer = this.#byReqid.get(reqid);
+      const peer = this.#peers.byReqid(reqid);
       if (peer === undefined || larval) return [];
-      const direction = destination === peer.underlay.local ? 'in' : 'out';
+      const direction = peer.directionTo(destination);
       const { packets, bytes, addedAt } = usage;
       return [{ peerId: peer.id, spi, direction, packets, bytes, addedAt }];
     });
@@ -340,7 +303,7 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
 
   async #stop(): Promise<void> {
     try {
-      await Promise.all([...this.#peers.values()].map((peer) => peer.serially(async () => {})));
+      await Promise.all(this.#peers.values().map((peer) => peer.serially(async () => {})));
       await removeOwned(this.#xfrm, this.#owner, {});
       await dismantle(this.#links, this.#options, {});
     } finally {
@@ -352,7 +315,6 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
     this.#closing ??= Promise.resolve();
     this.#owned.dispose();
     this.#peers.clear();
-    this.#byReqid.clear();
   }
 
   get #owner(): Ownership {
@@ -366,24 +328,7 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
 
   #peer(id: string): PeerRecord {
     this.#check();
-    const peer = this.#peers.get(id);
-    if (peer === undefined) throw unknownPeer();
-    return peer;
-  }
-
-  #takeReqid(): number {
-    if (this.#peers.size >= MAX_PEERS) throw inUse('ERR_TOO_MANY_PEERS', 'every reqid', 'service');
-    let reqid: number;
-    do {
-      reqid = (this.#firstReqid ?? 0) + this.#nextReqid;
-      this.#nextReqid = (this.#nextReqid + 1) % (MAX_PEERS + 1);
-    } while (this.#byReqid.has(reqid));
-    return reqid;
-  }
-
-  #forget(peer: PeerRecord): void {
-    this.#peers.delete(peer.id);
-    this.#byReqid.delete(peer.reqid);
+    return this.#peers.get(id);
   }
 
   async #clear(peer: PeerRecord): Promise<void> {
@@ -405,77 +350,5 @@ export class DataPlane extends EventEmitter<Events> implements AsyncDisposable {
   async #closeGate(peer: PeerRecord): Promise<void> {
     if (peer.canSend) return;
     rethrow(await this.#xfrm.updatePolicies(gatePolicies(peer.context, 'closed')));
-  }
-
-  #heard(event: XfrmEvent): void {
-    if (event.type === 'acquire') {
-      const [template] = event.templates;
-      const peer = template && this.#peerOf(event.ifId, template.reqid);
-      if (peer !== undefined) this.#asked(peer, event);
-    } else if (event.type === 'expire') {
-      const { ifId, reqid, spi } = event.state;
-      const peer = this.#peerOf(ifId, reqid);
-      if (peer !== undefined) this.#expired(peer, spi, event.hard);
-    } else if (event.type === 'mapping') {
-      const { reqid, newSource: remote, newSourcePort: remotePort } = event;
-      const peer = this.#byReqid.get(reqid);
-      if (peer !== undefined) this.emit('mapping', { peerId: peer.id, remote, remotePort });
-    } else if (event.type === 'overrun') {
-      this.#resync().catch((error: Error) => this.#failed(error));
-    }
-  }
-
-  /** By reqid; what a gate acquires has no if_id. */
-  #peerOf(ifId: number | undefined, reqid: number | undefined): PeerRecord | undefined {
-    if (reqid === undefined || (ifId !== undefined && ifId !== this.#options.ifId))
-      return undefined;
-    return this.#byReqid.get(reqid);
-  }
-
-  #asked(peer: PeerRecord, event: AcquireEvent): void {
-    const { source, destination, protocol, sequence, ifId } = event;
-    const { reqid } = peer;
-    // One for the gate and one for the interface: the kernel does not ask twice for the same.
-    peer.acquired = peer.acquired.filter((other) => other.ifId !== ifId);
-    peer.acquired.push({ source, destination, protocol, sequence, ifId, reqid, mode: 'tunnel' });
-    this.#want(peer);
-  }
-
-  #want(peer: PeerRecord): void {
-    if (peer.wanted) return;
-    peer.wanted = true;
-    this.emit('acquire', peer.id);
-  }
-
-  #expired(peer: PeerRecord, spi: number, hard: boolean): void {
-    if (spi === 0) {
-      peer.wanted = false; // the kernel gave up waiting, and asks again at the next packet
-      return;
-    }
-    const sa = peer.find('in', spi) ?? peer.find('out', spi);
-    if (sa === undefined) return;
-    if (hard) {
-      peer.drop(sa.direction, spi);
-      const closed = peer.serially(() => this.#closeGate(peer));
-      closed.catch((error: Error) => this.#failed(error));
-    }
-    if (!sa.larval) this.emit('expire', { peerId: peer.id, spi, direction: sa.direction, hard });
-  }
-
-  /** What went wrong with nobody waiting for it. */
-  #failed(error: Error): void {
-    if (this.#closing === undefined) this.emit('error', error);
-  }
-
-  /** Events were lost: what they said is read from the kernel's tables. */
-  async #resync(): Promise<void> {
-    const states = await this.#xfrm.states();
-    for (const peer of this.#peers.values()) {
-      const theirs = states.filter((state) => state.reqid === peer.reqid);
-      if (theirs.some(({ spi }) => spi === 0)) this.#want(peer);
-      for (const { spi } of peer.sas) {
-        if (!theirs.some((state) => state.spi === spi)) this.#expired(peer, spi, true);
-      }
-    }
   }
 }

@@ -3,7 +3,7 @@ import type { LinkClient } from '../link/client.ts';
 import type { Link, Route } from '../link/codec.ts';
 import { LinkError } from '../link/errors.ts';
 import type { CallOptions } from '../netlink/inflight.ts';
-import { formatAddress, parsePrefix } from '../xfrm/address.ts';
+import { canonicalAddress, formatAddress, parsePrefix } from '../xfrm/address.ts';
 import { inUse, noEsp } from './errors.ts';
 import type { VirtualAddresses } from './peer.ts';
 
@@ -55,7 +55,7 @@ export async function claim(
       throw inUse('ERR_IF_ID_IN_USE', `if_id ${link.ifId}, by ${link.name},`, 'if_id');
     }
   }
-  const own = Object.values(options.virtualAddresses);
+  const own = Object.values(options.virtualAddresses).map(canonicalAddress);
   for (const { address, interfaceIndex } of await links.addresses(call)) {
     if (own.includes(address) && interfaceIndex !== old?.index) {
       throw inUse('ERR_ADDRESS_IN_USE', `address ${address}`, 'virtual address');

@@ -1,4 +1,5 @@
 /** What the data plane remembers of a peer: its reqid, its SAs, and whether the kernel asked for keys. */
+import { canonicalAddress } from '../xfrm/address.ts';
 import type { Acquired } from './ownership.ts';
 import type {
   PeerAddresses,
@@ -23,7 +24,7 @@ export class PeerRecord {
   readonly #ifId: number;
   readonly #sas = new Map<string, InstalledSa>();
   #tail: Promise<unknown> = Promise.resolve();
-  underlay: Underlay;
+  #underlay: Underlay;
   /** An ACQUIRE was told and not answered yet. */
   wanted = false;
   /** What the kernel's ACQUIREs for this peer left in it. */
@@ -39,6 +40,7 @@ export class PeerRecord {
     },
   ) {
     this.id = addresses.id;
+    this.#underlay = underlay;
     this.underlay = underlay;
     this.reqid = own.reqid;
     this.#ours = own.virtualAddresses;
@@ -49,6 +51,20 @@ export class PeerRecord {
   get context(): PeerContext {
     const { underlay, reqid } = this;
     return { ours: this.#ours, theirs: this.#theirs, underlay, reqid, ifId: this.#ifId };
+  }
+
+  get underlay(): Underlay {
+    return this.#underlay;
+  }
+
+  /** Kept as the kernel prints addresses, so that they can be compared. @throws ValueError */
+  set underlay({ local, remote, udp }: Underlay) {
+    this.#underlay = { local: canonicalAddress(local), remote: canonicalAddress(remote), udp };
+  }
+
+  /** Which way a state goes whose packets go to `destination`. */
+  directionTo(destination: string): SaDirection {
+    return destination === this.#underlay.local ? 'in' : 'out';
   }
 
   /** Whether there is an SA to send by. */

@@ -1,0 +1,60 @@
+/** What goes into a data plane and what comes out of it. */
+import type { Lifetime } from '../xfrm/lifetime.ts';
+import type { SaDirection, VirtualAddresses } from './peer.ts';
+
+export interface DataPlaneOptions {
+  /** 1 to 15 bytes. */
+  readonly interfaceName: string;
+  /** Of the interface, its policies and states; not 0, and of no other owner. */
+  readonly ifId: number;
+  /**
+   * Bytes of the inner packet, 1,400 if left out: what an underlay of 1,500 carries over IPv6
+   * (40 header, 8 SPI and sequence, 8 IV, 2 trailer, up to 3 padding, 16 ICV, 8 UDP), rounded down.
+   */
+  readonly mtu?: number;
+  readonly virtualAddresses: VirtualAddresses;
+  /** CIDRs of the service, routed to the interface. */
+  readonly prefixes: VirtualAddresses;
+  /** The local port of ESP in UDP, for peers whose underlay has `udp`; none is opened if left out. */
+  readonly udpPort?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface SaOptions {
+  /** `DEFAULT_LIFETIME` if left out. */
+  readonly lifetime?: Lifetime;
+}
+
+export interface ExpireNotice {
+  readonly peerId: string;
+  readonly spi: number;
+  readonly direction: SaDirection;
+  /** The SA is gone; otherwise it still works and a successor is due. */
+  readonly hard: boolean;
+}
+
+/** The peer's ESP in UDP comes from another address or port: a NAT between has a new mapping. */
+export interface MappingNotice {
+  readonly peerId: string;
+  readonly remote: string;
+  readonly remotePort: number;
+}
+
+export interface SaCounters {
+  readonly peerId: string;
+  readonly spi: number;
+  readonly direction: SaDirection;
+  readonly packets: bigint;
+  readonly bytes: bigint;
+  /** Seconds since 1970. */
+  readonly addedAt: number;
+}
+
+export interface DataPlaneEvents {
+  /** The kernel has a packet for this peer and no SA; told once until one is there or the kernel asks anew. */
+  acquire: [peerId: string];
+  expire: [notice: ExpireNotice];
+  mapping: [notice: MappingNotice];
+  /** Hearing events failed; what is installed goes on working. */
+  error: [error: Error];
+}
