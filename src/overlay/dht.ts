@@ -44,7 +44,7 @@ class AllAnswersAreIn extends Error {}
 
 /** Reading and writing bytes at the nodes closest to a key: what the record layer stands on. */
 export interface RecordNetwork {
-  /** @returns how many nodes confirmed that they hold `bytes` now */
+  /** @returns how many nodes confirmed that they hold `bytes`, by the time that `signal` leaves */
   store(key: string, bytes: Uint8Array, options: AbortOptions): Promise<number>;
   /** What the nodes closest to `key` answer, unchecked, as the answers come. */
   collect(key: string, options: AbortOptions): AsyncIterable<Uint8Array>;
@@ -150,8 +150,12 @@ export class Dht implements RecordNetwork {
 
   async store(key: string, bytes: Uint8Array, options: AbortOptions): Promise<number> {
     let acknowledged = 0;
-    for await (const event of this.#kad.put(fromString(key), bytes, options)) {
-      if (event.name === 'PEER_RESPONSE' && event.messageName === 'PUT_VALUE') acknowledged++;
+    try {
+      for await (const event of this.#kad.put(fromString(key), bytes, options)) {
+        if (event.name === 'PEER_RESPONSE' && event.messageName === 'PUT_VALUE') acknowledged++;
+      }
+    } catch (error) {
+      if (!options.signal?.aborted) throw error;
     }
     return acknowledged;
   }

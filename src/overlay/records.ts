@@ -121,8 +121,7 @@ export class Records {
     const opened = await open(kind.record, bytes, options);
     const key = recordKey(kind, ...kind.names(opened.value));
     await this.#store.accept(key, bytes);
-    const replicas = await this.#network.store(key, bytes, { signal: this.#limit(options.signal) });
-    return { opened, replicas };
+    return { opened, replicas: await this.#send(key, bytes, options) };
   }
 
   /**
@@ -141,7 +140,7 @@ export class Records {
     const sequence = this.nextSequence(kind, ...names);
     const bytes = await seal(TOMBSTONE, { serviceId: names[0], key, sequence }, signer, options);
     await this.#store.accept(key, bytes);
-    return this.#network.store(key, bytes, { signal: this.#limit(options.signal) });
+    return this.#send(key, bytes, options);
   }
 
   /** @returns what this node holds, without asking anybody */
@@ -187,6 +186,15 @@ export class Records {
     };
     this.#store.on('record', onRecord);
     return () => this.#store.off('record', onRecord);
+  }
+
+  /** @returns how many others confirmed in time */
+  async #send(key: string, bytes: Uint8Array, options: AbortOptions): Promise<number> {
+    const signal = this.#limit(options.signal);
+    const replicas = await this.#network.store(key, bytes, { signal });
+    options.signal?.throwIfAborted();
+    this.#life.signal.throwIfAborted();
+    return replicas;
   }
 
   /** @returns what is held now, unless the answer was an old version or no valid one */

@@ -8,6 +8,7 @@
 import assert from 'node:assert/strict';
 import type { Multiaddr } from '@multiformats/multiaddr';
 import type { Trust } from '../../../src/overlay/gate.ts';
+import { createHost } from '../../../src/overlay/host.ts';
 import { DESCRIPTOR_RECORD, ENDPOINT_RECORD } from '../../../src/overlay/stored-kinds.ts';
 import {
   addresses,
@@ -30,12 +31,15 @@ describe('two tiers: three super-peers and four members', () => {
   const cleanup = new Cleanup();
   let supers: SuperPeer[];
   let members: MemberNode[];
+  /** Where the super-peers listen. */
+  let places: string[];
   const trust = (): Trust => ({ epoch: 1, admitters: supers.map(({ host }) => host.peerId) });
 
   async function startSuperPeers(): Promise<void> {
     const keys = await identities(3);
     const hosts = await Promise.all(keys.map(({ key }) => listen(key)));
     const admitters = hosts.map(({ peerId }) => peerId);
+    places = hosts.map((host) => nth(host.multiaddrs(), 0).replace(/\/p2p\/.*/, ''));
     const fixed = (): Trust => ({ epoch: 1, admitters });
     supers = hosts.map((host, i) =>
       cleanup.add(new SuperPeer(host, nth(keys, i).key, overlay.id, fixed, service.id, fixed)),
@@ -134,5 +138,34 @@ describe('two tiers: three super-peers and four members', () => {
             each.peerId.equals(a.host.peerId) && !each.superPeer.equals(crashed.host.peerId),
         ),
     );
+  });
+
+  it('P12 with every super-peer stopped members know, find and reach one another, and attach again when one is back', async () => {
+    const [a, b] = members;
+    assert.ok(a && b);
+    for (const each of supers) await each.close();
+    await until(a.directory, 'detached', () => a.directory.superPeer === undefined);
+    assert.equal(a.directory.members().length, 2);
+    const serviceId = service.id;
+    const { peerId } = a.host;
+    const sequence = a.tier2.records.nextSequence(ENDPOINT_RECORD, serviceId, peerId);
+    const notAfter = Math.floor(Date.now() / 1000) + 60;
+    const moved = { serviceId, peerId, sequence, notAfter, multiaddrs: [], underlay: ['10.9.8.7'] };
+    await a.tier2.records.put(ENDPOINT_RECORD, moved, a.key);
+    const found = await b.tier2.records.get(ENDPOINT_RECORD, [serviceId, peerId]);
+    assert.deepEqual(found?.value.underlay, ['10.9.8.7']);
+    await b.host.libp2p.hangUp(peerId);
+    await b.tier2.gate.admit(peerId);
+
+    const { key } = nth(supers, 1);
+    const back = await createHost({ key, listen: [nth(places, 1)] });
+    const again = new SuperPeer(back, key, overlay.id, trust, service.id, trust);
+    supers[1] = cleanup.add(again);
+    await again.start();
+    for (const { directory } of [a, b]) {
+      await until(directory, 'attached', () => directory.superPeer !== undefined);
+    }
+    await until(again.membership, 'change', () => again.membership.members().length === 2);
+    for (const { directory } of [a, b]) assert.equal(directory.members().length, 2);
   });
 });

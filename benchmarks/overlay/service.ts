@@ -1,0 +1,122 @@
+/** A whole service in one process, on loopback, for measuring: wired as in the tests. */
+import assert from 'node:assert/strict';
+import type { Multiaddr } from '@multiformats/multiaddr';
+import { createHost } from '../../src/overlay/host.ts';
+import { ServiceTrust } from '../../src/overlay/service-trust.ts';
+import { DESCRIPTOR_RECORD, ENDPOINT_RECORD } from '../../src/overlay/stored-kinds.ts';
+import { DESCRIPTOR, type ServiceDescriptor } from '../../src/records/descriptor.ts';
+import { type Opened, open, seal } from '../../src/records/envelope.ts';
+import {
+  addresses,
+  credentialFor,
+  descriptorOf,
+  type Identity,
+  identities,
+  identity,
+  LOOPBACK,
+  MemberNode,
+  nth,
+  SuperPeer,
+} from '../../test/unit/overlay/harness.ts';
+
+/** Members started at the same time: they share one process. */
+const PARALLEL = 5;
+
+export interface Enrolled {
+  readonly node: MemberNode;
+  readonly trust: ServiceTrust;
+}
+
+export class MeasuredService {
+  readonly service: Identity;
+  readonly supers: SuperPeer[] = [];
+  readonly members: Enrolled[] = [];
+  readonly #descriptor: Opened<ServiceDescriptor>;
+
+  private constructor(service: Identity, descriptor: Opened<ServiceDescriptor>) {
+    this.service = service;
+    this.#descriptor = descriptor;
+  }
+
+  static async start(superPeers: number, members: number): Promise<MeasuredService> {
+    const [overlay, service] = [await identity(), await identity()];
+    const keys = await identities(superPeers);
+    const hosts = await Promise.all(keys.map(({ key }) => createHost({ key, listen: LOOPBACK })));
+    const bytes = await seal(DESCRIPTOR, descriptorOf(service.id, hosts), service.key);
+    const measured = new MeasuredService(service, await open(DESCRIPTOR, bytes));
+    const admitters = keys.map(({ id }) => id);
+    for (const [i, host] of hosts.entries()) {
+      const fixed = () => ({ epoch: 1, admitters });
+      const own: { trust?: ServiceTrust } = {};
+      const trust = () => own.trust?.trust() ?? fixed();
+      const node = new SuperPeer(host, nth(keys, i).key, overlay.id, fixed, service.id, trust);
+      own.trust = measured.#follow(node);
+      await node.start();
+      if (i > 0) await node.tier1.dht.join([addresses(nth(hosts, 0))]);
+      measured.supers.push(node);
+    }
+    await nth(measured.supers, 0).tier1.records.putSealed(DESCRIPTOR_RECORD, bytes);
+    await measured.enrol(members);
+    return measured;
+  }
+
+  /** Admits and attaches that many members, and joins them to tier 2. */
+  async enrol(count: number): Promise<void> {
+    for (let left = count; left > 0; left -= PARALLEL) {
+      const batch = Array.from({ length: Math.min(PARALLEL, left) }, (_, i) => this.#enrol(i));
+      this.members.push(...(await Promise.all(batch)));
+    }
+  }
+
+  async #enrol(index: number): Promise<Enrolled> {
+    const { key, id } = await identity();
+    const superPeer = nth(this.supers, index % this.supers.length);
+    const credential = await credentialFor(this.service.id, superPeer.key, id);
+    const own: { trust?: ServiceTrust } = {};
+    const admitters = this.supers.map(({ host }) => host.peerId);
+    const trust = () => own.trust?.trust() ?? { epoch: 1, admitters };
+    const order = (): Multiaddr[][] =>
+      [superPeer, ...this.supers].map((each) => addresses(each.host));
+    const host = await createHost({ key, listen: LOOPBACK });
+    const node = new MemberNode(host, key, this.service.id, credential, trust, order);
+    own.trust = this.#follow(node);
+    await node.start();
+    await node.directory.attach();
+    const known = this.members.slice(-3).map((each) => addresses(each.node.host));
+    // On a busy machine a handshake may run out of time.
+    for (let tries = 5; known.length > 0 && tries > 0; tries--) {
+      if ((await node.tier2.dht.join(known).catch(() => 0)) > 0) break;
+    }
+    const endpoint = {
+      serviceId: this.service.id,
+      peerId: id,
+      sequence: 1,
+      notAfter: Math.floor(Date.now() / 1000) + 3600,
+      multiaddrs: host.multiaddrs(),
+      underlay: [],
+    };
+    await node.tier2.records.put(ENDPOINT_RECORD, endpoint, key);
+    return { node, trust: own.trust };
+  }
+
+  #follow(node: SuperPeer | MemberNode): ServiceTrust {
+    const [tier, gate] =
+      node instanceof SuperPeer ? [node.tier1, node.gate] : [node.tier2, node.tier2.gate];
+    const trust = new ServiceTrust(tier.records, this.#descriptor);
+    trust.on('change', () => {
+      gate.recheck();
+      if (node instanceof SuperPeer) node.membership.recheck();
+    });
+    return trust;
+  }
+
+  /** Who is listed by a member and should not be, and who should be and is not. */
+  errorsOf({ node }: Enrolled): { ghosts: number; lost: number } {
+    const there = new Set(this.members.map((each) => each.node.host.peerId.toString()));
+    const listed = new Set(node.directory.members().map(({ peerId }) => peerId.toString()));
+    assert.ok(there.size > 0);
+    const missing = (from: Set<string>, other: Set<string>): number =>
+      [...other].filter((name) => !from.has(name)).length;
+    return { ghosts: missing(there, listed), lost: missing(listed, there) };
+  }
+}
