@@ -74,10 +74,11 @@ async function demandFeatures(kernel: string, signal: AbortSignal): Promise<void
     stdout,
     stderr: new PassThrough().resume(),
   };
-  await runInGuest(guest, signal);
+  const code = await runInGuest(guest, signal);
   stdout.end();
   const missing = (await said).split('\n').filter(Boolean);
   if (missing.length > 0) throw new Error(`the kernel has no ${missing.join(', no ')}`);
+  if (code !== 0) throw new Error(`probing the kernel failed with exit code ${code}`);
 }
 
 function say(line: string): void {

@@ -1,50 +1,57 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { accessSync, constants } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { accessSync, constants, existsSync } from 'node:fs';
+import { delimiter, isAbsolute, join } from 'node:path';
 import { LabError } from './errors.ts';
 
-/** A system package of Debian and Ubuntu, known to be there by a program that it brings. */
+/** A system package of Debian and Ubuntu. */
 export interface SystemPackage {
   name: string;
-  program: string;
+  /** What shows that it is there: the name of a program, or the absolute path of a file. */
+  brings: string;
   purpose: string;
 }
 
 /** What the product, its tests and the demo call. */
 export const RUN_PACKAGES: readonly SystemPackage[] = [
-  { name: 'iproute2', program: 'ip', purpose: 'sets up network namespaces, links and routes' },
-  { name: 'iputils-ping', program: 'ping', purpose: 'pings' },
-  { name: 'nftables', program: 'nft', purpose: 'keeps plaintext from leaving' },
-  { name: 'tcpdump', program: 'tcpdump', purpose: 'captures what is on the wire' },
+  { name: 'iproute2', brings: 'ip', purpose: 'sets up network namespaces, links and routes' },
+  { name: 'iputils-ping', brings: 'ping', purpose: 'pings' },
+  { name: 'netbase', brings: '/etc/protocols', purpose: 'names protocols for ip' },
+  { name: 'nftables', brings: 'nft', purpose: 'keeps plaintext from leaving' },
+  { name: 'procps', brings: 'sysctl', purpose: 'sets kernel parameters, lists processes' },
+  { name: 'tcpdump', brings: 'tcpdump', purpose: 'captures what is on the wire' },
 ];
 
 /** What building a User Mode Linux kernel takes on top. */
 export const BUILD_PACKAGES: readonly SystemPackage[] = [
-  { name: 'build-essential', program: 'g++', purpose: 'compiles the lab kernel' },
-  { name: 'make', program: 'make', purpose: 'compiles the lab kernel' },
-  { name: 'flex', program: 'flex', purpose: 'reads the kernel configuration' },
-  { name: 'bison', program: 'bison', purpose: 'reads the kernel configuration' },
-  { name: 'bc', program: 'bc', purpose: 'computes constants of the kernel' },
-  { name: 'xz-utils', program: 'xz', purpose: 'unpacks the kernel source' },
-  { name: 'patch', program: 'patch', purpose: 'patches the kernel source' },
-  { name: 'perl', program: 'perl', purpose: 'writes the assembly of the ciphers' },
+  { name: 'build-essential', brings: 'g++', purpose: 'compiles the lab kernel' },
+  { name: 'make', brings: 'make', purpose: 'compiles the lab kernel' },
+  { name: 'flex', brings: 'flex', purpose: 'reads the kernel configuration' },
+  { name: 'bison', brings: 'bison', purpose: 'reads the kernel configuration' },
+  { name: 'bc', brings: 'bc', purpose: 'computes constants of the kernel' },
+  { name: 'xz-utils', brings: 'xz', purpose: 'unpacks the kernel source' },
+  { name: 'patch', brings: 'patch', purpose: 'patches the kernel source' },
+  { name: 'perl', brings: 'perl', purpose: 'writes the assembly of the ciphers' },
 ];
 
-/** Those of the packages whose program `has` does not know. */
+/** Those of the packages of which `has` does not know what they bring. */
 export function missingPackages(
   packages: readonly SystemPackage[],
-  has: (program: string) => boolean,
+  has: (programOrFile: string) => boolean,
 ): SystemPackage[] {
-  return packages.filter(({ program }) => !has(program));
+  return packages.filter(({ brings }) => !has(brings));
 }
 
-/** Whether a program is on the path, or where system administration programs are. */
-export function hasProgram(program: string): boolean {
+/**
+ * Whether a file is there, given its absolute path, or a program: on the path, or where those for
+ * system administration are.
+ */
+export function isThere(programOrFile: string): boolean {
+  if (isAbsolute(programOrFile)) return existsSync(programOrFile);
   const path = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`;
   return path.split(delimiter).some((directory) => {
     try {
-      accessSync(join(directory, program), constants.X_OK);
+      accessSync(join(directory, programOrFile), constants.X_OK);
       return true;
     } catch {
       return false;
@@ -63,15 +70,15 @@ export async function ensurePackages(
   say: (line: string) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  const missing = missingPackages(packages, hasProgram);
+  const missing = missingPackages(packages, isThere);
   if (missing.length === 0) return;
   const names = missing.map(({ name }) => name);
   const command = `apt-get install --no-install-recommends ${names.join(' ')}`;
-  if (process.getuid?.() !== 0 || !hasProgram('apt-get')) {
-    const programs = missing.map(({ program, purpose }) => `${program} (${purpose})`);
+  if (process.getuid?.() !== 0 || !isThere('apt-get')) {
+    const parts = missing.map(({ brings, purpose }) => `${brings} (${purpose})`);
     throw new LabError(
       'ERR_LAB_PACKAGES',
-      `this machine lacks ${programs.join(', ')}`,
+      `this machine lacks ${parts.join(', ')}`,
       `as root on Debian or Ubuntu: ${command}`,
     );
   }

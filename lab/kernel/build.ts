@@ -3,7 +3,7 @@ import { mkdir, rename, rm, statfs } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { LabError } from '../errors.ts';
-import { BUILD_PACKAGES, ensurePackages, hasProgram } from '../packages.ts';
+import { BUILD_PACKAGES, ensurePackages, isThere } from '../packages.ts';
 import { compile } from './compile.ts';
 import { lock } from './lock.ts';
 import { Progress } from './progress.ts';
@@ -37,7 +37,7 @@ export function kernelFile(directory: string): string {
  */
 export async function buildKernel(options: BuildOptions, signal: AbortSignal): Promise<void> {
   const { directory, check, say } = options;
-  if (process.arch !== 'x64' || !hasProgram('apt-get')) {
+  if (process.arch !== 'x64' || !isThere('apt-get')) {
     throw new LabError(
       'ERR_LAB_NO_KERNEL',
       'a lab kernel can be built only on x86-64 with Debian or Ubuntu',
