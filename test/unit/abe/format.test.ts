@@ -1,5 +1,10 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { bls12_381 as noble } from '@noble/curves/bls12-381.js';
+import { blake2b256, blake2xb } from '../../../src/keymgmt/abe/blake2xb.ts';
+import { concat, prefixed } from '../../../src/keymgmt/abe/bytes.ts';
+import { encodeHeader } from '../../../src/keymgmt/abe/codec.ts';
+import { gtToBytes, scalarReduce } from '../../../src/keymgmt/abe/groups.ts';
 import {
   AbeArgumentError,
   AbeDecryptError,
@@ -29,7 +34,10 @@ import {
   wipeAttributeKey,
   wipeMasterKey,
 } from '../../../src/keymgmt/abe/index.ts';
+import { encapsulate } from '../../../src/keymgmt/abe/kem.ts';
+import { withBonehKatzLeaf } from '../../../src/keymgmt/abe/policy.ts';
 
+const random = (length: number): Uint8Array => Uint8Array.from(randomBytes(length));
 const message = new TextEncoder().encode('10.0.0.7');
 const POLICY = 'a: 1 and (b: 2 or not c: 3)';
 
@@ -162,7 +170,7 @@ describe('ABE formats', () => {
 
   it('a changed ciphertext never opens, wherever the change is', () => {
     let refused = 0;
-    for (let i = 0; i < ciphertext.length; i += i < 60 || i > ciphertext.length - 36 ? 1 : 41) {
+    for (let i = 0; i < ciphertext.length; i += i < 60 || i > ciphertext.length - 48 ? 1 : 41) {
       const changed = Uint8Array.from(ciphertext);
       changed[i] = (changed[i] ?? 0) ^ (1 << (i % 8));
       assert.throws(
@@ -205,6 +213,32 @@ describe('ABE formats', () => {
     const point = noble.G1.Point.fromBytes(ciphertext.subarray(at, at + 96)).negate();
     negated.set(point.toBytes(false), at);
     assert.throws(() => decrypt(key, negated), AbeDecryptError);
+  });
+
+  // What the transform of Boneh and Katz rests on: under somebody else's id, or with a MAC key that is not
+  // the seed's, nothing opens even if all the rest is as it should be.
+  it('an id or a tag that is not of the seed inside does not open', () => {
+    const hash = (text: string, seed: Uint8Array): Uint8Array =>
+      blake2b256(undefined, new TextEncoder().encode(text), seed);
+    const compose = (idSeed: Uint8Array, macSeed: Uint8Array, seed: Uint8Array): Uint8Array => {
+      const policy = parsePolicy(POLICY);
+      const id = hash('id computation hash', idSeed);
+      const extended = withBonehKatzLeaf(policy, scalarReduce(id));
+      const { header, key: shared } = encapsulate(publicKey, extended, random);
+      const opened = concat(seed, message);
+      const stream = blake2xb(blake2b256(undefined, gtToBytes(shared)), new Uint8Array(0));
+      const envelope = stream.read(opened.length).map((byte, i) => byte ^ (opened[i] ?? 0));
+      const head = concat(prefixed(encodePolicy(policy)), encodeHeader(header));
+      const body = concat(prefixed(head, 4), prefixed(envelope, 4));
+      const tag = blake2b256(hash('key computation hash', macSeed), body);
+      const version = new TextEncoder().encode('v1.3.8');
+      return concat(version, prefixed(id), prefixed(body, 4), prefixed(tag));
+    };
+    const [seed, other] = [random(72), random(72)];
+    assert.deepEqual(decrypt(key, compose(seed, seed, seed)), message);
+    assert.throws(() => decrypt(key, compose(other, seed, seed)), AbeDecryptError);
+    assert.throws(() => decrypt(key, compose(seed, other, seed)), AbeDecryptError);
+    assert.throws(() => decrypt(key, compose(seed, seed, other)), AbeDecryptError);
   });
 
   it('a changed key does not open', () => {
