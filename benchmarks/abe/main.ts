@@ -26,32 +26,32 @@ const init = performance.now() - before;
 
 const results: Record<string, Measured> = {};
 const pair = { p: g1Generator(), q: g2Generator() };
-results['pairing'] = measure(n, () => void pairingProduct([pair]));
+results['pairing'] = await measure(n, () => void pairingProduct([pair]));
 const [P, Q] = [noble.G1.Point.BASE, noble.G2.Point.BASE];
-results['pairing, noble'] = measure(n, () => void noble.pairing(P, Q));
+results['pairing, noble'] = await measure(n, () => void noble.pairing(P, Q));
 
 const { publicKey, masterKey } = setup();
-results['setup'] = measure(Math.min(n, 30), () => void setup());
+results['setup'] = await measure(Math.min(n, 30), () => void setup());
 const attributes = { PeerID: 'p1', ServiceID: 's1', epoch: '7', VMID: 'v1' };
 const key = generateKey(masterKey, attributes);
 const plaintext = new Uint8Array(32);
 const leaves = Object.entries(attributes).map(([label, value]) => `${label}: ${value}`);
 for (const count of [2, 3, 4]) {
   const policy = leaves.slice(0, count).join(' and ');
-  results[`encrypt, AND of ${count}`] = measure(
+  results[`encrypt, AND of ${count}`] = await measure(
     n,
     () => void encrypt(publicKey, policy, plaintext),
   );
   const ciphertext = encrypt(publicKey, policy, plaintext);
-  results[`decrypt, AND of ${count}`] = measure(n, () => void decrypt(key, ciphertext));
+  results[`decrypt, AND of ${count}`] = await measure(n, () => void decrypt(key, ciphertext));
 }
 const three = Object.fromEntries(Object.entries(attributes).slice(0, 3));
-results['generate key, 3 attributes'] = measure(n, () => void generateKey(masterKey, three));
+results['generate key, 3 attributes'] = await measure(n, () => void generateKey(masterKey, three));
 
 const keyBytes = encodeAttributeKey(key);
-results['decode attribute key'] = measure(n, () => void decodeAttributeKey(keyBytes));
+results['decode attribute key'] = await measure(n, () => void decodeAttributeKey(keyBytes));
 const publicBytes = encodePublicKey(publicKey);
-results['decode public key'] = measure(n, () => void decodePublicKey(publicBytes));
+results['decode public key'] = await measure(n, () => void decodePublicKey(publicBytes));
 
 console.log(
   JSON.stringify({ node: process.version, init: Number(init.toFixed(1)), results }, undefined, 2),

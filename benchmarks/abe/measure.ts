@@ -13,13 +13,13 @@ function median(values: readonly number[]): number {
 }
 
 /** Runs `work` n times after five runs that do not count. */
-export function measure(n: number, work: () => void): Measured {
+export async function measure(n: number, work: () => Promise<void> | void): Promise<Measured> {
   const wall: number[] = [];
   const cpu: number[] = [];
   for (let i = -5; i < n; i += 1) {
     const before = process.cpuUsage();
     const start = performance.now();
-    work();
+    await work();
     const took = performance.now() - start;
     const { user, system } = process.cpuUsage(before);
     if (i < 0) continue;
