@@ -33,7 +33,10 @@ function leavesOf(node: Tree): Tree[] {
   return [...leavesOf(node.left), ...leavesOf(node.right)];
 }
 
-describe('ABE access control', () => {
+describe('ABE access control', function () {
+  // Two minutes are for machines that do much else at the same time; alone it takes seconds.
+  this.timeout(120_000);
+
   let publicKey: PublicKey;
   let masterKey: MasterKey;
 
