@@ -44,12 +44,16 @@ const AEADS = [
   ['rfc4106(gcm(aes))', `${K16}0011223344556677${'01020304'}`, 96],
   ['rfc4106(gcm(aes))', K36, 64],
   ['rfc7539esp(chacha20,poly1305)', K36, 128],
+  ['rfc4309(ccm(aes))', `${K16}010203`, 128],
+  ['rfc4309(ccm(aes))', `${K32}010203`, 64],
+  ['rfc4543(gcm(aes))', K20, 128],
 ] as const;
 const AUTHENTICATORS = [
   ['hmac(sha1)', K20, 96],
   ['hmac(sha256)', K32, 128],
   ['hmac(sha384)', K32 + K16, 192],
   ['hmac(sha512)', K32 + K32, 256],
+  ['cmac(aes)', K16, 96],
 ] as const;
 const LIFETIME: Lifetime = {
   bytes: { soft: 1000n, hard: 2000n },
