@@ -38,7 +38,8 @@ export const SALT_LENGTH = 32;
 const ENC_LENGTH = 32;
 const INFO = Buffer.from('icvpn sealed secrets 1');
 
-const codec = message({
+/** Their form on disk and inside the seal. */
+export const ADMISSION_SECRETS = message({
   /** The SRP suite; see srp/group.ts. */
   suite: required(1, uint32()),
   /** SRP's I. */
@@ -53,7 +54,7 @@ const codec = message({
   renewalSecret: required(7, bytes({ length: 32 })),
 });
 
-export type AdmissionSecrets = Infer<typeof codec>;
+export type AdmissionSecrets = Infer<typeof ADMISSION_SECRETS>;
 
 /**
  * @param options.previous the secrets of the epoch before: keeps its renewal secret, so that members
@@ -124,7 +125,7 @@ export async function sealSecrets(
 ): Promise<Uint8Array> {
   const suite = hpke();
   const recipientPublicKey = await suite.kem.importKey('raw', owned(to.sealingKey), true);
-  const plain = codec.encode(secrets);
+  const plain = ADMISSION_SECRETS.encode(secrets);
   const { ct, enc } = await suite.seal(
     { recipientPublicKey, info: owned(INFO) },
     owned(plain),
@@ -157,7 +158,7 @@ export async function openSealedSecrets(
     );
   }
   try {
-    return codec.decode(plain);
+    return ADMISSION_SECRETS.decode(plain);
   } catch (cause) {
     throw new SealedSecretsError('the sealed admission secrets are damaged', { cause });
   } finally {

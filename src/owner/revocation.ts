@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { type Opened, open, seal } from '../records/envelope.ts';
 import { REVOCATION, type RevocationList } from '../records/revocation.ts';
-import { readDescriptor, readOwnerKey } from './service.ts';
+import { readDescriptor, readOwnerKey } from './directory.ts';
 
 /** The newest list is kept beside the descriptor, since each new one must hold all of the old. */
 const listPath = (dir: string): string => join(dir, 'revocations');

@@ -1,30 +1,34 @@
 /**
  * What the owner of a service does: make its key and secrets, name the super-peers that may admit,
- * and sign that as the service's descriptor. The operator of a universal overlay does the same: the
- * overlay is a service whose members are super-peers.
- *
- * ```
- * owner's directory   cache/          owner-key, admission-secrets (encrypted at rest)
- *                     descriptor      the newest signed descriptor
- * ```
+ * and sign that as the service's descriptor; later sign newer ones. The operator of a universal
+ * overlay does the same: the overlay is a service whose members are super-peers.
  */
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { generateKeyPair, privateKeyFromProtobuf, privateKeyToProtobuf } from '@libp2p/crypto/keys';
-import type { Ed25519PrivateKey } from '@libp2p/interface';
+import { generateKeyPair } from '@libp2p/crypto/keys';
+import type { Ed25519PeerId, Ed25519PrivateKey } from '@libp2p/interface';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { makeAdmissionSecrets, sealSecrets } from '../admission/sealed.ts';
 import { makeServiceSecret } from '../admission/secret.ts';
 import type { Prefix } from '../codec/ip.ts';
-import { IcvpnError } from '../errors.ts';
-import { SecureCache } from '../keymgmt/cache/secure-cache.ts';
 import { type Bootstrap, superPeerAddresses } from '../records/bootstrap.ts';
-import { DESCRIPTOR, openDescriptor, type ServiceDescriptor } from '../records/descriptor.ts';
+import {
+  type Admitter,
+  DESCRIPTOR,
+  MAX_ADMITTERS,
+  openDescriptor,
+  type ServiceDescriptor,
+} from '../records/descriptor.ts';
 import { type Opened, seal } from '../records/envelope.ts';
-import type { SuperPeerCard } from '../records/super-peer-card.ts';
+import { openCard, type SuperPeerCard } from '../records/super-peer-card.ts';
 import { Ipv4Pool } from '../records/virtual-address.ts';
-
-export class OwnerError extends IcvpnError {}
+import {
+  initOwner,
+  OwnerError,
+  type OwnerState,
+  readDescriptor,
+  readOwnerKey,
+  readOwnerState,
+  writeOwnerState,
+} from './directory.ts';
 
 export interface NewService {
   /** Where the owner's key and secrets are kept. Must not hold another service's. */
@@ -41,7 +45,19 @@ export interface NewService {
   readonly signal: AbortSignal;
 }
 
-export interface CreatedService {
+export interface ServiceUpdate {
+  readonly dir: string;
+  /** Super-peers to be named, or named anew with a newer card. */
+  readonly add: readonly Opened<SuperPeerCard>[];
+  /** Super-peers that shall admit no more; what they signed counts no more either. */
+  readonly remove: readonly Ed25519PeerId[];
+  /** Whether every member must get a new credential and new keys. */
+  readonly newEpoch: boolean;
+  readonly descriptorInBootstrap: boolean;
+  readonly signal: AbortSignal;
+}
+
+export interface SignedService {
   readonly descriptor: Opened<ServiceDescriptor>;
   readonly bootstrap: Bootstrap;
 }
@@ -52,89 +68,114 @@ export interface CreatedService {
  * @throws OwnerError ERR_SERVICE_EXISTS when the directory holds a service already
  * @throws Ipv4PoolError when the IPv4 prefix is too small
  */
-export async function createService(options: NewService): Promise<CreatedService> {
-  const { dir, name, superPeers, ipv4Prefix } = options;
-  if (superPeers.length === 0) {
+export async function createService(options: NewService): Promise<SignedService> {
+  const { dir, name, ipv4Prefix, credentialLifetime, signal } = options;
+  new Ipv4Pool(ipv4Prefix, 0);
+  const key = await generateKeyPair('Ed25519');
+  const serviceId = peerIdFromPrivateKey(key);
+  const secret = options.secret ?? makeServiceSecret();
+  const admitters = options.superPeers.map(({ bytes }, slot) => ({ slot, card: bytes }));
+  const admissionSecrets = await makeAdmissionSecrets({ serviceId, secret, signal });
+  const state = { secret, admissionSecrets, admitters };
+  const terms = { serviceId, name, sequence: 1, epoch: 1, ipv4Prefix, credentialLifetime };
+  const descriptor = await sign(key, terms, state);
+  await initOwner(dir, key);
+  await writeOwnerState(dir, state, descriptor);
+  return withBootstrap(descriptor, state, options.descriptorInBootstrap);
+}
+
+/** Signs a newer descriptor, to be published. @throws OwnerError */
+export async function updateService(options: ServiceUpdate): Promise<SignedService> {
+  const { dir, newEpoch, signal } = options;
+  const key = await readOwnerKey(dir);
+  const old = await readOwnerState(dir);
+  const { value: terms } = await readDescriptor(dir);
+  const { serviceId } = terms;
+  const previous = old.admissionSecrets;
+  const admissionSecrets = newEpoch
+    ? await makeAdmissionSecrets({ serviceId, secret: old.secret, previous, signal })
+    : previous;
+  const admitters = await renamed(old.admitters, options);
+  const state = { ...old, admissionSecrets, admitters };
+  const next = { sequence: terms.sequence + 1, epoch: terms.epoch + (newEpoch ? 1 : 0) };
+  const descriptor = await sign(key, { ...terms, ...next }, state);
+  await writeOwnerState(dir, state, descriptor);
+  return withBootstrap(descriptor, state, options.descriptorInBootstrap);
+}
+
+/** A super-peer keeps its slot; a new one gets a slot that nobody had, while there is one. */
+async function renamed(
+  old: OwnerState['admitters'],
+  { add, remove }: ServiceUpdate,
+): Promise<OwnerState['admitters']> {
+  const named = new Map<string, OwnerState['admitters'][number]>();
+  for (const each of old) named.set((await openCard(each.card)).signer.toString(), each);
+  let unused = Math.max(-1, ...old.map(({ slot }) => slot)) + 1;
+  for (const id of remove) {
+    if (named.delete(id.toString())) continue;
+    throw new OwnerError(
+      'ERR_NOT_ADMITTER',
+      `${id} is not a super-peer of this service`,
+      'give the PeerID of one that is',
+    );
+  }
+  for (const { signer, bytes: card } of add) {
+    const slot = named.get(signer.toString())?.slot ?? unused++;
+    named.set(signer.toString(), { slot: slot < MAX_ADMITTERS ? slot : freeSlot(named), card });
+  }
+  return [...named.values()];
+}
+
+function freeSlot(named: ReadonlyMap<string, { slot: number }>): number {
+  const taken = new Set([...named.values()].map(({ slot }) => slot));
+  for (let slot = 0; slot < MAX_ADMITTERS; slot++) if (!taken.has(slot)) return slot;
+  throw new OwnerError(
+    'ERR_TOO_MANY_SUPER_PEERS',
+    `a service names at most ${MAX_ADMITTERS} super-peers`,
+    'remove one first',
+  );
+}
+
+async function sign(
+  key: Ed25519PrivateKey,
+  terms: Omit<ServiceDescriptor, 'admitters'>,
+  state: OwnerState,
+): Promise<Opened<ServiceDescriptor>> {
+  if (state.admitters.length === 0) {
     throw new OwnerError(
       'ERR_NO_SUPER_PEER',
       'a service needs at least one super-peer to admit its VMs',
       'give the card of one with --super-peer',
     );
   }
-  new Ipv4Pool(ipv4Prefix, 0);
-  await mkdir(dir, { recursive: true, mode: 0o700 });
-  await using cache = await ownerCache(dir);
-  if ((await cache.names()).includes('owner-key')) {
-    throw new OwnerError(
-      'ERR_SERVICE_EXISTS',
-      `${dir} holds a service already`,
-      'give another --dir; overwriting the key would orphan that service',
-    );
-  }
-  const key = await generateKeyPair('Ed25519');
-  const serviceId = peerIdFromPrivateKey(key);
-  const secret = options.secret ?? makeServiceSecret();
-  const secrets = await makeAdmissionSecrets({ serviceId, secret, signal: options.signal });
+  const { serviceId } = terms;
   const admitters = await Promise.all(
-    superPeers.map(async ({ value: card }, slot) => ({
-      peerId: card.peerId,
-      multiaddrs: card.multiaddrs,
-      slot,
-      sealedSecrets: await sealSecrets(secrets, {
-        serviceId,
-        superPeer: card.peerId,
-        sealingKey: card.sealingKey,
-      }),
-    })),
+    state.admitters.map(async ({ slot, card }): Promise<Admitter> => {
+      const { peerId, multiaddrs, sealingKey } = (await openCard(card)).value;
+      const to = { serviceId, superPeer: peerId, sealingKey };
+      return {
+        peerId,
+        multiaddrs,
+        slot,
+        sealedSecrets: await sealSecrets(state.admissionSecrets, to),
+      };
+    }),
   );
-  const descriptor = await signDescriptor(key, {
-    serviceId,
-    name,
-    sequence: 1,
-    epoch: 1,
-    ipv4Prefix,
-    credentialLifetime: options.credentialLifetime,
-    admitters,
-  });
-  await cache.put('owner-key', privateKeyToProtobuf(key));
-  await writeFile(descriptorPath(dir), descriptor.bytes, { mode: 0o644 });
+  return openDescriptor(await seal(DESCRIPTOR, { ...terms, admitters }, key));
+}
+
+function withBootstrap(
+  descriptor: Opened<ServiceDescriptor>,
+  { secret }: OwnerState,
+  descriptorInBootstrap: boolean,
+): SignedService {
+  const { serviceId, name } = descriptor.value;
   const bootstrap = {
     serviceId,
     name,
-    superPeers: superPeerAddresses({ admitters }),
+    superPeers: superPeerAddresses(descriptor.value),
     secret,
-    descriptor: options.descriptorInBootstrap ? descriptor.bytes : undefined,
+    descriptor: descriptorInBootstrap ? descriptor.bytes : undefined,
   };
   return { descriptor, bootstrap };
-}
-
-/** The newest descriptor that the owner of `dir` signed. */
-export async function readDescriptor(dir: string): Promise<Opened<ServiceDescriptor>> {
-  return openDescriptor(Uint8Array.from(await readFile(descriptorPath(dir))));
-}
-
-/** The owner's key. @throws OwnerError ERR_NO_SERVICE */
-export async function readOwnerKey(dir: string): Promise<Ed25519PrivateKey> {
-  await using cache = await ownerCache(dir);
-  const raw = await cache.get('owner-key');
-  const key = raw && privateKeyFromProtobuf(raw);
-  raw?.fill(0);
-  if (key?.type !== 'Ed25519') {
-    throw new OwnerError(
-      'ERR_NO_SERVICE',
-      `${dir} holds no service`,
-      'give the --dir that the service was created with',
-    );
-  }
-  return key;
-}
-
-const descriptorPath = (dir: string): string => join(dir, 'descriptor');
-const ownerCache = (dir: string): Promise<SecureCache> => SecureCache.open(join(dir, 'cache'));
-
-async function signDescriptor(
-  key: Ed25519PrivateKey,
-  value: ServiceDescriptor,
-): Promise<Opened<ServiceDescriptor>> {
-  return openDescriptor(await seal(DESCRIPTOR, value, key));
 }

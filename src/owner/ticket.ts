@@ -2,7 +2,7 @@
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { makeTicket } from '../admission/ticket.ts';
 import { type Bootstrap, superPeerAddresses } from '../records/bootstrap.ts';
-import { OwnerError, readDescriptor, readOwnerKey } from './service.ts';
+import { OwnerError, readDescriptor, readOwnerKey } from './directory.ts';
 
 export interface NewTicket {
   /** The owner's directory of the service. */

@@ -92,6 +92,23 @@ describe('life of a member', function () {
     assert.doesNotMatch(daemon.stderr.split(' renewed by=')[1] ?? '', /was-admitted/);
   });
 
+  it('moves into a new epoch without SRP and without a packet lost', async () => {
+    const [vm1, vm2] = net.vms;
+    const { ipv4 } = await status(vm1, 'vm1');
+    const pings = ['-n', '-q', '-i', '0.1', '-c', '100', ipv4];
+    const pinging = vm2.ns.exec('ping', pings, { timeoutMs: 60_000 });
+    await done(net.superPeers[0], 'service', 'update', '--dir', file('shop'), '--new-epoch');
+    await done(net.superPeers[0], 'service', 'publish', '--dir', file('shop'));
+    for (const [at, name] of [
+      [vm1, 'vm1'],
+      [vm2, 'vm2'],
+    ] as const) {
+      await until(async () => (await status(at, name)).epoch === 2);
+      await until(async () => (await status(at, name)).members.length === 2);
+    }
+    assert.match((await pinging).stdout, /100 packets transmitted, 100 received/);
+  });
+
   it('P11 a member that is thrown out loses its SAs and is not let in again', async () => {
     const [vm1, vm2, vm3] = net.vms;
     await up(vm3, 'vm3', 'shop.json');
@@ -146,12 +163,14 @@ describe('life of a member', function () {
     }
   });
 
-  async function untilSas(at: DemoHost, other: string, wanted: number): Promise<void> {
-    const limit = AbortSignal.timeout(20_000);
-    for (;;) {
-      limit.throwIfAborted();
-      const all = await at.ns.ip('xfrm', 'state', 'list', 'nokeys');
-      if (all.split(other).length - 1 === wanted) return;
-    }
+  async function until(holds: () => Promise<boolean>): Promise<void> {
+    const limit = AbortSignal.timeout(30_000);
+    while (!(await holds())) limit.throwIfAborted();
   }
+
+  const untilSas = (at: DemoHost, other: string, wanted: number): Promise<void> =>
+    until(async () => {
+      const all = await at.ns.ip('xfrm', 'state', 'list', 'nokeys');
+      return all.split(other).length - 1 === wanted;
+    });
 });

@@ -5,13 +5,14 @@ import type { Command } from 'commander';
 import { formatPrefix, type Prefix } from '../../codec/ip.ts';
 import type { Publication } from '../../daemon/publish.ts';
 import { writeBootstrap } from '../../owner/files.ts';
-import type { CreatedService } from '../../owner/service.ts';
+import type { SignedService } from '../../owner/service.ts';
 import { openCard } from '../../records/super-peer-card.ts';
 import { ipv6Prefix } from '../../records/virtual-address.ts';
 import {
   cardsOption,
   jsonOption,
   parseCount,
+  parsePeerIdList,
   parsePeerIdText,
   parsePrefixArgument,
   parseTextList,
@@ -25,6 +26,13 @@ const DAY_SECONDS = 86_400;
 interface OwnerOptions {
   readonly dir: string;
   readonly json: boolean;
+}
+
+interface UpdateOptions extends OwnerOptions {
+  readonly superPeer: string[];
+  readonly remove: Ed25519PeerId[];
+  readonly newEpoch: boolean;
+  readonly bootstrap?: string;
 }
 
 interface TicketOptions extends OwnerOptions {
@@ -58,12 +66,10 @@ export function addServiceCommands(program: Command, context: CliContext): void 
   addCreateOptions(service.command('create'), '100.64.0.0/16')
     .description('make a service: its key, its secret, its descriptor, its bootstrap data')
     .action((options: CreateOptions) => create(options, false, context));
-  service
-    .command('publish')
-    .description("hand the service's descriptor to its super-peers")
-    .addOption(serviceDirOption())
-    .addOption(jsonOption())
-    .action((options: OwnerOptions) => publish(options, context));
+  addUpdateOptions(service.command('update'))
+    .description('sign a newer descriptor: other super-peers, a new epoch; publish it afterwards')
+    .action((options: UpdateOptions) => update(options, false, context));
+  addPublishCommand(service, context);
   service
     .command('ticket')
     .description('make bootstrap data that admits one VM, once')
@@ -88,8 +94,17 @@ export function addServiceCommands(program: Command, context: CliContext): void 
     .action((member: Ed25519PeerId, options: OwnerOptions) => revoke(member, options, context));
 }
 
+export function addPublishCommand(parent: Command, context: CliContext): void {
+  parent
+    .command('publish')
+    .description('hand the newest descriptor to the super-peers that it names')
+    .addOption(serviceDirOption())
+    .addOption(jsonOption())
+    .action((options: OwnerOptions) => publish(options, context));
+}
+
 async function publish(options: OwnerOptions, context: CliContext): Promise<void> {
-  const { readDescriptor } = await import('../../owner/service.ts');
+  const { readDescriptor } = await import('../../owner/directory.ts');
   const { publishAtAll } = await import('../../daemon/publish.ts');
   const { DESCRIPTOR_RECORD } = await import('../../overlay/stored-kinds.ts');
   const { value, bytes } = await readDescriptor(options.dir);
@@ -121,7 +136,7 @@ async function revoke(
   options: OwnerOptions,
   context: CliContext,
 ): Promise<void> {
-  const { readDescriptor } = await import('../../owner/service.ts');
+  const { readDescriptor } = await import('../../owner/directory.ts');
   const { revokeMember } = await import('../../owner/revocation.ts');
   const { publishAtAll } = await import('../../daemon/publish.ts');
   const { REVOCATION_RECORD } = await import('../../overlay/stored-kinds.ts');
@@ -155,14 +170,55 @@ export function addCreateOptions(command: Command, ipv4: string): Command {
     .addOption(jsonOption());
 }
 
+/** The options that updating a service and updating an overlay share. */
+export function addUpdateOptions(command: Command): Command {
+  return command
+    .addOption(serviceDirOption())
+    .option(
+      '--super-peer <card>',
+      'card of a super-peer to name; may be given again',
+      parseTextList,
+      [],
+    )
+    .option('--remove <PeerID>', 'super-peer that shall admit no more', parsePeerIdList, [])
+    .option('--new-epoch', 'make every member get a new credential and new keys', false)
+    .option('--bootstrap <file>', 'file to write bootstrap data to that names the new super-peers')
+    .addOption(jsonOption());
+}
+
+const openCards = (paths: readonly string[]) =>
+  Promise.all(paths.map(async (path) => openCard(Uint8Array.from(await readFile(path)))));
+
+export async function update(
+  options: UpdateOptions,
+  descriptorInBootstrap: boolean,
+  context: CliContext,
+): Promise<void> {
+  const { updateService } = await import('../../owner/service.ts');
+  const { descriptor, bootstrap } = await updateService({
+    dir: options.dir,
+    add: await openCards(options.superPeer),
+    remove: options.remove,
+    newEpoch: options.newEpoch,
+    descriptorInBootstrap,
+    signal: context.signal,
+  });
+  if (options.bootstrap) await writeBootstrap(options.bootstrap, bootstrap);
+  const { name, sequence, epoch } = descriptor.value;
+  print(
+    context.output,
+    options.json,
+    { name, sequence, epoch },
+    (it) => `${it.name}: descriptor ${it.sequence}, epoch ${it.epoch}; now publish it`,
+  );
+}
+
 export async function create(
   options: CreateOptions,
   descriptorInBootstrap: boolean,
   context: CliContext,
 ): Promise<void> {
-  const superPeers = await Promise.all(
-    options.superPeer.map(async (path) => openCard(await readFile(path))),
-  );
+  const superPeers = await openCards(options.superPeer);
   const secret = options.secretFile && (await readFile(options.secretFile, 'utf8')).trimEnd();
   const { createService } = await import('../../owner/service.ts');
   const created = await createService({
@@ -181,7 +237,7 @@ export async function create(
   );
 }
 
-function summary({ descriptor: { value } }: CreatedService, bootstrap: string) {
+function summary({ descriptor: { value } }: SignedService, bootstrap: string) {
   return {
     serviceId: value.serviceId.toString(),
     name: value.name,

@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { generateKeyPair } from '@libp2p/crypto/keys';
+import { peerIdFromPrivateKey } from '@libp2p/peer-id';
+import { generateSealingKey, openSealedSecrets } from '../../../src/admission/sealed.ts';
+import { OwnerError, readDescriptor } from '../../../src/owner/directory.ts';
+import { revokeMember } from '../../../src/owner/revocation.ts';
+import { createService, updateService } from '../../../src/owner/service.ts';
+import { admitterOf } from '../../../src/records/descriptor.ts';
+import { seal } from '../../../src/records/envelope.ts';
+import { openCard, SUPER_PEER_CARD } from '../../../src/records/super-peer-card.ts';
+
+const signal = new AbortController().signal;
+const code = (expected: string) => (error: unknown) =>
+  error instanceof OwnerError && error.code === expected;
+
+async function superPeer() {
+  const key = await generateKeyPair('Ed25519');
+  const { publicKey: sealingKey, privateKey: sealingPrivateKey } = generateSealingKey();
+  const peerId = peerIdFromPrivateKey(key);
+  const multiaddrs = ['/ip4/127.0.0.1/tcp/4242'];
+  const card = await openCard(await seal(SUPER_PEER_CARD, { peerId, sealingKey, multiaddrs }, key));
+  return { peerId, card, sealingPrivateKey };
+}
+
+const [first, second, third] = [await superPeer(), await superPeer(), await superPeer()];
+
+describe("owner's service", () => {
+  let dir: string;
+  beforeEach(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'icvpn-owner-'));
+    await createService({
+      dir,
+      name: 'shop',
+      superPeers: [first.card, second.card],
+      ipv4Prefix: { network: '100.64.0.0', length: 16 },
+      credentialLifetime: 3600,
+      descriptorInBootstrap: false,
+      signal,
+    });
+  });
+  afterEach(() => rm(dir, { recursive: true }));
+
+  const secretsFor = async (who: typeof first) => {
+    const { value } = await readDescriptor(dir);
+    const { sealedSecrets } = admitterOf(value, who.peerId) ?? { sealedSecrets: new Uint8Array() };
+    const { peerId, sealingPrivateKey } = who;
+    const { serviceId } = value;
+    return openSealedSecrets(sealedSecrets, { serviceId, superPeer: peerId, sealingPrivateKey });
+  };
+  const update = (change: Partial<Parameters<typeof updateService>[0]>) =>
+    updateService({
+      ...{ dir, add: [], remove: [], newEpoch: false, descriptorInBootstrap: false, signal },
+      ...change,
+    });
+
+  it('names another super-peer, which gets the same secrets and a slot of its own', async () => {
+    const before = await secretsFor(first);
+    const { descriptor, bootstrap } = await update({ add: [third.card] });
+    assert.equal(descriptor.value.sequence, 2);
+    assert.deepEqual(
+      descriptor.value.admitters.map(({ slot }) => slot),
+      [0, 1, 2],
+    );
+    assert.equal(bootstrap.superPeers.length, 3);
+    assert.deepEqual(await secretsFor(third), before);
+    assert.deepEqual(await secretsFor(first), before);
+  });
+
+  it('strikes a super-peer off, and gives its slot to nobody while there are others', async () => {
+    await update({ remove: [second.peerId] });
+    const { descriptor } = await update({ add: [third.card] });
+    assert.deepEqual(
+      descriptor.value.admitters.map(({ peerId, slot }) => [peerId.toString(), slot]),
+      [
+        [first.peerId.toString(), 0],
+        [third.peerId.toString(), 1],
+      ],
+    );
+    await assert.rejects(secretsFor(second));
+    await assert.rejects(update({ remove: [second.peerId] }), code('ERR_NOT_ADMITTER'));
+  });
+
+  it('never signs a descriptor that names nobody, and then loses nothing', async () => {
+    const remove = [first.peerId, second.peerId];
+    await assert.rejects(update({ remove }), code('ERR_NO_SUPER_PEER'));
+    assert.equal((await readDescriptor(dir)).value.sequence, 1);
+    await secretsFor(first);
+  });
+
+  it('begins an epoch with new keys for the members, who renew into it', async () => {
+    const before = await secretsFor(first);
+    const { descriptor } = await update({ newEpoch: true });
+    const after = await secretsFor(first);
+    assert.equal(descriptor.value.epoch, 2);
+    assert.notDeepEqual(after.epochPsk, before.epochPsk);
+    assert.deepEqual(after.renewalSecret, before.renewalSecret);
+  });
+
+  it('revokes members one after the other, in lists that only grow', async () => {
+    await revokeMember(dir, second.peerId);
+    const { value, signer } = await revokeMember(dir, third.peerId);
+    assert.ok(signer.equals(value.serviceId));
+    assert.equal(value.sequence, 2);
+    assert.deepEqual(
+      value.revocations.map(({ peerId }) => peerId.toString()),
+      [second, third].map(({ peerId }) => peerId.toString()),
+    );
+    assert.equal((await revokeMember(dir, third.peerId)).value.revocations.length, 2);
+  });
+
+  it('says so where there is no service', async () => {
+    const empty = join(dir, 'none');
+    await assert.rejects(update({ dir: empty }), code('ERR_NO_SERVICE'));
+  });
+});
