@@ -23,7 +23,7 @@ export interface StatusSources {
 type Counters = Awaited<ReturnType<DataPlane['counters']>>;
 
 export async function memberStatus(from: StatusSources): Promise<MemberStatus> {
-  const { serviceId, name, epoch } = from.service;
+  const { serviceId, name } = from.service;
   const { value: me, signer } = from.credential;
   const counters = await from.dataPlane.counters();
   return {
@@ -34,7 +34,7 @@ export async function memberStatus(from: StatusSources): Promise<MemberStatus> {
     ipv6: me.ipv6,
     ipv4: me.ipv4,
     interface: from.interfaceName,
-    epoch,
+    epoch: me.epoch,
     credentialEnds: new Date(me.notAfter * 1000).toISOString(),
     superPeer: from.directory.superPeer?.toString() ?? null,
     admittedBy: signer.toString(),

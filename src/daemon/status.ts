@@ -8,6 +8,7 @@ export interface MemberStatus {
   readonly ipv6: string;
   readonly ipv4: string;
   readonly interface: string;
+  /** Of this member's credential. */
   readonly epoch: number;
   /** When the credential ends, RFC 3339. */
   readonly credentialEnds: string;

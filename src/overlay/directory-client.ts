@@ -283,13 +283,20 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
 
   /** A super-peer's word is not enough: each member's own credential must hold. */
   async #check({ credential, multiaddrs, superPeer }: ListedMember): Promise<Member | undefined> {
-    const { epoch, admitters, revoked } = this.#options.trust();
+    const { epoch, previousEpochUntil, admitters, revoked } = this.#options.trust();
     const now = Math.floor(this.#clock() / 1000);
     const serviceId = this.#options.gate.overlayId;
     try {
       const opened = await open(CREDENTIAL, credential);
       const { peerId, vmid, roles, ipv4, ipv6, notAfter } = opened.value;
-      const context: CredentialContext = { serviceId, bearer: peerId, epoch, admitters, now };
+      const context: CredentialContext = {
+        serviceId,
+        bearer: peerId,
+        epoch,
+        previousEpochUntil,
+        admitters,
+        now,
+      };
       checkCredential(opened, context);
       if (revoked?.(opened)) return undefined;
       return { peerId, vmid, roles, ipv4, ipv6, multiaddrs, superPeer, notAfter, credential };

@@ -95,6 +95,8 @@ export class GateError extends IcvpnError {
 /** What credentials are held against; asked anew each time. */
 export interface Trust {
   readonly epoch: number;
+  /** See CredentialContext. */
+  readonly previousEpochUntil?: number | undefined;
   /** The super-peers that the newest descriptor names. */
   readonly admitters: readonly Ed25519PeerId[];
   /** Whether the owner, or the super-peer that signed it, has taken this credential back. */
@@ -408,7 +410,7 @@ export class Gate extends EventEmitter<GateEvents> {
   }
 
   #fault(peer: PeerId, pass: Pass): GateError | undefined {
-    const { epoch, admitters, revoked } = this.#options.trust();
+    const { epoch, previousEpochUntil, admitters, revoked } = this.#options.trust();
     if (peer.type !== 'Ed25519') return notAdmitted(peer, 'its key is not Ed25519');
     if (pass === 'admitter') {
       if (admitters.some((id) => id.equals(peer))) return undefined;
@@ -416,7 +418,14 @@ export class Gate extends EventEmitter<GateEvents> {
     }
     try {
       const now = Math.floor(this.#clock() / 1000);
-      const context = { serviceId: this.overlayId, bearer: peer, epoch, admitters, now };
+      const context = {
+        serviceId: this.overlayId,
+        bearer: peer,
+        epoch,
+        previousEpochUntil,
+        admitters,
+        now,
+      };
       checkCredential(pass, context);
     } catch (cause) {
       if (cause instanceof CredentialError) return notAdmitted(peer, cause.message, cause);

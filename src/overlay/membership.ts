@@ -380,10 +380,17 @@ export class Membership extends EventEmitter<MembershipEvents> {
   #holds({ present }: Claim, trust: Trust): boolean {
     if (present === undefined) return true;
     const { value } = present.credential;
-    const { epoch, admitters, revoked } = trust;
+    const { epoch, previousEpochUntil, admitters, revoked } = trust;
     const now = Math.floor(this.#clock() / 1000);
     try {
-      const context = { serviceId: this.serviceId, bearer: value.peerId, epoch, admitters, now };
+      const context = {
+        serviceId: this.serviceId,
+        bearer: value.peerId,
+        epoch,
+        previousEpochUntil,
+        admitters,
+        now,
+      };
       checkCredential(present.credential, context);
     } catch (error) {
       if (error instanceof CredentialError) return false;

@@ -14,6 +14,9 @@ import type { Trust } from './gate.ts';
 import type { Records } from './records.ts';
 import { DESCRIPTOR_RECORD, POLICY_RECORD, REVOCATION_RECORD } from './stored-kinds.ts';
 
+/** Seconds from when this node learns of a new epoch during which credentials of the old one hold. */
+const EPOCH_GRACE = 300;
+
 interface ServiceTrustEvents {
   change: [];
   policy: [Opened<PolicyRecord>];
@@ -25,6 +28,7 @@ export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
   readonly #unwatch: (() => void)[];
   readonly #lists = new Map<string, RevocationList>();
   #descriptor: Opened<ServiceDescriptor>;
+  #previousEpochUntil: number | undefined;
   #policy: Opened<PolicyRecord> | undefined;
   #revocations: Revocations;
   #trust: Trust;
@@ -93,6 +97,9 @@ export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
   #takeDescriptor(opened: Opened<ServiceDescriptor>): void {
     if (!opened.value.serviceId.equals(this.serviceId)) return;
     if (opened.value.sequence <= this.#descriptor.value.sequence) return;
+    if (opened.value.epoch > this.#descriptor.value.epoch) {
+      this.#previousEpochUntil = Date.now() / 1000 + EPOCH_GRACE;
+    }
     this.#descriptor = opened;
     this.#changed();
   }
@@ -122,6 +129,7 @@ export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
     const revocations = this.#revocations;
     return {
       epoch,
+      previousEpochUntil: this.#previousEpochUntil,
       admitters: admitters.map(({ peerId }) => peerId),
       revoked: (credential) => revocations.revoked(credential),
     };

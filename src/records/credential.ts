@@ -60,9 +60,17 @@ export interface CredentialContext {
   /** Who the connection or signature proved the bearer to be. */
   readonly bearer: Ed25519PeerId;
   readonly epoch: number;
+  /** Until when, in seconds since 1970, credentials of the epoch before hold too; never when left out. */
+  readonly previousEpochUntil?: number | undefined;
   readonly admitters: readonly Ed25519PeerId[];
   /** Seconds since 1970. */
   readonly now: number;
+}
+
+/** Members move into a new epoch one after the other, and must not lose each other meanwhile. */
+function isOfEpoch(epoch: number, context: CredentialContext): boolean {
+  const { previousEpochUntil = 0, now } = context;
+  return epoch === context.epoch || (epoch === context.epoch - 1 && now < previousEpochUntil);
 }
 
 /** @throws CredentialError saying which of its claims does not hold */
@@ -76,7 +84,7 @@ export function checkCredential(opened: Opened<Credential>, context: CredentialC
     wrong('signer', `${signer} may not admit members to this service`);
   }
   if (!value.peerId.equals(context.bearer)) wrong('peer', `shown by ${context.bearer}`);
-  if (value.epoch !== context.epoch) {
+  if (!isOfEpoch(value.epoch, context)) {
     wrong('epoch', `it is of epoch ${value.epoch}, the service is in ${context.epoch}`);
   }
   if (context.now < value.notBefore - CLOCK_SKEW_SECONDS) wrong('early', 'it is not valid yet');

@@ -58,6 +58,14 @@ describe('credentials', () => {
     });
   }
 
+  it('of the epoch before hold while members move on, and of no other', () => {
+    const moved = { ...context, epoch: 4, previousEpochUntil: NOW + 60 };
+    checkCredential(opened, moved);
+    for (const change of [{ now: NOW + 60 }, { epoch: 5 }, { epoch: 2 }]) {
+      assert.throws(() => checkCredential(opened, { ...moved, ...change }), CredentialError);
+    }
+  });
+
   it('bear clocks that differ by two minutes', () => {
     checkCredential(opened, { ...context, now: NOW - 120 });
     checkCredential(opened, { ...context, now: NOW + 3600 + 119 });
