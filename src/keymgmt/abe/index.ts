@@ -41,7 +41,8 @@ import {
 } from './constants.ts';
 import { AbeArgumentError } from './errors.ts';
 import { scalarFromInt, wipe } from './groups.ts';
-import * as kem from './kem.ts';
+import type { DecryptionKey, MasterSecret, PublicParameters } from './kem.ts';
+import * as keygen from './keygen.ts';
 import { wipeScratch } from './mcl.ts';
 import { type Attribute, type Policy, parsePolicy, satisfy } from './policy.ts';
 import { isWord } from './policy-syntax.ts';
@@ -61,13 +62,13 @@ export { decodePolicy, encodePolicy, formatPolicy, type Policy, parsePolicy } fr
 export type { RandomBytes } from './sampling.ts';
 
 /** What everybody may know of an authority, and all that is needed to encrypt. */
-export type PublicKey = kem.PublicParameters;
+export type PublicKey = PublicParameters;
 
 /** What an authority must keep: it makes keys and thereby opens every ciphertext. */
-export type MasterKey = kem.MasterSecret;
+export type MasterKey = MasterSecret;
 
 /** What one holder of attributes keeps. */
-export type AttributeKey = kem.DecryptionKey;
+export type AttributeKey = DecryptionKey;
 
 /**
  * Label to value. Both are made of A-Z, a-z, 0-9 and "_" and are none of the words `and`, `or`, `not`;
@@ -119,7 +120,7 @@ export function setup(random: RandomBytes = systemRandom): {
   masterKey: MasterKey;
 } {
   return wiping(() => {
-    const { public: publicKey, secret: masterKey } = kem.setup(random);
+    const { public: publicKey, secret: masterKey } = keygen.setup(random);
     return { publicKey, masterKey };
   });
 }
@@ -138,7 +139,7 @@ export function generateKey(
     scalar: scalarFromInt(0),
     wildcard: true,
   });
-  return wiping(() => kem.generateKey(masterKey, all, random));
+  return wiping(() => keygen.generateKey(masterKey, all, random));
 }
 
 /**

@@ -1,6 +1,14 @@
 import { blake2xb } from './blake2xb.ts';
 import { ATTRIBUTE_HASH_KEY, SCALAR_BYTES } from './constants.ts';
-import { type Scalar, scalarFromBytes, scalarInv, scalarMul, scalarReduce } from './groups.ts';
+import {
+  type Scalar,
+  scalarFromBytes,
+  scalarInv,
+  scalarMul,
+  scalarReduce,
+  wipe,
+} from './groups.ts';
+import { type Matrix, matrix } from './matrix.ts';
 
 /** Returns that many unpredictable bytes. */
 export type RandomBytes = (length: number) => Uint8Array;
@@ -44,4 +52,14 @@ export function prfEntry(
 ): Scalar {
   const xof = blake2xb(prfKey, ascii.encode(`${label}${name} matrix entry (${row}, ${column})`));
   return sampleScalar((length) => xof.read(length));
+}
+
+/** A matrix of sampled scalars, drawn row by row. */
+export function randomMatrix(random: RandomBytes, rows: number, cols: number): Matrix<Scalar> {
+  return matrix(rows, cols, () => sampleScalar(random));
+}
+
+/** Overwrites secret matrices. */
+export function wipeMatrices(...secrets: readonly Matrix<Scalar>[]): void {
+  for (const secret of secrets) wipe(...secret.entries);
 }
