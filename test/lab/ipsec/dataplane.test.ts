@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { XfrmClient } from '../../../src/ipsec/xfrm/index.ts';
+import { inside } from './inside.ts';
 import {
   A,
   B,
@@ -10,6 +12,7 @@ import {
   twoPlanes,
   UNDERLAYS,
   underlay,
+  xfrmStat,
 } from './planes.ts';
 
 describe('data plane', () => {
@@ -96,6 +99,34 @@ describe('data plane', () => {
       assert.deepEqual(await acquired, ['b']);
       await planeA.rejectAcquire('b');
     }
+  });
+
+  it('P7 what comes through the SA of one member with the address of another is dropped', async () => {
+    await using lab = await underlay();
+    const { a, b } = lab;
+    await using planes = await twoPlanes(lab);
+    const { planeA, planeB } = planes;
+    const c = { id: 'c', virtualAddresses: { ipv6: 'fd00:1::c', ipv4: '10.90.0.12' } };
+    await planeA.addPeer(c, UNDERLAYS.IPv4);
+    await establish(planeA, planeB);
+    // b, with a policy of its own making, says that it is c.
+    await b.ip('address', 'add', '10.90.0.12/32', 'dev', 'lo');
+    using client = inside(b, () => new XfrmClient());
+    const out = (await client.policies()).find(
+      ({ direction, ifId, selector }) =>
+        direction === 'out' && ifId !== undefined && selector.source === '10.90.0.11/32',
+    );
+    assert.ok(out);
+    const { selector, templates, ifId } = out;
+    const forged = { ...selector, source: '10.90.0.12/32' };
+    await client.addPolicy({ direction: 'out', selector: forged, templates, ifId });
+    const drops = async () => /XfrmInTmplMismatch\s+(\d+)/.exec(await xfrmStat(a))?.[1];
+    assert.equal(await drops(), '0');
+    const ping = ['-c', '2', '-i', '0.01', '-W', '0.2', '-I'];
+    const asC = await b.exec('ping', [...ping, '10.90.0.12', '10.90.0.10']);
+    assert.match(asC.stdout, /2 packets transmitted, 0 received/);
+    assert.equal(await drops(), '2');
+    assert.match(await b.run('ping', [...ping, '10.90.0.11', '10.90.0.10']), /2 received/);
   });
 
   it('leaves nothing behind after close, and nothing of others changed', async () => {
