@@ -67,7 +67,8 @@ function configure(command: Command, output: Output): void {
 function usage(error: CommanderError, args: readonly string[], output: Output): number {
   if (error.exitCode === 0) return 0;
   if (error.code !== 'commander.help') {
-    const words = args.slice(0, args.findIndex((each) => each.startsWith('-')) >>> 0);
+    const option = args.findIndex((each) => each.startsWith('-'));
+    const words = option < 0 ? args : args.slice(0, option);
     const what = error.message.replace(/^error: /, '').replaceAll(/\s*\n\s*/g, ' ');
     output.err(`icvpn: ${what}: see icvpn ${[...words, '--help'].join(' ')}\n`);
   }

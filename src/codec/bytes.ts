@@ -7,7 +7,8 @@ export class ByteReader {
   #fail: (reason: string) => Error;
 
   constructor(bytes: Uint8Array, fail: (reason: string) => Error) {
-    this.#bytes = bytes;
+    // A Buffer's own slice() would not copy, and its owner may overwrite it.
+    this.#bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#fail = fail;
   }
 

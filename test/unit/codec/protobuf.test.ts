@@ -113,6 +113,15 @@ describe('protobuf codec', () => {
     });
   }
 
+  it('keeps what it decoded when the bytes it came from are overwritten', () => {
+    const value: Sample = { count: 1, raw: Uint8Array.of(7, 8), note: 'x', list: [], inner: [] };
+    for (const wire of [Sample.encode(value), Buffer.from(Sample.encode(value))]) {
+      const decoded = Sample.decode(wire);
+      wire.fill(0);
+      assert.deepEqual(decoded, value);
+    }
+  });
+
   it('names the field that a value breaks when encoding', () => {
     const value: Sample = {
       count: -1,
