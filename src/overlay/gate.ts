@@ -29,19 +29,17 @@ import type {
 } from '@libp2p/interface';
 import type { Multiaddr } from '@multiformats/multiaddr';
 import { equals } from 'uint8arrays/equals';
-import { bytes, message, optional, string } from '../codec/protobuf.ts';
 import { IcvpnError } from '../errors.ts';
-import {
-  CREDENTIAL,
-  type Credential,
-  CredentialError,
-  checkCredential,
-} from '../records/credential.ts';
-import { EnvelopeError, type Opened, open } from '../records/envelope.ts';
+import type { Credential } from '../records/credential.ts';
+import type { Opened } from '../records/envelope.ts';
 import { Allowance, type AllowanceLimits } from './allowance.ts';
-import { Frames } from './frames.ts';
+import { answer, greet, type HelloSide } from './hello.ts';
 import { type Host, timeLimit } from './host.ts';
+import { GateError, notAdmitted, type Pass, PassRule, type Trust } from './pass.ts';
 
+export { GateError, type Pass, type Trust } from './pass.ts';
+
+const HELLO = 'hello/1.0.0';
 /** Milliseconds that a hello may take. */
 const HELLO_LIMIT = 10_000;
 /** Milliseconds that dialling may take. */
@@ -59,50 +57,6 @@ const MAX_METERED = 8_192;
 /** Hellos refused on one connection before it is closed. */
 const MAX_REFUSALS = 3;
 
-const HELLO = message({
-  credential: optional(1, bytes({ max: CREDENTIAL.maxLength })),
-  refused: optional(2, string({ max: 256 })),
-});
-const HELLO_FRAMES = { reads: HELLO, writes: HELLO, maxLength: CREDENTIAL.maxLength + 512 };
-
-export type GateCode =
-  /** This node refuses the other: no credential, or one that does not hold. */
-  | 'ERR_NOT_ADMITTED'
-  /** The other node refuses this one. */
-  | 'ERR_REFUSED'
-  /** The other node cannot be reached, or does not take part in this overlay. */
-  | 'ERR_UNREACHABLE'
-  /** The other node asks for more than its share. */
-  | 'ERR_TOO_MUCH'
-  | 'ERR_GATE_CLOSED';
-
-const REMEDY: Record<GateCode, string> = {
-  ERR_NOT_ADMITTED: 'the other node must be admitted by a super-peer, or renew its credential',
-  ERR_REFUSED: 'renew this node’s credential at a super-peer, and check its clock',
-  ERR_UNREACHABLE: 'check the address, the firewall, and that the other node runs this service',
-  ERR_TOO_MUCH: 'the other node must ask more slowly; if it does not, revoke it',
-  ERR_GATE_CLOSED: 'start it again',
-};
-
-export class GateError extends IcvpnError {
-  declare readonly code: GateCode;
-
-  constructor(code: GateCode, message: string, options?: ErrorOptions) {
-    super(code, message, REMEDY[code], options);
-  }
-}
-
-/** What credentials are held against; asked anew each time. */
-export interface Trust {
-  readonly epoch: number;
-  /** See CredentialContext. */
-  readonly previousEpochUntil?: number | undefined;
-  /** The super-peers that the newest descriptor names. */
-  readonly admitters: readonly Ed25519PeerId[];
-  /** Whether the owner, or the super-peer that signed it, has taken this credential back. */
-  readonly revoked?: (credential: Opened<Credential>) => boolean;
-}
-
 export interface GateOptions {
   /** The ServiceID, or the universal overlay's id. */
   readonly overlayId: Ed25519PeerId;
@@ -116,9 +70,6 @@ export interface GateOptions {
   /** Bytes that one peer may send on them. */
   readonly bytes?: AllowanceLimits;
 }
-
-/** A node that passed: by its credential, or by being a super-peer that the descriptor names. */
-export type Pass = Opened<Credential> | 'admitter';
 
 /** Whom to talk to: somebody whose address is known already, or addresses that end in `/p2p/…`. */
 export type Target = PeerId | Multiaddr | Multiaddr[];
@@ -146,7 +97,7 @@ export class Gate extends EventEmitter<GateEvents> {
   readonly overlayId: Ed25519PeerId;
   readonly #host: Host;
   readonly #options: GateOptions;
-  readonly #clock: () => number;
+  readonly #rule: PassRule;
   readonly #life = new AbortController();
   readonly #admissions = new Map<Connection, Admission>();
   /** Hellos that this node began and that are under way. */
@@ -164,10 +115,11 @@ export class Gate extends EventEmitter<GateEvents> {
     this.#host = host;
     this.#options = options;
     this.overlayId = options.overlayId;
-    this.#clock = options.clock ?? Date.now;
+    const { overlayId, trust, clock = Date.now } = options;
     const { streams = STREAM_LIMITS, bytes = BYTE_LIMITS } = options;
-    this.#streamAllowance = new Allowance(streams, this.#clock, MAX_METERED);
-    this.#byteAllowance = new Allowance(bytes, this.#clock, MAX_METERED);
+    this.#rule = new PassRule(overlayId, trust, clock);
+    this.#streamAllowance = new Allowance(streams, clock, MAX_METERED);
+    this.#byteAllowance = new Allowance(bytes, clock, MAX_METERED);
   }
 
   get host(): Host {
@@ -185,7 +137,7 @@ export class Gate extends EventEmitter<GateEvents> {
 
   async start(): Promise<void> {
     await this.#host.libp2p.handle(
-      this.protocol('hello/1.0.0'),
+      this.protocol(HELLO),
       (stream, connection) => this.#answer(stream, connection),
       { maxInboundStreams: 2, maxOutboundStreams: 2 },
     );
@@ -198,7 +150,7 @@ export class Gate extends EventEmitter<GateEvents> {
     const error = new GateError('ERR_GATE_CLOSED', `the gate of ${this.overlayId} is closed`);
     this.#life.abort(error);
     clearInterval(this.#timer);
-    const protocols = ['hello/1.0.0', ...this.#suffixes].map((each) => this.protocol(each));
+    const protocols = [HELLO, ...this.#suffixes].map((each) => this.protocol(each));
     await this.#host.libp2p.unhandle(protocols);
     for (const connection of [...this.#admissions.keys()]) this.#forget(connection, error);
     this.removeAllListeners();
@@ -279,7 +231,7 @@ export class Gate extends EventEmitter<GateEvents> {
   /** Cuts off those who may no longer pass. Runs by itself; call it when `trust` has changed. */
   recheck(): void {
     for (const [connection, { pass }] of [...this.#admissions]) {
-      const fault = this.#fault(connection.remotePeer, pass);
+      const fault = this.#rule.fault(connection.remotePeer, pass);
       if (fault !== undefined) this.#forget(connection, fault);
     }
   }
@@ -343,18 +295,11 @@ export class Gate extends EventEmitter<GateEvents> {
 
   async #greet(connection: Connection): Promise<Pass> {
     const signal = timeLimit(HELLO_LIMIT, this.#life.signal);
-    const stream = await this.#newStream(connection, 'hello/1.0.0', signal);
+    const stream = await this.#newStream(connection, HELLO, signal);
     try {
-      const shown = this.#options.credential();
-      const frames = new Frames(stream, HELLO_FRAMES);
-      await frames.write({ credential: shown, refused: undefined }, { signal });
-      const answer = await frames.read({ signal });
-      await stream.close({ signal });
-      if (answer.refused !== undefined) {
-        throw new GateError('ERR_REFUSED', `${connection.remotePeer} refuses: ${answer.refused}`);
-      }
-      const pass = await this.#judge(connection.remotePeer, answer.credential);
-      this.#enter(connection, { pass, shown });
+      const side = this.#side(stream, connection, signal);
+      const pass = await greet(side);
+      this.#enter(connection, { pass, shown: side.shown });
       return pass;
     } catch (cause) {
       const error = this.#failure(`no hello with ${connection.remotePeer}`, cause, undefined);
@@ -364,27 +309,20 @@ export class Gate extends EventEmitter<GateEvents> {
   }
 
   async #answer(stream: Stream, connection: Connection): Promise<void> {
-    const signal = timeLimit(HELLO_LIMIT, this.#life.signal);
+    const side = this.#side(stream, connection, timeLimit(HELLO_LIMIT, this.#life.signal));
     try {
-      const frames = new Frames(stream, HELLO_FRAMES);
-      const hello = await frames.read({ signal });
-      const shown = this.#options.credential();
-      try {
-        const pass = await this.#judge(connection.remotePeer, hello.credential);
-        // Entered before the answer leaves: the other end may use the gate as soon as it has it.
-        this.#enter(connection, { pass, shown });
-        await frames.write({ credential: shown, refused: undefined }, { signal });
-      } catch (error) {
-        if (!(error instanceof GateError)) throw error;
-        const refused = error.message.slice(0, 200);
-        await frames.write({ credential: undefined, refused }, { signal });
-        await stream.close({ signal });
-        this.#countRefusal(connection, error);
-      }
-      await stream.close({ signal });
+      const { shown } = side;
+      const fault = await answer(side, (pass) => this.#enter(connection, { pass, shown }));
+      if (fault !== undefined) this.#countRefusal(connection, fault);
     } catch (error) {
       stream.abort(error instanceof Error ? error : new Error('hello failed'));
     }
+  }
+
+  #side(stream: Stream, connection: Connection, signal: AbortSignal): HelloSide {
+    const shown = this.#options.credential();
+    const judge = this.#rule.judge.bind(this.#rule);
+    return { stream, remote: connection.remotePeer, shown, judge, signal };
   }
 
   #countRefusal(connection: Connection, error: GateError): void {
@@ -393,52 +331,10 @@ export class Gate extends EventEmitter<GateEvents> {
     if (refusals >= MAX_REFUSALS) connection.abort(error);
   }
 
-  /** @throws GateError when `peer`, which the connection proved, may not pass with `shown` */
-  async #judge(peer: PeerId, shown: Uint8Array | undefined): Promise<Pass> {
-    let pass: Pass = 'admitter';
-    if (shown !== undefined) {
-      try {
-        pass = await open(CREDENTIAL, shown);
-      } catch (cause) {
-        if (cause instanceof EnvelopeError) throw notAdmitted(peer, cause.message, cause);
-        throw cause;
-      }
-    }
-    const fault = this.#fault(peer, pass);
-    if (fault !== undefined) throw fault;
-    return pass;
-  }
-
-  #fault(peer: PeerId, pass: Pass): GateError | undefined {
-    const { epoch, previousEpochUntil, admitters, revoked } = this.#options.trust();
-    if (peer.type !== 'Ed25519') return notAdmitted(peer, 'its key is not Ed25519');
-    if (pass === 'admitter') {
-      if (admitters.some((id) => id.equals(peer))) return undefined;
-      return notAdmitted(peer, 'it shows no credential and is no super-peer of this service');
-    }
-    try {
-      const now = Math.floor(this.#clock() / 1000);
-      const context = {
-        serviceId: this.overlayId,
-        bearer: peer,
-        epoch,
-        previousEpochUntil,
-        admitters,
-        now,
-      };
-      checkCredential(pass, context);
-    } catch (cause) {
-      if (cause instanceof CredentialError) return notAdmitted(peer, cause.message, cause);
-      throw cause;
-    }
-    if (revoked?.(pass)) return notAdmitted(peer, 'its credential was revoked');
-    return undefined;
-  }
-
   #admission(connection: Connection): Admission | undefined {
     const admission = this.#admissions.get(connection);
     if (admission === undefined) return undefined;
-    const fault = this.#fault(connection.remotePeer, admission.pass);
+    const fault = this.#rule.fault(connection.remotePeer, admission.pass);
     if (fault === undefined) return admission;
     this.#forget(connection, fault);
     return undefined;
@@ -507,10 +403,6 @@ export class Gate extends EventEmitter<GateEvents> {
     this.#streams.set(connection, streams.add(stream));
     stream.addEventListener('close', () => streams.delete(stream), { once: true });
   }
-}
-
-function notAdmitted(peer: PeerId, why: string, cause?: Error): GateError {
-  return new GateError('ERR_NOT_ADMITTED', `${peer} may not pass: ${why}`, { cause });
 }
 
 function same(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
