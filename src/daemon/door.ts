@@ -1,7 +1,7 @@
 /** A super-peer's door: the admission server with what it stands on, store and audit log. */
 import type { Ed25519PrivateKey } from '@libp2p/interface';
 import { AuditLog } from '../admission/audit.ts';
-import { ADMISSION_PROTOCOL, AdmissionServer } from '../admission/server.ts';
+import { ADMISSION_PROTOCOL, type AdmissionLimits, AdmissionServer } from '../admission/server.ts';
 import type { AdmissionStore } from '../admission/store.ts';
 import type { Host } from '../overlay/host.ts';
 import { auditPath } from './audit-path.ts';
@@ -17,6 +17,8 @@ export interface DoorOptions {
   readonly key: Ed25519PrivateKey;
   readonly store: AdmissionStore;
   readonly stateDir: string;
+  /** Of what strangers may use, where they are to differ from the usual ones. */
+  readonly limits?: Partial<AdmissionLimits>;
   readonly log: Log;
 }
 
@@ -31,13 +33,13 @@ export class Door implements AsyncDisposable {
 
   static async open(options: DoorOptions): Promise<Door> {
     await using owned = new AsyncDisposableStack();
-    const { host, services, key, store, log } = options;
+    const { host, services, key, store, log, limits = {} } = options;
     const audit = await AuditLog.open(auditPath(options.stateDir));
     owned.defer(() => audit.close());
     const tidy = setInterval(() => store.forgetTickets(Date.now() / 1000), TIDY_INTERVAL_MS);
     owned.defer(() => clearInterval(tidy));
     const server = new AdmissionServer({
-      ...{ key, store, audit },
+      ...{ key, store, audit, limits },
       services: (id) => services.get(id)?.door,
       assignIpv4: (door, peerId, current) => services.ofDoor(door).assignIpv4(peerId, current),
       revoked: (door, { peerId }) => services.ofDoor(door).barred(peerId),

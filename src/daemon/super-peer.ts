@@ -9,6 +9,7 @@
  */
 import { join } from 'node:path';
 import type { Ed25519PeerId } from '@libp2p/interface';
+import type { AdmissionLimits } from '../admission/server.ts';
 import { AdmissionStore } from '../admission/store.ts';
 import { createHost, type Host } from '../overlay/host.ts';
 import { PublishServer } from '../overlay/publish.ts';
@@ -36,6 +37,8 @@ export interface SuperPeerOptions {
   readonly announce: string[];
   /** The services that the operator lets this super-peer serve. */
   readonly allowedServices: readonly Ed25519PeerId[];
+  /** Of what strangers may use at the door, where they are to differ from the usual ones. */
+  readonly limits?: Partial<AdmissionLimits>;
   readonly log: Log;
   readonly signal: AbortSignal;
 }
@@ -97,7 +100,7 @@ export class SuperPeer implements AsyncDisposable {
     if (place.renewal === undefined) await services.serve(tier.trust.descriptor);
     const allowed = new Set(options.allowedServices.map(String));
     await services.follow(allowed);
-    owned.use(await Door.open({ host, services, key, store, stateDir, log }));
+    owned.use(await Door.open({ ...options, host, services, key, store }));
     const publish = new PublishServer({
       ...{ host, records: tier.records },
       allow: (id) => allowed.has(id.toString()) || id.equals(overlay.value.serviceId),

@@ -18,13 +18,14 @@ import type { Multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p } from 'libp2p';
 import { IcvpnError } from '../errors.ts';
 import { PeerIdError } from '../records/peer-id.ts';
+import { Arrivals } from './arrivals.ts';
 
 /** Connections that one host keeps at most; the least valuable are closed beyond that. */
 const MAX_CONNECTIONS = 4096;
 /** New connections per second from one address: a whole cloud may sit behind one NAT. */
 const INBOUND_PER_SECOND = 512;
-/** Connections that have not finished their handshake. */
-const MAX_HANDSHAKES = 256;
+/** Connections that have not finished their handshake; of one host fewer (`arrivals.ts`). */
+const MAX_HANDSHAKES = 1024;
 /**
  * Milliseconds between the probes that find dead connections nobody is using. Rare, since a member
  * may have a hundred idle ones; the gate probes at once where a stream does not open.
@@ -88,6 +89,7 @@ export async function createHost(options: HostOptions): Promise<Host> {
       inboundConnectionThreshold: INBOUND_PER_SECOND,
       maxIncomingPendingConnections: MAX_HANDSHAKES,
     },
+    connectionGater: new Arrivals(),
     connectionMonitor: { pingInterval: PROBE_INTERVAL },
     services: {
       identify: identify(),

@@ -1,0 +1,172 @@
+/** Many VMs in one process, each with its key, its connection and its address. Started by the benchmarks here. */
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Stream } from '@libp2p/interface';
+import { lpStream } from '@libp2p/utils';
+import type { Admission } from '../../src/admission/client.ts';
+import { Opening, Reply } from '../../src/admission/messages.ts';
+import { parseBootstrap } from '../../src/index.ts';
+import { DIRECTORY_FRAMES, DIRECTORY_SUFFIX, frame } from '../../src/overlay/directory.ts';
+import { Frames } from '../../src/overlay/frames.ts';
+import { Gate } from '../../src/overlay/gate.ts';
+import {
+  admissionStream,
+  admit,
+  hostFrom,
+  loopbackAddress,
+  type Vm,
+} from '../../test/unit/daemon/world.ts';
+import { offer } from './whole-child.ts';
+
+export interface VmsCalls {
+  /** Makes VMs; from one address when one is given, else each from its own, from number `first` on. */
+  readonly make: readonly [
+    { service: string; count: number; first: number; address?: string },
+    null,
+  ];
+  /** Admits those made since, `parallel` at a time, dealt out among the super-peers. */
+  readonly admit: readonly [{ parallel: number }, Admitted];
+  /** Admits over the connections that are there: SRP without dialling. */
+  readonly admitAgain: readonly [{ parallel: number; seconds: number; rate: number }, Admitted];
+  /** Begins an admission for each VM and stops after the challenge. */
+  readonly beginOnly: readonly [null, { challenged: number }];
+  /** Attaches each VM to the directory of its super-peer. */
+  readonly attach: readonly [{ parallel: number }, { attached: number }];
+}
+
+export interface Admitted {
+  readonly admitted: number;
+  readonly failed: readonly string[];
+  /** Wall-clock seconds. */
+  readonly seconds: number;
+  /** Milliseconds that each took. */
+  readonly took: readonly number[];
+}
+
+let service: ReturnType<typeof parseBootstrap> | undefined;
+let vms: Vm[] = [];
+const admissions = new Map<Vm, Admission>();
+
+function theService() {
+  if (service === undefined) throw new Error('make VMs first');
+  return service;
+}
+
+function superPeerOf(vm: Vm) {
+  const { superPeers } = theService();
+  const at = superPeers[vms.indexOf(vm) % superPeers.length];
+  if (at === undefined) throw new Error('the service has no super-peer');
+  return at;
+}
+
+async function each<T>(items: Iterable<T>, parallel: number, work: (item: T) => Promise<void>) {
+  const queue = items[Symbol.iterator]();
+  const run = async (): Promise<void> => {
+    for (let next = queue.next(); !next.done; next = queue.next()) await work(next.value);
+  };
+  await Promise.all(Array.from({ length: parallel }, run));
+}
+
+async function timed(items: Iterable<Vm>, parallel: number): Promise<Admitted> {
+  const took: number[] = [];
+  const failed: string[] = [];
+  const begin = performance.now();
+  await each(items, parallel, async (vm) => {
+    const start = performance.now();
+    try {
+      admissions.set(vm, await admit(vm, superPeerOf(vm), theService()));
+      took.push(performance.now() - start);
+    } catch (error) {
+      failed.push(String(error));
+    }
+  });
+  return { admitted: took.length, failed, took, seconds: (performance.now() - begin) / 1000 };
+}
+
+/** Each VM in turn, no faster than `rate` a second, for so long. */
+async function* paced(seconds: number, rate: number) {
+  const begin = performance.now();
+  for (let n = 0; performance.now() - begin < seconds * 1000; n++) {
+    const due = begin + (n / rate) * 1000 - performance.now();
+    if (due > 1) await sleep(due);
+    const vm = vms[n % vms.length];
+    if (vm !== undefined) yield vm;
+  }
+}
+
+async function attachTo(vm: Vm): Promise<void> {
+  const admission = admissions.get(vm);
+  if (admission === undefined) throw new Error('not admitted');
+  const { descriptor, credential } = admission;
+  const { serviceId, epoch, admitters } = descriptor.value;
+  const trust = { epoch, admitters: admitters.map(({ peerId }) => peerId) };
+  const shown = () => credential.bytes;
+  const gate = new Gate(vm, { overlayId: serviceId, credential: shown, trust: () => trust });
+  await gate.start();
+  const stream = await gate.open(superPeerOf(vm).multiaddr, DIRECTORY_SUFFIX);
+  const frames = new Frames(stream, DIRECTORY_FRAMES);
+  const signal = AbortSignal.timeout(60_000);
+  const multiaddrs = vm.multiaddrs();
+  const nonce = randomBytes(32);
+  await frames.write(frame({ attach: { nonce, session: Date.now(), multiaddrs } }), { signal });
+  while ((await frames.read({ signal })).update === undefined);
+  void drain(stream, frames);
+}
+
+/** Takes updates without looking at them: what 1,000 VMs do with them is not the super-peer's cost. */
+async function drain(stream: Stream, frames: Frames<unknown>): Promise<void> {
+  const options = { signal: AbortSignal.timeout(300_000) };
+  while (stream.status === 'open')
+    await frames.read(options).catch(() => stream.abort(new Error()));
+}
+
+offer<VmsCalls>({
+  make: async ({ service: text, count, first, address }) => {
+    service = parseBootstrap(text);
+    vms = [];
+    admissions.clear();
+    for (let n = 0; n < count; n++) vms.push(await hostFrom(address ?? loopbackAddress(first + n)));
+    return null;
+  },
+  admit: ({ parallel }) => timed(vms, parallel),
+  admitAgain: async ({ parallel, seconds, rate }) => {
+    const took: number[] = [];
+    const failed: string[] = [];
+    const running = new Set<Promise<void>>();
+    const begin = performance.now();
+    for await (const vm of paced(seconds, rate)) {
+      if (running.size >= parallel) await Promise.race(running);
+      const start = performance.now();
+      const run = admit(vm, superPeerOf(vm), theService()).then(
+        () => void took.push(performance.now() - start),
+        (error) => void failed.push(String(error)),
+      );
+      running.add(run);
+      void run.finally(() => running.delete(run));
+    }
+    await Promise.all(running);
+    return { admitted: took.length, failed, took, seconds: (performance.now() - begin) / 1000 };
+  },
+  beginOnly: async () => {
+    let challenged = 0;
+    const { serviceId } = theService();
+    await each(vms, 16, async (vm) => {
+      const link = lpStream(await admissionStream(vm, superPeerOf(vm)));
+      const A = Uint8Array.from(randomBytes(256)).fill(0x55, 0, 1);
+      const login = { identity: 'member', nonce: randomBytes(32), A, ticket: undefined };
+      const admit = { version: 1, suite: 1, serviceId, ...login };
+      await link.write(Opening.encode({ admit, renew: undefined }));
+      const reply = Reply.decode((await link.read()).subarray());
+      if (reply.challenge !== undefined) challenged++;
+    });
+    return { challenged };
+  },
+  attach: async ({ parallel }) => {
+    let attached = 0;
+    await each(admissions.keys(), parallel, async (vm) => {
+      await attachTo(vm);
+      attached++;
+    });
+    return { attached };
+  },
+});

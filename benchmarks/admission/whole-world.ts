@@ -1,0 +1,59 @@
+/** Super-peers and VMs as processes of their own, for the benchmarks here. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { formatBootstrap } from '../../src/index.ts';
+import { arrange, publish } from '../../test/unit/daemon/world.ts';
+import { Child } from './whole-child.ts';
+import type { SuperPeerCalls } from './whole-super-peer.ts';
+import type { VmsCalls } from './whole-vms.ts';
+
+export interface World extends AsyncDisposable {
+  readonly superPeers: readonly Child<SuperPeerCalls>[];
+  /** The service's bootstrap data, as text. */
+  readonly service: string;
+  vms(): Child<VmsCalls>;
+}
+
+/** Starts `count` super-peers that serve one service. */
+export async function startWorld(count: number): Promise<World> {
+  await using owned = new AsyncDisposableStack();
+  const dir = await mkdtemp(join(tmpdir(), 'icvpn-benchmark-'));
+  owned.defer(() => rm(dir, { recursive: true }));
+  const signal = AbortSignal.timeout(60_000);
+  const world = await arrange(dir, count, signal);
+  const overlay = formatBootstrap(world.overlay);
+  const serviceId = world.service.bootstrap.serviceId.toString();
+  const superPeers: Child<SuperPeerCalls>[] = [];
+  for (const place of world.places) {
+    const program = new URL('./whole-super-peer.ts', import.meta.url);
+    const child = owned.use(new Child<SuperPeerCalls>(program));
+    await child.call('start', { ...place, overlay, serviceId });
+    superPeers.push(child);
+  }
+  await publish(world, signal);
+  await Promise.all(superPeers.map((each) => each.call('serving', null)));
+  const running = owned.move();
+  return {
+    superPeers,
+    service: formatBootstrap(world.service.bootstrap),
+    vms: () => running.use(new Child<VmsCalls>(new URL('./whole-vms.ts', import.meta.url))),
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
+
+export const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
+
+export const median = (values: readonly number[]): number =>
+  values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
+
+export const percentile = (values: readonly number[], p: number): number =>
+  values.toSorted((a, b) => a - b)[Math.floor((values.length * p) / 100)] ?? Number.NaN;
+
+export const round = (value: number, digits = 1): number => Number(value.toFixed(digits));
+
+/** Prints what a benchmark found. */
+export function print(setting: object, results: readonly object[]): void {
+  const shared = { node: process.version, processors: navigator.hardwareConcurrency };
+  console.log(JSON.stringify({ ...shared, ...setting, results }, undefined, 2));
+}

@@ -1,0 +1,150 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { lpStream } from '@libp2p/utils';
+import { multiaddr } from '@multiformats/multiaddr';
+import { requestRenewal } from '../../../src/admission/client.ts';
+import { AdmissionRefusedError } from '../../../src/admission/errors.ts';
+import { Opening, Reply } from '../../../src/admission/messages.ts';
+import { makeServiceSecret } from '../../../src/admission/secret.ts';
+import type { AdmissionLimits } from '../../../src/admission/server.ts';
+import { type Bootstrap, SuperPeer, type SuperPeerAddress } from '../../../src/index.ts';
+import {
+  admissionStream,
+  admit,
+  arrange,
+  hostFrom,
+  loopbackAddress,
+  publish,
+  servingLog,
+  type Vm,
+} from './world.ts';
+
+const FLOODER = '127.255.9.9';
+const NAT = '127.255.7.7';
+
+describe('a super-peer in a flood from one host', function () {
+  this.timeout(60_000);
+  let owned: AsyncDisposableStack;
+  let service: Bootstrap;
+  let at: SuperPeerAddress;
+  let port: number;
+
+  async function start(limits: Partial<AdmissionLimits> = {}): Promise<void> {
+    const dir = await mkdtemp(join(tmpdir(), 'icvpn-flood-'));
+    owned.defer(() => rm(dir, { recursive: true }));
+    const signal = AbortSignal.timeout(30_000);
+    const arranged = await arrange(dir, 1, signal);
+    service = arranged.service.bootstrap;
+    const served = Promise.withResolvers<void>();
+    for (const { stateDir, listen } of arranged.places) {
+      const log = servingLog(service.serviceId, served.resolve);
+      const common = { stateDir, listen: [listen], announce: [], log, signal, limits };
+      const { overlay } = arranged;
+      const allowedServices = [service.serviceId];
+      owned.use(await SuperPeer.start({ ...common, overlay, allowedServices }));
+      port = Number(multiaddr(listen).getComponents()[1]?.value);
+    }
+    await publish(arranged, signal);
+    await served.promise;
+    const [first] = service.superPeers;
+    assert.ok(first);
+    at = first;
+  }
+
+  beforeEach(() => {
+    owned = new AsyncDisposableStack();
+  });
+  afterEach(() => owned.disposeAsync());
+
+  async function vmAt(address: string): Promise<Vm> {
+    const vm = await hostFrom(address);
+    owned.defer(() => vm.close());
+    return vm;
+  }
+
+  /** Begins an admission and says nothing more. */
+  async function begin(vm: Vm) {
+    const stream = await admissionStream(vm, at);
+    const link = lpStream(stream);
+    const { serviceId } = service;
+    const A = randomBytes(256).fill(1, 0, 1);
+    const login = { identity: 'member', nonce: randomBytes(32), A, ticket: undefined };
+    const hello = { version: 1, suite: 1, serviceId, ...login };
+    await link.write(Opening.encode({ admit: hello, renew: undefined }));
+    const reply = Reply.decode((await link.read()).subarray());
+    const gone = new Promise((resolve) => stream.addEventListener('close', resolve));
+    return { reply, gone };
+  }
+
+  /** Half-open admissions of `count` nodes, two of each, at the flooder's address. */
+  async function flood(count: number) {
+    const vms = await Promise.all(Array.from({ length: count }, () => vmAt(FLOODER)));
+    return Promise.all(vms.flatMap((vm) => [begin(vm), begin(vm)]));
+  }
+
+  it('P5 holds no more half-open admissions of it than its share, and serves everybody else', async () => {
+    await start({ halfOpenPerHost: 20, halfOpen: 40, srp: 40 });
+    const member = await vmAt(loopbackAddress(1));
+    const last = await admit(member, at, service);
+    const replies = (await flood(20)).map(({ reply }) => reply);
+    assert.equal(replies.filter(({ challenge }) => challenge !== undefined).length, 20);
+    assert.equal(replies.filter(({ busy }) => busy !== undefined).length, 20);
+    for (let n = 2; n < 6; n++) await admit(await vmAt(loopbackAddress(n)), at, service);
+    const renewed = await requestRenewal(await admissionStream(member, at), {
+      ...{ key: member.key, superPeer: at.peerId, serviceId: service.serviceId },
+      ...{ credential: last.credential, renewalKey: last.renewalKey, multiaddrs: [] },
+    });
+    assert.notDeepEqual(renewed.credential.value.serial, last.credential.value.serial);
+  });
+
+  it('P5 ends half-open admissions after their time, and the places are free again', async () => {
+    await start({ halfOpenPerHost: 4, unproven: 2_000 });
+    const first = await flood(2);
+    assert.equal(first.filter(({ reply }) => reply.challenge !== undefined).length, 4);
+    await Promise.all(first.map(({ gone }) => gone));
+    const second = await flood(2);
+    assert.equal(second.filter(({ reply }) => reply.challenge !== undefined).length, 4);
+  });
+
+  it('P5 takes nobody else for the guesser when somebody guesses', async () => {
+    await start();
+    const guesser = await vmAt(FLOODER);
+    const wrong = { ...service, secret: makeServiceSecret() };
+    for (let n = 0; n < 6; n++) {
+      await assert.rejects(admit(guesser, at, wrong), AdmissionRefusedError);
+    }
+    const { reply } = await begin(await vmAt(loopbackAddress(1)));
+    assert.ok(reply.challenge, 'at once, and without a puzzle');
+    await admit(await vmAt(loopbackAddress(2)), at, service);
+  });
+
+  it('P5 has room for others when one host opens connections and says nothing', async () => {
+    await start();
+    const count = 300;
+    const share = 256;
+    const { promise: held, resolve } = Promise.withResolvers<void>();
+    let refused = 0;
+    for (let n = 0; n < count; n++) {
+      const socket = connect({ port, host: '127.0.0.1', localAddress: FLOODER });
+      owned.defer(() => void socket.destroy());
+      socket.on('error', () => {});
+      socket.once('close', () => {
+        if (++refused === count - share) resolve();
+      });
+    }
+    await held;
+    assert.equal(refused, count - share);
+    await admit(await vmAt(loopbackAddress(1)), at, service);
+  });
+
+  it('admits 50 VMs behind one NAT that start at the same moment, none of them refused', async () => {
+    await start();
+    const vms = await Promise.all(Array.from({ length: 50 }, () => vmAt(NAT)));
+    const all = await Promise.all(vms.map((vm) => admit(vm, at, service)));
+    assert.equal(new Set(all.map(({ credential }) => credential.value.ipv4)).size, 50);
+  });
+});
