@@ -8,7 +8,7 @@
  * ```
  */
 import { join } from 'node:path';
-import type { Ed25519PrivateKey } from '@libp2p/interface';
+import type { Ed25519PeerId, Ed25519PrivateKey } from '@libp2p/interface';
 import { multiaddr } from '@multiformats/multiaddr';
 import { formatPrefix } from '../codec/ip.ts';
 import { IcvpnError } from '../errors.ts';
@@ -36,7 +36,7 @@ import { Renewal } from './renewal.ts';
 import { obtainStanding, type Standing } from './standing.ts';
 import { NodeState } from './state.ts';
 import type { MemberStatus } from './status.ts';
-import { TIER_2, Tier } from './tier.ts';
+import { type Contact, TIER_2, Tier } from './tier.ts';
 import { underlayOnly } from './underlay.ts';
 
 /**
@@ -101,6 +101,7 @@ export class Member implements AsyncDisposable {
     virtual.push(standing.descriptor.value.ipv4Prefix);
     const dataPlane = await openDataPlane(options.interfaceName, standing, signal);
     owned.defer(() => dataPlane.close());
+    dataPlane.on('error', (error) => log('kernel-events-failed', { why: error.message }));
     let newest = standing;
     const tier = owned.use(
       await Tier.start({
@@ -116,7 +117,9 @@ export class Member implements AsyncDisposable {
     const peers = owned.use(
       await Peers.start({ tier, dataPlane, local: peerId, serviceId, trust, context, log }),
     );
-    tier.trust.on('change', () => void peers.recheck());
+    tier.trust.on('change', () => {
+      peers.recheck().catch((error) => log('recheck-failed', { why: String(error) }));
+    });
     const endpoint = owned.use(
       new EndpointPublisher({
         ...{ key, peerId, serviceId, log, records: tier.records },
@@ -194,17 +197,25 @@ function knownSuperPeers(
 /** A member keeps connections to a few others for the sake of tier 2; exchanges open more. */
 const MAX_CONTACTS = 8;
 
+/** The members that come next in the order of PeerIDs, so that each is kept by as many others. */
+function successors(self: Ed25519PeerId, others: readonly Listed[]): readonly Listed[] {
+  const sorted = others.toSorted((a, b) => (a.peerId.toString() < b.peerId.toString() ? -1 : 1));
+  const after = sorted.findIndex((each) => each.peerId.toString() > self.toString());
+  const start = Math.max(after, 0);
+  return [...sorted.slice(start), ...sorted.slice(0, start)].slice(0, MAX_CONTACTS);
+}
+
+const contactOf = ({ peerId, multiaddrs }: Listed): Contact => ({
+  peerId,
+  multiaddrs: multiaddrs.map((text) => multiaddr(text)),
+});
+
 async function follow(
   members: readonly Listed[],
   { tier, peers, log }: { tier: Tier; peers: Peers; log: Log },
 ): Promise<void> {
   const others = members.filter((each) => !each.peerId.equals(tier.gate.host.peerId));
-  for (const each of others.slice(0, MAX_CONTACTS)) {
-    tier.contact(
-      each.peerId,
-      each.multiaddrs.map((text) => multiaddr(text)),
-    );
-  }
+  tier.keep(successors(tier.gate.host.peerId, others).map(contactOf));
   await peers.set(members).catch((error) => log('peers-failed', { why: String(error) }));
 }
 

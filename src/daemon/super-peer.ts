@@ -13,7 +13,7 @@ import type { AdmissionLimits } from '../admission/server.ts';
 import { AdmissionStore } from '../admission/store.ts';
 import { createHost, type Host } from '../overlay/host.ts';
 import { PublishServer } from '../overlay/publish.ts';
-import type { Bootstrap } from '../records/bootstrap.ts';
+import type { Bootstrap, SuperPeerAddress } from '../records/bootstrap.ts';
 import { admitterOf, openDescriptor, type ServiceDescriptor } from '../records/descriptor.ts';
 import { EnvelopeError, type Opened } from '../records/envelope.ts';
 import { Door } from './door.ts';
@@ -23,7 +23,7 @@ import { sealingKey } from './sealing-key.ts';
 import { Services } from './services.ts';
 import { obtainStanding } from './standing.ts';
 import { NodeState } from './state.ts';
-import { TIER_1, Tier } from './tier.ts';
+import { type Contact, TIER_1, Tier } from './tier.ts';
 import { underlayOnly } from './underlay.ts';
 
 export interface SuperPeerOptions {
@@ -89,7 +89,7 @@ export class SuperPeer implements AsyncDisposable {
       }),
     );
     tier.trust.on('change', () => place.renewal?.follow(tier.trust.trust().epoch));
-    for (const each of options.overlay.superPeers) tier.contact(each.peerId, [each.multiaddr]);
+    tier.keep(options.overlay.superPeers.map(contactOf));
     const sealing = await sealingKey(state);
     owned.defer(() => void sealing.privateKey.fill(0));
     const store = new AdmissionStore(join(stateDir, 'admission.db'));
@@ -163,6 +163,11 @@ async function takePlace(
     }),
   );
 }
+
+const contactOf = ({ peerId, multiaddr }: SuperPeerAddress): Contact => ({
+  peerId,
+  multiaddrs: [multiaddr],
+});
 
 /** The overlay's descriptor comes with its bootstrap data: there is no DHT yet to ask for it. */
 async function overlayDescriptor(overlay: Bootstrap): Promise<Opened<ServiceDescriptor>> {

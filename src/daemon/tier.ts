@@ -8,6 +8,7 @@
  *                      files                      └─▶ gate and others look again
  * ```
  */
+import { once, setMaxListeners } from 'node:events';
 import { setTimeout } from 'node:timers/promises';
 import type { Ed25519PeerId, PeerId } from '@libp2p/interface';
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
@@ -85,9 +86,17 @@ export interface TierOptions {
   readonly log: Log;
 }
 
+/** A node to stay connected to, and addresses of it that end in `/p2p/<PeerID>`. */
+export interface Contact {
+  readonly peerId: Ed25519PeerId;
+  readonly multiaddrs: readonly Multiaddr[];
+}
+
 /** Between attempts to reach a contact, in milliseconds: doubled each time, up to the limit. */
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 30_000;
+/** Each listens for the gate's news. */
+const MAX_CONTACTS = 256;
 
 export class Tier implements AsyncDisposable {
   readonly gate: Gate;
@@ -96,8 +105,7 @@ export class Tier implements AsyncDisposable {
   readonly trust: ServiceTrust;
   readonly #log: Log;
   readonly #owned: AsyncDisposableStack;
-  readonly #closed = new AbortController();
-  readonly #contacting = new Map<string, Promise<void>>();
+  readonly #kept = new Map<string, { stop: AbortController; done: Promise<void> }>();
 
   private constructor(
     parts: { gate: Gate; store: RecordStore; records: Records; trust: ServiceTrust },
@@ -131,6 +139,7 @@ export class Tier implements AsyncDisposable {
     trust.on('change', () => gate.recheck());
     owned.defer(() => trust.close());
     owned.defer(() => gate.close());
+    setMaxListeners(MAX_CONTACTS, gate);
     await gate.start();
     owned.defer(() => network.close());
     await network.start();
@@ -147,31 +156,49 @@ export class Tier implements AsyncDisposable {
     return this.gate.peers();
   }
 
-  /** Tries to reach a node of the tier until it is reached, while it is not connected. */
-  contact(peer: Ed25519PeerId, multiaddrs: Multiaddr[]): void {
-    const name = peer.toString();
-    if (peer.equals(this.gate.host.peerId) || this.#contacting.has(name)) return;
-    const contacting = this.#reach(peer, multiaddrs).finally(() => this.#contacting.delete(name));
-    this.#contacting.set(name, contacting);
+  /** Stays connected to these nodes, and lets those of the last call go that are not among them. */
+  keep(contacts: readonly Contact[]): void {
+    const wanted = new Map(contacts.map((each) => [each.peerId.toString(), each]));
+    wanted.delete(this.gate.host.peerId.toString());
+    for (const [name, kept] of this.#kept) {
+      if (!wanted.has(name)) kept.stop.abort();
+    }
+    for (const [name, contact] of wanted) {
+      const kept = this.#kept.get(name);
+      if (kept !== undefined && !kept.stop.signal.aborted) continue;
+      const stop = new AbortController();
+      const done = this.#stay(contact, stop.signal).finally(() => {
+        if (this.#kept.get(name)?.stop === stop) this.#kept.delete(name);
+      });
+      this.#kept.set(name, { stop, done });
+    }
   }
 
-  async #reach(peer: Ed25519PeerId, multiaddrs: Multiaddr[]): Promise<void> {
-    const { signal } = this.#closed;
+  async #stay({ peerId, multiaddrs }: Contact, signal: AbortSignal): Promise<void> {
     for (let wait = FIRST_RETRY_MS; !signal.aborted; wait = Math.min(2 * wait, LAST_RETRY_MS)) {
       try {
-        await this.gate.admit(multiaddrs, { signal });
-        return;
+        await this.gate.admit([...multiaddrs], { signal });
+        wait = FIRST_RETRY_MS;
+        await this.#left(peerId, signal);
       } catch (error) {
         if (signal.aborted) return;
-        this.#log('contact-failed', { peer, why: String(error) });
-        await setTimeout(wait, undefined, { signal }).catch(() => {});
+        this.#log('contact-failed', { peer: peerId, why: String(error) });
       }
+      await setTimeout(wait, undefined, { signal }).catch(() => {});
+    }
+  }
+
+  /** Resolves when a node is no longer connected, or at the signal. */
+  async #left(peer: Ed25519PeerId, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && this.gate.isAdmitted(peer)) {
+      await once(this.gate, 'left', { signal }).catch(() => {});
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#closed.abort();
-    await Promise.all(this.#contacting.values());
+    const all = [...this.#kept.values()];
+    for (const { stop } of all) stop.abort();
+    await Promise.all(all.map(({ done }) => done));
     await this.#owned.disposeAsync();
   }
 }
