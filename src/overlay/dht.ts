@@ -34,6 +34,8 @@ const KAD = 'kad/1.0.0';
 export const K = 20;
 /** Milliseconds for one question to one peer: at least, at most. */
 const REQUEST_LIMITS = { minTimeout: 2_000, maxTimeout: 5_000 };
+/** Milliseconds between lookups of this node's own neighbourhood. */
+const QUERY_SELF_INTERVAL = 30 * 60_000;
 /** Addresses taken from others whose storing is under way. */
 const MAX_PENDING = 512;
 /** Addresses remembered of one peer. */
@@ -80,6 +82,7 @@ export class Dht implements RecordNetwork {
       // With the first peer gone, a node must still answer from its own store.
       allowQueryWithZeroPeers: true,
       networkDialTimeout: REQUEST_LIMITS,
+      querySelfInterval: QUERY_SELF_INTERVAL,
       // Checking is for the record store, once, where a record enters.
       validators: Object.fromEntries(kinds),
       selectors: Object.fromEntries(store.namespaces.map((namespace) => [namespace, last])),

@@ -31,6 +31,11 @@ const MAX_HANDSHAKES = 1024;
  * may have a hundred idle ones; the gate probes at once where a stream does not open.
  */
 const PROBE_INTERVAL = 15 * 60_000;
+/**
+ * Milliseconds without any traffic after which a connection is closed. Longer than the probes are
+ * apart: libp2p's own 2 minutes would close what kad-dht then opens anew, again and again.
+ */
+const INACTIVITY_LIMIT = 20 * 60_000;
 
 export class HostError extends IcvpnError {}
 
@@ -80,7 +85,12 @@ export async function createHost(options: HostOptions): Promise<Host> {
       ...(announce?.length && { announce: [...announce] }),
       ...(announceFilter && { announceFilter }),
     },
-    transports: [tcp()],
+    transports: [
+      tcp({
+        inboundSocketInactivityTimeout: INACTIVITY_LIMIT,
+        outboundSocketInactivityTimeout: INACTIVITY_LIMIT,
+      }),
+    ],
     connectionEncrypters: [noise()],
     // Its own keep-alive, every 30 s on each connection, would be most of what an idle member sends.
     streamMuxers: [yamux({ enableKeepAlive: false })],
