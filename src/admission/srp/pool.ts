@@ -100,6 +100,10 @@ export class SrpPool {
       return Promise.reject(new SrpPoolError('the SRP workers are stopped'));
     }
     return new Promise((resolve, reject) => {
+      if (worker.threadId < 0) {
+        reject(new SrpPoolError('the SRP worker ended and did not start again'));
+        return;
+      }
       this.#waiting.set(id, { worker, resolve, reject });
       worker.ref();
       worker.postMessage({ id, job });
@@ -111,7 +115,9 @@ export class SrpPool {
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
     const worker = new Worker(new URL(`./worker.${extension}`, import.meta.url));
     worker.unref();
+    let answered = false;
     worker.on('message', ({ id, result, error }: Answer) => {
+      answered = true;
       const waiting = this.#waiting.get(id);
       if (!this.#waiting.delete(id) || waiting === undefined) return;
       if (![...this.#waiting.values()].some((each) => each.worker === worker)) worker.unref();
@@ -121,7 +127,8 @@ export class SrpPool {
     worker.on('error', (cause) => this.#lose(worker, cause));
     worker.on('exit', () => {
       this.#lose(worker, undefined);
-      if (!this.#closed) this.#workers[index] = this.#start(index);
+      // One that never did anything would not the next time either: its jobs wait for no new one.
+      if (answered && !this.#closed) this.#workers[index] = this.#start(index);
     });
     return worker;
   }

@@ -10,7 +10,7 @@ import {
 } from './oracles.ts';
 
 // Each run costs 0.1 s, nearly all of it in the other program. `npm run test:interop` does 1,000.
-const RUNS = 20;
+const RUNS = 10;
 
 function times(count: number, oracle: Oracle, run: (oracle: Oracle, login: Login) => void): void {
   for (let i = 0; i < count; i++) {
