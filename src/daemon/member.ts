@@ -33,6 +33,7 @@ import type { Log } from './log.ts';
 import { memberStatus } from './member-status.ts';
 import { Peers } from './peers.ts';
 import { Renewal } from './renewal.ts';
+import { Roaming } from './roaming.ts';
 import { obtainStanding, type Standing } from './standing.ts';
 import { NodeState } from './state.ts';
 import type { MemberStatus } from './status.ts';
@@ -56,6 +57,10 @@ export interface MemberOptions {
   readonly listen: string[];
   readonly announce: string[];
   readonly interfaceName: string;
+  /** Hard limits of this node's SAs, offered to its peers; the lower of both ends' counts. */
+  readonly saLifetimes?: Partial<Lifetimes>;
+  /** Milliseconds without a packet after which a peer's SAs are given up. */
+  readonly saIdle?: number;
   readonly log: Log;
   readonly signal: AbortSignal;
 }
@@ -113,9 +118,14 @@ export class Member implements AsyncDisposable {
     const superPeers = (): readonly SuperPeerAddress[] =>
       knownSuperPeers(bootstrap, tier.trust.descriptor.value);
     const trust = (): Trust => tier.trust.trust();
-    const context = () => exchangeContext(key, newest);
+    const lifetimes = { ...LIFETIMES, ...options.saLifetimes };
+    const context = () => ({ ...exchangeContext(key, newest), lifetimes });
     const peers = owned.use(
-      await Peers.start({ tier, dataPlane, local: peerId, serviceId, trust, context, log }),
+      await Peers.start({
+        ...{ tier, dataPlane, local: peerId, serviceId, trust, context, log },
+        multiaddrs: () => host.multiaddrs(),
+        ...(options.saIdle !== undefined && { timing: { idle: options.saIdle } }),
+      }),
     );
     tier.trust.on('change', () => {
       peers.recheck().catch((error) => log('recheck-failed', { why: String(error) }));
@@ -146,6 +156,14 @@ export class Member implements AsyncDisposable {
     );
     tier.trust.on('change', () => renewal.follow(tier.trust.trust().epoch));
     await endpoint.publish();
+    owned.use(
+      new Roaming({
+        ...{ host, virtual, log },
+        reattach: () => directory.reattach(),
+        publish: () => endpoint.publish(),
+        rehome: () => peers.rehome(),
+      }),
+    );
     log('up', { service: serviceId, ipv4: standing.credential.value.ipv4 });
     const parts = { host, renewal, tier, dataPlane, directory, peers };
     return new Member(options, parts, owned.move());
@@ -237,7 +255,7 @@ async function keepBootstrap(state: NodeState, given: Bootstrap | undefined): Pr
 function exchangeContext(
   key: Ed25519PrivateKey,
   { credential, epochPsk }: Standing,
-): Omit<ExchangeContext, 'peer' | 'verify'> {
+): Omit<ExchangeContext, 'peer' | 'verify' | 'lifetimes'> {
   const { serviceId, epoch } = credential.value;
   return {
     identity: { key, credential: credential.bytes },
@@ -245,6 +263,5 @@ function exchangeContext(
     epoch,
     psk: epochPsk,
     suites: ALL_SUITES,
-    lifetimes: LIFETIMES,
   };
 }

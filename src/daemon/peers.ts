@@ -8,12 +8,14 @@
  *  tier 2 ─────────────▶ newest endpoint ──────▶ exchange ─▶ SAs
  * ```
  */
-import type { AbortOptions, Ed25519PeerId, Stream } from '@libp2p/interface';
+import type { AbortOptions, Connection, Ed25519PeerId, Stream } from '@libp2p/interface';
 import { multiaddr } from '@multiformats/multiaddr';
-import type { DataPlane } from '../ipsec/dataplane.ts';
+import type { DataPlane, ExpireNotice, Underlay } from '../ipsec/dataplane.ts';
+import type { SaPair } from '../ipsec/lifecycle/events.ts';
+import type { Timing } from '../ipsec/lifecycle/timing.ts';
 import type { ExchangeContext } from '../keymgmt/exchange/context.ts';
 import { EXCHANGE_PROTOCOL_SUFFIX } from '../keymgmt/exchange/protocol.ts';
-import type { Trust } from '../overlay/gate.ts';
+import type { GatedHandler, Target, Trust } from '../overlay/gate.ts';
 import type { Member as Listed } from '../overlay/membership.ts';
 import { ENDPOINT_RECORD } from '../overlay/stored-kinds.ts';
 import {
@@ -24,12 +26,19 @@ import {
 } from '../records/credential.ts';
 import { type Opened, open } from '../records/envelope.ts';
 import type { Log } from './log.ts';
-import { Pair, type SpiPair } from './pair.ts';
+import { answer, ask, type Moved, PAIR_PROTOCOL_SUFFIX, type PairRequest } from './pair/control.ts';
+import { Pair } from './pair/pair.ts';
 import type { Tier } from './tier.ts';
 import { addressesOf, localAddressTowards } from './underlay.ts';
 
 /** How long an exchange waits for the newest endpoint before it takes the one it knows, in ms. */
 const ENDPOINT_TIMEOUT_MS = 2_000;
+/** Between readings of the kernel's counters, in ms; a part of the silence after which a peer is asked. */
+const COUNTERS_INTERVAL_MS = 2_000;
+/** Addresses that a peer is told. */
+const MAX_MULTIADDRS = 8;
+/** Streams of one protocol that one peer may have open at this node. */
+const MAX_STREAMS_PER_PEER = 4;
 
 export interface PeersOptions {
   readonly tier: Tier;
@@ -39,6 +48,9 @@ export interface PeersOptions {
   /** All that is the same for every exchange. */
   readonly context: () => Omit<ExchangeContext, 'peer' | 'verify'>;
   readonly trust: () => Trust;
+  /** Where this node can be dialled now. */
+  readonly multiaddrs: () => string[];
+  readonly timing?: Partial<Timing>;
   readonly log: Log;
 }
 
@@ -47,7 +59,7 @@ export interface Peer {
   readonly ipv4: string;
   readonly ipv6: string;
   readonly underlay: string;
-  readonly spis: SpiPair | undefined;
+  readonly spis: SaPair | undefined;
 }
 
 interface Entry {
@@ -55,8 +67,14 @@ interface Entry {
   readonly addresses: { readonly ipv4: string; readonly ipv6: string };
   readonly pair: Pair;
   credential: Opened<Credential>;
+  /** What the directory said last: only what is new there counts. */
+  listed: string;
+  /** Of the newest news from the peer itself. */
+  sequence: number;
   multiaddrs: readonly string[];
-  underlay: string;
+  underlay: Underlay;
+  /** The peer does not know yet that this node has another address. */
+  untold: boolean;
 }
 
 export class Peers implements AsyncDisposable {
@@ -65,23 +83,32 @@ export class Peers implements AsyncDisposable {
   readonly #closed = new AbortController();
   /** One change of the set of peers at a time. */
   #queue: Promise<void> = Promise.resolve();
-  readonly #onAcquire = (peerId: string): void => this.#entries.get(peerId)?.pair.want();
-  readonly #onExpire = ({ peerId, direction }: { peerId: string; direction: string }): void => {
-    if (direction === 'out') this.#entries.get(peerId)?.pair.want();
-  };
+  readonly #timer: NodeJS.Timeout;
+  #counting: Promise<void> | undefined;
+  readonly #onAcquire = (peerId: string): void => this.#entries.get(peerId)?.pair.acquire();
+  readonly #onExpire = ({ peerId, spi, direction, hard }: ExpireNotice): void =>
+    this.#entries.get(peerId)?.pair.expired(spi, direction, hard);
+  /** A peer whose connection is new may have lost its SAs in a crash. */
+  readonly #onAdmitted = (peerId: Ed25519PeerId): void =>
+    this.#entries.get(peerId.toString())?.pair.doubt();
 
   private constructor(options: PeersOptions) {
     this.#options = options;
+    this.#timer = setInterval(() => this.#count(), COUNTERS_INTERVAL_MS);
   }
 
   static async start(options: PeersOptions): Promise<Peers> {
     const peers = new Peers(options);
     options.dataPlane.on('acquire', peers.#onAcquire);
     options.dataPlane.on('expire', peers.#onExpire);
-    await options.tier.gate.handle(EXCHANGE_PROTOCOL_SUFFIX, async (stream, connection, pass) => {
+    options.tier.gate.on('admitted', peers.#onAdmitted);
+    await peers.#handle(EXCHANGE_PROTOCOL_SUFFIX, async (stream, connection, pass) => {
       if (pass === 'admitter') return stream.abort(new Error('a super-peer has no SAs'));
       await peers.#respond(stream, pass, connection.remoteAddr.toString());
     });
+    await peers.#handle(PAIR_PROTOCOL_SUFFIX, (stream, connection) =>
+      answer(stream, (request) => peers.#answer(connection, request), peers.#closed.signal),
+    );
     return peers;
   }
 
@@ -89,7 +116,7 @@ export class Peers implements AsyncDisposable {
     const entry = this.#entries.get(peerId.toString());
     if (entry === undefined) return undefined;
     const { addresses, underlay, pair } = entry;
-    return { peerId, ...addresses, underlay, spis: pair.current };
+    return { peerId, ...addresses, underlay: underlay.remote, spis: pair.current };
   }
 
   /** Makes the peers equal to the list, this member itself left out. */
@@ -114,6 +141,88 @@ export class Peers implements AsyncDisposable {
     });
   }
 
+  /**
+   * This node's own address has changed: policies follow, and peers that it talks to are told.
+   *
+   * @returns whether there is a way to all of them
+   */
+  async rehome(): Promise<boolean> {
+    let whole = true;
+    await this.#enqueue(async () => {
+      for (const entry of this.#entries.values()) {
+        entry.untold = true;
+        try {
+          await this.#point(entry, entry.underlay.remote);
+        } catch {
+          whole = false; // no route yet
+        }
+      }
+    });
+    return whole;
+  }
+
+  /** Serves a protocol, with few streams at a time for each peer, however many its connections. */
+  async #handle(suffix: string, handler: GatedHandler): Promise<void> {
+    const open = new Map<string, number>();
+    const limited: GatedHandler = async (stream, connection, pass) => {
+      const id = connection.remotePeer.toString();
+      const before = open.get(id) ?? 0;
+      if (before >= MAX_STREAMS_PER_PEER) return stream.abort(new Error('too many streams'));
+      open.set(id, before + 1);
+      try {
+        await handler(stream, connection, pass);
+      } finally {
+        const left = (open.get(id) ?? 1) - 1;
+        if (left === 0) open.delete(id);
+        else open.set(id, left);
+      }
+    };
+    await this.#options.tier.gate.handle(suffix, limited, {
+      maxInboundStreams: MAX_STREAMS_PER_PEER,
+    });
+  }
+
+  async #answer(connection: Connection, request: PairRequest): Promise<boolean> {
+    const entry = this.#entries.get(connection.remotePeer.toString());
+    if (entry === undefined) return false;
+    if ('probe' in request) return entry.pair.receives(request.probe);
+    if ('deleted' in request) return entry.pair.deleted(request.deleted);
+    return this.#heardOfMove(entry, request.moved, connection);
+  }
+
+  async #heardOfMove(entry: Entry, moved: Moved, connection: Connection): Promise<boolean> {
+    if (moved.sequence <= entry.sequence) return false;
+    // Its other connections come from an address that it has left: nothing would ever answer there.
+    for (const other of this.#options.tier.gate.host.libp2p.getConnections(entry.peerId)) {
+      if (other.id !== connection.id) other.abort(new Error('the peer has moved'));
+    }
+    await this.#enqueue(async () => {
+      if (moved.sequence <= entry.sequence) return;
+      entry.sequence = moved.sequence;
+      await this.#move(entry, moved.multiaddrs);
+    });
+    return true;
+  }
+
+  /** Reads what the kernel counted, for all pairs at once; nothing while there is none. */
+  #count(): void {
+    if (![...this.#entries.values()].some(({ pair }) => pair.current !== undefined)) return;
+    this.#counting ??= this.#read()
+      .catch((error) => {
+        if (!this.#closed.signal.aborted) {
+          this.#options.log('counters-failed', { why: String(error) });
+        }
+      })
+      .finally(() => {
+        this.#counting = undefined;
+      });
+  }
+
+  async #read(): Promise<void> {
+    const counters = Map.groupBy(await this.#options.dataPlane.counters(), (each) => each.peerId);
+    for (const [id, usage] of counters) this.#entries.get(id)?.pair.counted(usage);
+  }
+
   async #respond(stream: Stream, credential: Opened<Credential>, from: string): Promise<void> {
     // Its own super-peer may know it before ours has told us.
     await this.#enqueue(() => this.#put(credential, [from], { keepAddress: true }));
@@ -133,53 +242,66 @@ export class Peers implements AsyncDisposable {
     const entry = this.#entries.get(id);
     if (entry !== undefined && entry.addresses.ipv4 === ipv4 && entry.addresses.ipv6 === ipv6) {
       entry.credential = credential;
-      if (!options.keepAddress) await this.#move(entry, multiaddrs);
-      return;
+      const listed = multiaddrs.join();
+      if (options.keepAddress || listed === entry.listed) return;
+      entry.listed = listed;
+      return this.#move(entry, multiaddrs);
     }
     if (entry !== undefined) await this.#remove(id);
-    const underlay = addressesOf(multiaddrs)[0];
-    if (underlay === undefined) return;
+    const remote = addressesOf(multiaddrs)[0];
+    if (remote === undefined) return;
     const { dataPlane, log } = this.#options;
     try {
-      const local = await localAddressTowards(underlay, { signal: this.#closed.signal });
+      const local = await localAddressTowards(remote, { signal: this.#closed.signal });
       const addresses = { ipv4, ipv6 };
-      await dataPlane.addPeer({ id, virtualAddresses: addresses }, { local, remote: underlay });
-      const pair = this.#pair(peerId);
-      this.#entries.set(id, { peerId, addresses, pair, credential, multiaddrs, underlay });
-      log('peer-added', { peer: id, ipv4, underlay });
+      const underlay = { local, remote };
+      await dataPlane.addPeer({ id, virtualAddresses: addresses }, underlay);
+      const news = { listed: options.keepAddress ? '' : multiaddrs.join(), sequence: 0 };
+      const own = { peerId, addresses, pair: this.#pair(peerId), credential };
+      this.#entries.set(id, { ...own, ...news, multiaddrs, underlay, untold: false });
+      log('peer-added', { peer: id, ipv4, underlay: remote });
     } catch (error) {
       log('peer-failed', { peer: id, why: String(error) });
     }
   }
 
   async #move(entry: Entry, multiaddrs: readonly string[]): Promise<void> {
-    const underlay = addressesOf(multiaddrs)[0];
+    const remote = addressesOf(multiaddrs)[0];
+    if (remote === undefined) return;
     entry.multiaddrs = multiaddrs;
-    if (underlay === undefined || underlay === entry.underlay) return;
-    const id = entry.peerId.toString();
-    const local = await localAddressTowards(underlay, { signal: this.#closed.signal });
-    await this.#options.dataPlane.updatePeerUnderlay(id, { local, remote: underlay });
-    entry.underlay = underlay;
-    this.#options.log('peer-moved', { peer: id, underlay });
+    await this.#point(entry, remote);
+  }
+
+  /** Policies and SAs of the peer lead to `remote`, from the address that the kernel would take. */
+  async #point(entry: Entry, remote: string): Promise<void> {
+    const local = await localAddressTowards(remote, { signal: this.#closed.signal });
+    if (entry.underlay.local === local && entry.underlay.remote === remote) return;
+    entry.underlay = { local, remote };
+    entry.pair.move(entry.underlay);
+    this.#options.log('peer-moved', { peer: entry.peerId.toString(), local, underlay: remote });
   }
 
   async #remove(id: string): Promise<void> {
     const entry = this.#entries.get(id);
     if (entry === undefined) return;
     this.#entries.delete(id);
-    await entry.pair[Symbol.asyncDispose]();
+    await entry.pair.close({ tellPeer: false });
     await this.#options.dataPlane.removePeer(id);
     this.#options.log('peer-removed', { peer: id });
   }
 
   #pair(remote: Ed25519PeerId): Pair {
-    const { dataPlane, local, log, context } = this.#options;
+    const { dataPlane, local, log, context, timing = {} } = this.#options;
     const verify = (envelope: Uint8Array, options?: AbortOptions) =>
       this.#verify(remote, envelope, options);
     return new Pair({
-      ...{ local, remote, dataPlane, log },
+      ...{ local, remote, dataPlane, timing, log },
       context: () => ({ ...context(), peer: remote, verify }),
       open: (signal) => this.#open(remote, signal),
+      control: {
+        probe: (probe, signal) => this.#ask(remote, { probe }, signal),
+        deleted: async (deleted, signal) => void (await this.#ask(remote, { deleted }, signal)),
+      },
     });
   }
 
@@ -196,20 +318,48 @@ export class Peers implements AsyncDisposable {
   }
 
   async #open(remote: Ed25519PeerId, signal: AbortSignal): Promise<Stream> {
-    const { tier, serviceId } = this.#options;
+    const { gate } = this.#options.tier;
     const entry = this.#entries.get(remote.toString());
+    // Who is connected has been heard at its address: a rekey need not look it up.
+    if (entry !== undefined && !gate.isAdmitted(remote)) await this.#lookUp(entry, signal);
+    if (entry?.untold) await this.#tellMove(entry, signal);
+    return gate.open(this.#target(remote), EXCHANGE_PROTOCOL_SUFFIX, { signal });
+  }
+
+  async #lookUp(entry: Entry, signal: AbortSignal): Promise<void> {
+    const { tier, serviceId } = this.#options;
     const limit = AbortSignal.any([signal, AbortSignal.timeout(ENDPOINT_TIMEOUT_MS)]);
     const found = await tier.records
-      .get(ENDPOINT_RECORD, [serviceId, remote], { signal: limit })
+      .get(ENDPOINT_RECORD, [serviceId, entry.peerId], { signal: limit })
       .catch(() => undefined); // then what the directory says must do
     signal.throwIfAborted();
-    if (entry !== undefined && found !== undefined && found.value.multiaddrs.length > 0) {
-      await this.#enqueue(() => this.#move(entry, found.value.multiaddrs));
-    }
-    const target = (entry?.multiaddrs ?? []).map((each) => multiaddr(each));
-    return tier.gate.open(target.length > 0 ? target : remote, EXCHANGE_PROTOCOL_SUFFIX, {
-      signal,
+    if (found === undefined || found.value.sequence <= entry.sequence) return;
+    const { sequence, multiaddrs } = found.value;
+    entry.sequence = sequence;
+    entry.multiaddrs = multiaddrs;
+    // Not waited for: a removal of the peer, which waits for this run to end, may come first.
+    this.#enqueue(() => this.#move(entry, multiaddrs)).catch((error) => {
+      this.#options.log('peer-failed', { peer: entry.peerId.toString(), why: String(error) });
     });
+  }
+
+  /** The peer must send to the new address before it can answer from there. */
+  async #tellMove(entry: Entry, signal: AbortSignal): Promise<void> {
+    const multiaddrs = this.#options.multiaddrs().slice(0, MAX_MULTIADDRS);
+    const moved = { sequence: Date.now(), multiaddrs };
+    await this.#ask(entry.peerId, { moved }, signal);
+    entry.untold = false;
+  }
+
+  async #ask(remote: Ed25519PeerId, request: PairRequest, signal: AbortSignal): Promise<boolean> {
+    const { gate } = this.#options.tier;
+    const stream = await gate.open(this.#target(remote), PAIR_PROTOCOL_SUFFIX, { signal });
+    return ask(stream, request, signal);
+  }
+
+  #target(remote: Ed25519PeerId): Target {
+    const { multiaddrs = [] } = this.#entries.get(remote.toString()) ?? {};
+    return multiaddrs.length > 0 ? multiaddrs.map((each) => multiaddr(each)) : remote;
   }
 
   #enqueue(work: () => Promise<void>): Promise<void> {
@@ -220,11 +370,16 @@ export class Peers implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed.abort();
+    clearInterval(this.#timer);
     const { dataPlane, tier } = this.#options;
+    tier.gate.off('admitted', this.#onAdmitted);
     dataPlane.off('acquire', this.#onAcquire);
     dataPlane.off('expire', this.#onExpire);
     await tier.gate.unhandle(EXCHANGE_PROTOCOL_SUFFIX);
+    await tier.gate.unhandle(PAIR_PROTOCOL_SUFFIX);
     await this.#queue;
-    for (const { pair } of this.#entries.values()) await pair[Symbol.asyncDispose]();
+    await this.#counting;
+    const pairs = [...this.#entries.values()].map(({ pair }) => pair);
+    await Promise.all(pairs.map((pair) => pair.close({ tellPeer: true })));
   }
 }

@@ -13,6 +13,7 @@ import {
   jsonOption,
   keyFileOption,
   listenOption,
+  parseCount,
   parseTextList,
   stateOption,
 } from '../options.ts';
@@ -33,6 +34,8 @@ interface UpOptions {
   readonly listen: string[];
   readonly announce: string[];
   readonly interface: string;
+  readonly saLifetime?: number;
+  readonly saIdle?: number;
   readonly foreground: boolean;
   readonly json: boolean;
 }
@@ -49,6 +52,12 @@ export function addMemberCommands(program: Command, context: CliContext): void {
     .addOption(listenOption(DEFAULT_LISTEN))
     .addOption(announceOption())
     .option('--interface <name>', 'network interface to make', 'icvpn0')
+    .option('--sa-lifetime <seconds>', 'longest life of an SA; an hour when left out', parseCount)
+    .option(
+      '--sa-idle <seconds>',
+      'give the SAs of a peer up after so long without a packet; 900 when left out',
+      parseCount,
+    )
     .option('--foreground', 'stay in the foreground until stopped, as service managers want', false)
     .addOption(jsonOption())
     .action((options: UpOptions, command: Command) => up(options, command, context));
@@ -93,6 +102,8 @@ async function up(options: UpOptions, command: Command, context: CliContext): Pr
         listen: options.listen,
         announce: options.announce,
         interfaceName: options.interface,
+        ...(options.saLifetime && { saLifetimes: { seconds: options.saLifetime } }),
+        ...(options.saIdle && { saIdle: options.saIdle * 1000 }),
         log: createLog(context.output.err),
         signal,
       }),

@@ -1,0 +1,233 @@
+/**
+ * One pair of members: its life cycle, joined to kernel, exchange and peer.
+ *
+ * ```
+ *   kernel ── acquire, expire, counters ──▶ ┌───────────────┐ ── exchange ─────────▶ Runs
+ *   Runs ──── established, in doubt, failed ▶│ PairLifecycle │ ── remove, move ─────▶ kernel
+ *   peer ──── delete notice, answer ───────▶ │               │ ── notify, probe ────▶ peer
+ *   clock ─── tick ────────────────────────▶ └───────────────┘ ── wakeAt ───────────▶ clock
+ * ```
+ */
+import type { Stream } from '@libp2p/interface';
+import type { Underlay } from '../../ipsec/dataplane.ts';
+import type {
+  LifecycleAction,
+  LifecycleEvent,
+  SaPair,
+  SaUsage,
+} from '../../ipsec/lifecycle/events.ts';
+import { PairLifecycle } from '../../ipsec/lifecycle/machine.ts';
+import { DEFAULT_TIMING, type Timing } from '../../ipsec/lifecycle/timing.ts';
+import type { ExchangeResult } from '../../keymgmt/exchange/protocol.ts';
+import { type PairPlane, Runs, type RunsOptions } from './runs.ts';
+
+/**
+ * Milliseconds for which the kernel keeps an outbound SA that has a successor: a packet between the
+ * choice of its SA and its encryption is lost when the SA goes.
+ */
+const DRAIN = 1_000;
+/** Milliseconds that telling a peer may take when this node leaves. */
+const FAREWELL = 1_500;
+/** The longest that a timer of Node's waits. */
+const MAX_TIMER = 2 ** 31 - 1;
+
+/** Questions and news to the peer, over its authenticated connection. */
+export interface PairControl {
+  /** Whether the peer has this inbound SA. */
+  probe(spi: number, signal: AbortSignal): Promise<boolean>;
+  /** This end will soon receive no more under this SPI. */
+  deleted(spi: number, signal: AbortSignal): Promise<void>;
+}
+
+export interface PairOptions
+  extends Pick<RunsOptions, 'local' | 'remote' | 'dataPlane' | 'context' | 'open' | 'log'> {
+  readonly control: PairControl;
+  readonly timing?: Partial<Timing>;
+  /** From 0 to below 1, for jitter. */
+  readonly random?: () => number;
+}
+
+export class Pair {
+  readonly #options: PairOptions;
+  readonly #id: string;
+  readonly #plane: PairPlane;
+  readonly #timing: Timing;
+  readonly #life: PairLifecycle;
+  readonly #runs: Runs;
+  readonly #closed = new AbortController();
+  readonly #work = new Set<Promise<void>>();
+  readonly #drains = new Set<NodeJS.Timeout>();
+  #underlay: Underlay | undefined;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: PairOptions) {
+    const { random = Math.random, remote, dataPlane } = options;
+    this.#options = options;
+    this.#id = remote.toString();
+    this.#plane = dataPlane;
+    this.#timing = { ...DEFAULT_TIMING, ...options.timing };
+    this.#life = new PairLifecycle({ random, timing: this.#timing });
+    this.#runs = new Runs({
+      ...options,
+      ...{ random, timing: this.#timing },
+      onEstablished: (result) => this.#established(result),
+      onInDoubt: (inboundSpi) => this.#tell({ type: 'in-doubt', inboundSpi }),
+      onFailed: () => this.#tell({ type: 'failed' }),
+    });
+  }
+
+  /** The SAs in use. */
+  get current(): SaPair | undefined {
+    return this.#life.pair;
+  }
+
+  /** A packet waits for an SA. */
+  acquire(): void {
+    this.#tell({ type: 'acquire' });
+  }
+
+  expired(spi: number, direction: 'in' | 'out', hard: boolean): void {
+    this.#tell({ type: 'expired', spi, direction, hard });
+  }
+
+  counted(usage: readonly SaUsage[]): void {
+    this.#tell({ type: 'counters', usage });
+  }
+
+  /** The peer has told that its inbound SA goes. @returns whether it was in use */
+  deleted(outboundSpi: number): boolean {
+    const known = this.#life.pair?.outboundSpi === outboundSpi;
+    this.#tell({ type: 'deleted', outboundSpi });
+    return known;
+  }
+
+  /** Whether this end receives under an SPI: what the peer's probe asks. */
+  receives(inboundSpi: number): boolean {
+    const { pair, kept } = this.#life;
+    return pair?.inboundSpi === inboundSpi || kept.some((each) => each.inboundSpi === inboundSpi);
+  }
+
+  /** The ends of the tunnel are others now. */
+  move(underlay: Underlay): void {
+    this.#underlay = underlay;
+    this.#tell({ type: 'moved' });
+  }
+
+  /** The peer may have started anew: whether it has still got the pair is asked at once. */
+  doubt(): void {
+    const { pair } = this.#life;
+    if (pair !== undefined) this.#track(this.#probe(pair.outboundSpi));
+  }
+
+  /** The peer has opened an exchange stream. */
+  respond(stream: Stream): Promise<void> {
+    return this.#runs.respond(stream);
+  }
+
+  /** Ends what is under way. The kernel's SAs are for the data plane to remove. */
+  async close({ tellPeer }: { readonly tellPeer: boolean }): Promise<void> {
+    clearTimeout(this.#timer);
+    for (const drain of this.#drains) clearTimeout(drain);
+    this.#closed.abort();
+    await this.#runs[Symbol.asyncDispose]();
+    await Promise.all(this.#work);
+    const actions = this.#life.handle({ type: 'close' }, performance.now());
+    if (!tellPeer) return;
+    const limit = AbortSignal.timeout(FAREWELL);
+    for (const action of actions) {
+      if (action.do !== 'notify-deleted') continue;
+      // A peer that does not hear it finds out by asking.
+      await this.#options.control.deleted(action.inboundSpi, limit).catch(() => {});
+    }
+  }
+
+  #established({ inboundSpi, outboundSpi, lifetimes, transcriptHash }: ExchangeResult): void {
+    const pair = { inboundSpi, outboundSpi };
+    const run = Buffer.from(transcriptHash).toString('hex').slice(0, 16);
+    this.#options.log('sa-installed', { peer: this.#id, ...pair, run });
+    this.#tell({ type: 'established', pair, limits: lifetimes });
+  }
+
+  #tell(event: LifecycleEvent): void {
+    const before = this.#life.phase;
+    for (const action of this.#life.handle(event, performance.now())) this.#do(action, event);
+    const { phase } = this.#life;
+    if (phase === 'down' && before !== phase) {
+      this.#options.log('sa-ended', { peer: this.#id, after: event.type });
+    }
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    clearTimeout(this.#timer);
+    const at = this.#life.wakeAt();
+    if (at === undefined || this.#closed.signal.aborted) return;
+    const wait = Math.min(Math.max(Math.ceil(at - performance.now()), 1), MAX_TIMER);
+    this.#timer = setTimeout(() => this.#tell({ type: 'tick' }), wait);
+  }
+
+  #do(action: LifecycleAction, { type }: LifecycleEvent): void {
+    switch (action.do) {
+      case 'exchange':
+        this.#runs.want();
+        break;
+      case 'remove':
+        if (type === 'established' && action.direction === 'out') this.#drain(action.spi);
+        else this.#track(this.#plane.removeSa(this.#id, action.spi, action.direction));
+        break;
+      case 'notify-deleted':
+        this.#track(this.#notify(action.inboundSpi));
+        break;
+      case 'probe':
+        this.#track(this.#probe(action.outboundSpi));
+        break;
+      case 'move':
+        this.#move();
+        break;
+      case 'reject-acquire':
+        this.#track(this.#plane.rejectAcquire(this.#id));
+        break;
+    }
+  }
+
+  #drain(spi: number): void {
+    const drain = setTimeout(() => {
+      this.#drains.delete(drain);
+      this.#track(this.#plane.removeSa(this.#id, spi, 'out'));
+    }, DRAIN);
+    this.#drains.add(drain);
+  }
+
+  #move(): void {
+    // First the policies: what the next run allocates must be for the new ends.
+    if (this.#underlay !== undefined) {
+      this.#track(this.#plane.updatePeerUnderlay(this.#id, this.#underlay));
+    }
+    this.#runs.abandon();
+  }
+
+  async #notify(inboundSpi: number): Promise<void> {
+    await this.#options.control.deleted(inboundSpi, this.#limit()).catch(() => {});
+  }
+
+  async #probe(outboundSpi: number): Promise<void> {
+    const { control } = this.#options;
+    // Without an answer the life cycle's own time limit decides.
+    const known = await control.probe(outboundSpi, this.#limit()).catch(() => undefined);
+    if (known !== undefined) this.#tell({ type: 'probed', outboundSpi, known });
+  }
+
+  #limit(): AbortSignal {
+    return AbortSignal.any([this.#closed.signal, AbortSignal.timeout(this.#timing.probeTimeout)]);
+  }
+
+  #track(work: Promise<void>): void {
+    const tracked = work
+      .catch((error) => {
+        if (this.#closed.signal.aborted) return;
+        this.#options.log('pair-failed', { peer: this.#id, why: String(error) });
+      })
+      .finally(() => this.#work.delete(tracked));
+    this.#work.add(tracked);
+  }
+}

@@ -1,0 +1,227 @@
+/**
+ * The runs of the exchange between two members, one at a time, and what becomes of each.
+ *
+ * ```
+ *  want ─────────┐                        ┌─▶ established: both SAs are in the kernel
+ *                ├─▶ PairState ─▶ one run ┼─▶ in doubt: the peer may have them; our inbound SA stays
+ *  stream ─▶ M1 ─┘   (who yields)         └─▶ failed: nothing is left of it
+ * ```
+ */
+import type { Ed25519PeerId, Stream } from '@libp2p/interface';
+import type { DataPlane } from '../../ipsec/dataplane.ts';
+import type { Timing } from '../../ipsec/lifecycle/timing.ts';
+import { type PairDecision, PairState } from '../../keymgmt/exchange/collision.ts';
+import type { ExchangeContext, ExchangeKeys } from '../../keymgmt/exchange/context.ts';
+import { ExchangeError } from '../../keymgmt/exchange/errors.ts';
+import {
+  DEFAULT_TIMEOUT,
+  type ExchangeHooks,
+  type ExchangeResult,
+  type Leftovers,
+  runInitiator,
+  runResponder,
+} from '../../keymgmt/exchange/protocol.ts';
+import type { Log } from '../log.ts';
+import { kernelLifetime } from './lifetime.ts';
+
+/** What of the data plane a pair uses. */
+export type PairPlane = Pick<
+  DataPlane,
+  | 'allocateSpi'
+  | 'installInbound'
+  | 'installOutbound'
+  | 'removeSa'
+  | 'rejectAcquire'
+  | 'updatePeerUnderlay'
+>;
+
+export interface RunsOptions {
+  readonly local: Ed25519PeerId;
+  readonly remote: Ed25519PeerId;
+  readonly dataPlane: PairPlane;
+  readonly context: () => ExchangeContext;
+  /** Opens an exchange stream to the remote. */
+  readonly open: (signal: AbortSignal) => Promise<Stream>;
+  readonly timing: Timing;
+  /** From 0 to below 1, for jitter. */
+  readonly random: () => number;
+  readonly log: Log;
+  readonly onEstablished: (result: ExchangeResult) => void;
+  readonly onInDoubt: (inboundSpi: number) => void;
+  /** A run has failed and keys are still wanted. */
+  readonly onFailed: () => void;
+}
+
+interface Run {
+  readonly number: number;
+  readonly abort: AbortController;
+  /** Everything of the peer has been removed meanwhile: nothing of this run counts. */
+  abandoned: boolean;
+}
+
+export class Runs implements AsyncDisposable {
+  readonly #options: RunsOptions;
+  readonly #id: string;
+  readonly #state: PairState;
+  readonly #closed = new AbortController();
+  readonly #work = new Set<Promise<void>>();
+  #run: Run | undefined;
+  #deferring: NodeJS.Timeout | undefined;
+
+  constructor(options: RunsOptions) {
+    this.#options = options;
+    this.#id = options.remote.toString();
+    this.#state = new PairState(options.local, options.remote);
+  }
+
+  /** Keys are wanted; a run that is under way is good enough. */
+  want(): void {
+    this.#obey(this.#state.want());
+  }
+
+  /** The peer has opened an exchange stream. */
+  respond(stream: Stream): Promise<void> {
+    return this.#track(this.#respond(stream));
+  }
+
+  /** Gives the run under way up, and with it what it has in the kernel. */
+  abandon(): void {
+    const { number } = this.#run ?? {};
+    if (number === undefined) return;
+    if (this.#state.phase === 'deferring') {
+      this.#obey(this.#state.expired(number));
+    } else {
+      this.#stop(true);
+      this.#state.over(number, false);
+    }
+  }
+
+  #obey(decision: PairDecision): void {
+    if (decision.do !== 'start' || this.#closed.signal.aborted) return;
+    void this.#track(this.#initiate(this.#begin(decision.run)));
+  }
+
+  #begin(number: number): Run {
+    clearTimeout(this.#deferring);
+    const run = { number, abort: new AbortController(), abandoned: false };
+    this.#run = run;
+    return run;
+  }
+
+  #stop(abandoned: boolean): void {
+    if (this.#run === undefined) return;
+    this.#run.abandoned = abandoned;
+    this.#run.abort.abort();
+  }
+
+  #signal(run: Run): AbortSignal {
+    return AbortSignal.any([this.#closed.signal, run.abort.signal]);
+  }
+
+  async #initiate(run: Run): Promise<void> {
+    const { open, context } = this.#options;
+    const signal = this.#signal(run);
+    try {
+      const stream = await open(signal);
+      await this.#succeeded(
+        run,
+        await runInitiator(stream, context(), this.#hooks(run), { signal }),
+      );
+    } catch (error) {
+      this.#complain('initiator', run, error);
+      if (error instanceof ExchangeError && error.fault === 'collision') return this.#defer(run);
+      if (this.#state.over(run.number, false)) this.#options.onFailed();
+    }
+  }
+
+  async #respond(stream: Stream): Promise<void> {
+    // M1 decides whether this becomes a run; until then only the peer's own time is at stake.
+    let run: Run = { number: -1, abort: new AbortController(), abandoned: false };
+    const early = run;
+    const admit = (): 'collision' | undefined => {
+      const decision = this.#state.m1();
+      if (decision.do !== 'respond') return 'collision';
+      this.#stop(false);
+      run = this.#begin(decision.run);
+      run.abort.signal.addEventListener('abort', () => early.abort.abort());
+      return undefined;
+    };
+    const hooks: ExchangeHooks = {
+      allocateSpi: (options) => this.#hooks(run).allocateSpi(options),
+      installInbound: (keys, options) => this.#hooks(run).installInbound(keys, options),
+      installOutbound: (keys, options) => this.#hooks(run).installOutbound(keys, options),
+      release: (leftovers, error) => this.#hooks(run).release(leftovers, error),
+    };
+    const signal = this.#signal(early);
+    try {
+      const context = this.#options.context();
+      const result = await runResponder(stream, context, { ...hooks, admit }, { signal });
+      await this.#succeeded(run, result);
+    } catch (error) {
+      this.#complain('responder', run, error);
+      if (run !== early && this.#state.over(run.number, false)) this.#options.onFailed();
+    }
+  }
+
+  async #succeeded(run: Run, result: ExchangeResult): Promise<void> {
+    if (run.abandoned) {
+      const { inboundSpi, outboundSpi } = result;
+      return this.#release(run, { inboundSpi, outboundSpi, inDoubt: false });
+    }
+    this.#state.over(run.number, true);
+    this.#options.onEstablished(result);
+  }
+
+  /** The peer's own run goes on; should its M1 not come, this end begins again. */
+  #defer({ number }: Run): void {
+    this.#state.refused(number);
+    clearTimeout(this.#deferring);
+    this.#deferring = setTimeout(() => this.#obey(this.#state.expired(number)), DEFAULT_TIMEOUT);
+  }
+
+  #complain(role: string, { abort }: Run, error: unknown): void {
+    if (this.#closed.signal.aborted || abort.signal.aborted) return;
+    this.#options.log('exchange-failed', { peer: this.#id, role, why: String(error) });
+  }
+
+  #hooks(run: Run): ExchangeHooks {
+    const { dataPlane, timing, random } = this.#options;
+    const lifetime = ({ lifetimes }: ExchangeKeys, direction: 'in' | 'out') => ({
+      lifetime: kernelLifetime(lifetimes, direction, timing, random()),
+    });
+    return {
+      allocateSpi: () => dataPlane.allocateSpi(this.#id),
+      installInbound: (keys) =>
+        dataPlane.installInbound(this.#id, keys.inbound.spi, keys.inbound, lifetime(keys, 'in')),
+      installOutbound: (keys) =>
+        dataPlane.installOutbound(
+          this.#id,
+          keys.outbound.spi,
+          keys.outbound,
+          lifetime(keys, 'out'),
+        ),
+      release: (leftovers) => this.#release(run, leftovers),
+    };
+  }
+
+  async #release(run: Run, { inboundSpi, outboundSpi, inDoubt }: Leftovers): Promise<void> {
+    const { dataPlane, onInDoubt } = this.#options;
+    if (outboundSpi !== undefined) await dataPlane.removeSa(this.#id, outboundSpi, 'out');
+    if (inDoubt && !run.abandoned) onInDoubt(inboundSpi);
+    else await dataPlane.removeSa(this.#id, inboundSpi, 'in');
+  }
+
+  #track(work: Promise<void>): Promise<void> {
+    const tracked = work
+      .catch((error) => this.#options.log('pair-failed', { peer: this.#id, why: String(error) }))
+      .finally(() => this.#work.delete(tracked));
+    this.#work.add(tracked);
+    return tracked;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearTimeout(this.#deferring);
+    this.#closed.abort();
+    await Promise.all(this.#work);
+  }
+}

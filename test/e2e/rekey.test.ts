@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict';
+import { untilAnswered } from '../../examples/demo/ping.ts';
+import type { TestProcess } from '../lab/process.ts';
+import { count, drops, Scene, spis, until } from './scene.ts';
+
+// vm1 and vm2 in cloud a, vm3 in cloud b, 20 ms away. The SAs of vm1 last for three seconds only.
+
+const SA_LIFETIME = '3';
+const PACKETS = 2_500;
+const INTERVAL_SECONDS = 0.02;
+
+describe('new keys for SAs in use', function () {
+  this.timeout(300_000);
+  let scene: Scene;
+  let vm1Daemon: TestProcess;
+  let vm3Daemon: TestProcess;
+  before(async () => {
+    scene = await Scene.build();
+    const [vm1, vm2, vm3] = scene.net.vms;
+    vm1Daemon = await scene.up(vm1, 'vm1', '--sa-lifetime', SA_LIFETIME);
+    await scene.up(vm2, 'vm2');
+    vm3Daemon = await scene.up(vm3, 'vm3');
+  });
+  after(() => scene[Symbol.asyncDispose]());
+
+  it('P15 two members that begin at the same moment have one pair of SAs', async () => {
+    const [, vm2, vm3] = scene.net.vms;
+    const { ipv4: second } = await scene.status(vm2, 'vm2');
+    const { ipv4: third } = await scene.status(vm3, 'vm3');
+    const limit = AbortSignal.timeout(30_000);
+    await Promise.all([untilAnswered(vm2.ns, third, limit), untilAnswered(vm3.ns, second, limit)]);
+    const [there, back] = [
+      [vm2.address, vm3.address],
+      [vm3.address, vm2.address],
+    ] as const;
+    const one = async (): Promise<boolean> => {
+      const all = [
+        await spis(vm2.ns, ...there),
+        await spis(vm3.ns, ...there),
+        await spis(vm2.ns, ...back),
+        await spis(vm3.ns, ...back),
+      ];
+      const [a, b, c, d] = all;
+      return all.every((each) => each.length === 1) && a?.[0] === b?.[0] && c?.[0] === d?.[0];
+    };
+    await until('one pair, the same at both ends', one);
+  });
+
+  it('P14 a stream goes through rekey after rekey, nothing lost and no drop counted', async () => {
+    const [vm1, , vm3] = scene.net.vms;
+    const { ipv4 } = await scene.status(vm3, 'vm3');
+    await untilAnswered(vm1.ns, ipv4, AbortSignal.timeout(30_000));
+    const before = await Promise.all([drops(vm1.ns), drops(vm3.ns)]);
+    const rekeys = count(vm1Daemon.stderr, ' sa-installed ');
+    const pings = ['-n', '-q', '-i', String(INTERVAL_SECONDS), '-W', '5', '-c', String(PACKETS)];
+    const { stdout } = await vm1.ns.exec('ping', [...pings, ipv4], { timeoutMs: 150_000 });
+    assert.match(stdout, new RegExp(`${PACKETS} packets transmitted, ${PACKETS} received`));
+    const made = count(vm1Daemon.stderr, ' sa-installed ') - rekeys;
+    assert.ok(made >= (PACKETS * INTERVAL_SECONDS) / Number(SA_LIFETIME), `${made} rekeys`);
+    assert.deepEqual(await Promise.all([drops(vm1.ns), drops(vm3.ns)]), before);
+    assert.doesNotMatch(vm1Daemon.stderr + vm3Daemon.stderr, / sa-ended /);
+  });
+});

@@ -1,0 +1,127 @@
+/** A service in the demo's two clouds, with real processes: super-peers that run, members to be started. */
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { buildTopology, type DemoHost, type Topology } from '../../examples/demo/topology.ts';
+import type { ExecResult } from '../lab/exec.ts';
+import type { Netns } from '../lab/netns.ts';
+import type { TestProcess } from '../lab/process.ts';
+
+const ICVPN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+
+export class Scene implements AsyncDisposable {
+  readonly net: Topology;
+  readonly #owned: AsyncDisposableStack;
+  readonly #dir: string;
+
+  private constructor(net: Topology, owned: AsyncDisposableStack, dir: string) {
+    this.net = net;
+    this.#owned = owned;
+    this.#dir = dir;
+  }
+
+  static async build(): Promise<Scene> {
+    await using owned = new AsyncDisposableStack();
+    const dir = await mkdtemp(join(tmpdir(), 'icvpn-e2e-'));
+    owned.defer(() => rm(dir, { recursive: true }));
+    const scene = new Scene(await buildTopology(owned), owned, dir);
+    await scene.#serve();
+    return new Scene(scene.net, owned.move(), dir);
+  }
+
+  async #serve(): Promise<void> {
+    const { superPeers } = this.net;
+    const cards: string[] = [];
+    for (const [i, sp] of superPeers.entries()) {
+      const card = this.#file(`sp${i}.card`);
+      const at = ['--address', `/ip4/${sp.address}/tcp/4242`];
+      await this.done(sp, 'super-peer', 'card', ...this.#state(`sp${i}`), ...at, '--out', card);
+      cards.push('--super-peer', card);
+    }
+    const [sp] = superPeers;
+    const create = (name: string) => {
+      const files = ['--dir', this.#file(name), '--bootstrap', this.#file(`${name}.json`)];
+      return ['create', '--name', name, ...files, ...cards, '--json'];
+    };
+    await this.done(sp, 'overlay', ...create('overlay'));
+    const { serviceId } = JSON.parse(await this.done(sp, 'service', ...create('shop')));
+    for (const [i, each] of superPeers.entries()) {
+      const overlay = ['--overlay', this.#file('overlay.json'), '--allow-service', serviceId];
+      await this.#start(each, 'super-peer', 'run', ...this.#state(`sp${i}`), ...overlay);
+    }
+    await this.done(sp, 'service', 'publish', '--dir', this.#file('shop'));
+  }
+
+  /** Starts a member in the foreground; returns when it is up. */
+  up(at: DemoHost, name: string, ...options: string[]): Promise<TestProcess> {
+    const bootstrap = ['--bootstrap', this.#file('shop.json'), '--vmid', name];
+    return this.#start(at, 'up', '--foreground', ...this.#state(name), ...bootstrap, ...options);
+  }
+
+  async down(at: DemoHost, name: string): Promise<void> {
+    await this.done(at, 'down', ...this.#state(name));
+  }
+
+  async status(at: DemoHost, name: string): Promise<{ peerId: string; ipv4: string }> {
+    return JSON.parse(await this.done(at, 'status', ...this.#state(name), '--json'));
+  }
+
+  async done(at: DemoHost, ...args: string[]): Promise<string> {
+    const { code, stdout, stderr } = await this.#icvpn(at, ...args);
+    assert.equal(code, 0, stderr);
+    return stdout;
+  }
+
+  async #start(at: DemoHost, ...args: string[]): Promise<TestProcess> {
+    const listen = ['--listen', '/ip4/0.0.0.0/tcp/4242', '--json'];
+    const daemon = this.#owned.use(at.ns.start(process.execPath, [ICVPN, ...args, ...listen]));
+    await daemon.receive(60_000);
+    return daemon;
+  }
+
+  #icvpn(at: DemoHost, ...args: string[]): Promise<ExecResult> {
+    return at.ns.exec(process.execPath, [ICVPN, ...args], { timeoutMs: 60_000 });
+  }
+
+  #file(name: string): string {
+    return join(this.#dir, name);
+  }
+
+  #state(name: string): string[] {
+    return ['--state', this.#file(name)];
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#owned.disposeAsync();
+  }
+}
+
+/** The SPIs of whole SAs between two addresses of the underlay, in one direction. */
+export async function spis(ns: Netns, source: string, destination: string): Promise<string[]> {
+  const ends = ['src', source, 'dst', destination];
+  const list = await ns.ip('xfrm', 'state', 'list', 'nokeys', ...ends);
+  return [...list.matchAll(/proto esp spi (0x[0-9a-f]+)/g)]
+    .map(([, spi = '']) => spi)
+    .filter((spi) => spi !== '0x00000000');
+}
+
+/** The kernel's counters of packets that IPsec dropped or refused. */
+export const drops = (ns: Netns): Promise<string> => ns.run('cat', ['/proc/net/xfrm_stat']);
+
+/** Looks every 50 ms until it holds. */
+export async function until(
+  what: string,
+  holds: () => boolean | Promise<boolean>,
+  limitMs = 20_000,
+): Promise<void> {
+  const limit = AbortSignal.timeout(limitMs);
+  while (!(await holds())) {
+    assert.ok(!limit.aborted, `never: ${what}`);
+    await delay(50);
+  }
+}
+
+export const count = (text: string, part: string): number => text.split(part).length - 1;

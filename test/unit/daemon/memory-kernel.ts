@@ -1,0 +1,53 @@
+/** The kernel's end of a pair as two tables, with the keys that are in them. */
+import assert from 'node:assert/strict';
+import type { PairPlane } from '../../../src/daemon/pair/runs.ts';
+import type { SaDirection, SaKeys, SaOptions, Underlay } from '../../../src/ipsec/dataplane.ts';
+
+export class MemoryKernel implements PairPlane {
+  readonly inbound = new Map<number, string>();
+  readonly outbound = new Map<number, string>();
+  readonly lifetimes: SaOptions[] = [];
+  /** Every key that ever was installed. */
+  readonly keys: string[] = [];
+  readonly underlays: Underlay[] = [];
+  rejected = 0;
+  #spi: number;
+
+  constructor(firstSpi: number) {
+    this.#spi = firstSpi;
+  }
+
+  async allocateSpi(_: string): Promise<number> {
+    return this.#spi++;
+  }
+
+  async installInbound(_: string, spi: number, keys: SaKeys, options: SaOptions = {}) {
+    this.#install(this.inbound, spi, keys, options);
+  }
+
+  async installOutbound(_: string, spi: number, keys: SaKeys, options: SaOptions = {}) {
+    this.#install(this.outbound, spi, keys, options);
+  }
+
+  async removeSa(_: string, spi: number, direction: SaDirection): Promise<void> {
+    (direction === 'in' ? this.inbound : this.outbound).delete(spi);
+  }
+
+  async rejectAcquire(_: string): Promise<void> {
+    this.rejected++;
+  }
+
+  async updatePeerUnderlay(_: string, underlay: Underlay): Promise<void> {
+    this.underlays.push(underlay);
+    this.inbound.clear();
+    this.outbound.clear();
+  }
+
+  #install(table: Map<number, string>, spi: number, { key }: SaKeys, options: SaOptions): void {
+    const text = Buffer.from(key).toString('hex');
+    assert.ok(!table.has(spi), 'P16 an SPI is used again');
+    table.set(spi, text);
+    this.keys.push(text);
+    this.lifetimes.push(options);
+  }
+}

@@ -1,0 +1,310 @@
+/**
+ * Two members' pairs with real life cycles, real exchanges and real keys. Only kernel and network are in memory.
+ *
+ * ```
+ *   Pair a ── exchange streams ──▶ Pair b
+ *     │  └──── probe, delete ────▶ │  └── MemoryKernel b
+ *     └── MemoryKernel a           └────▶ the same back to a
+ * ```
+ */
+import assert from 'node:assert/strict';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Stream } from '@libp2p/interface';
+import { streamPair } from '@libp2p/utils';
+import fc from 'fast-check';
+import { Pair } from '../../../src/daemon/pair/pair.ts';
+import type { Timing } from '../../../src/ipsec/lifecycle/timing.ts';
+import type { ExchangeContext } from '../../../src/keymgmt/exchange/context.ts';
+import { type Pair as Contexts, idOf, newPair } from '../exchange/fixture.ts';
+import { MemoryKernel } from './memory-kernel.ts';
+
+const TIMING = { overlap: 40, firstRetry: 10, probeTimeout: 200, silence: 60_000 };
+
+interface Settings {
+  readonly timing?: Partial<Timing>;
+  readonly seconds?: number;
+  /** Milliseconds that each message of the nth stream takes. */
+  readonly slow?: readonly number[];
+}
+
+class End {
+  readonly kernel: MemoryKernel;
+  readonly pair: Pair;
+  readonly log: string[] = [];
+  /** What the network does with this end's exchange streams. */
+  dial: () => Promise<Stream>;
+
+  constructor(
+    context: ExchangeContext,
+    firstSpi: number,
+    other: () => End,
+    { timing, seconds, slow = [] }: Settings,
+  ) {
+    this.kernel = new MemoryKernel(firstSpi);
+    let dials = 0;
+    this.dial = async () => {
+      const [near, far] = await streamPair({ delay: slow[dials++ % slow.length] ?? 0 });
+      void other().pair.respond(far);
+      return near;
+    };
+    const lifetimes = { ...context.lifetimes, ...(seconds !== undefined && { seconds }) };
+    this.pair = new Pair({
+      local: idOf(context.identity.key),
+      remote: context.peer,
+      dataPlane: this.kernel,
+      context: () => ({ ...context, lifetimes }),
+      open: () => this.dial(),
+      control: {
+        probe: async (spi) => other().pair.receives(spi),
+        deleted: async (spi) => void other().pair.deleted(spi),
+      },
+      timing: { ...TIMING, ...timing },
+      log: (event, fields) => this.log.push(`${event} ${JSON.stringify(fields)}`),
+    });
+  }
+}
+
+async function until(what: string, holds: () => boolean): Promise<void> {
+  const limit = AbortSignal.timeout(8_000);
+  while (!holds()) {
+    assert.ok(!limit.aborted, `never: ${what}`);
+    await delay(2);
+  }
+}
+
+/** What each end sends under, the other receives with the same key. */
+function assertSame(a: End, b: End): void {
+  for (const [from, to] of [
+    [a, b],
+    [b, a],
+  ] as const) {
+    const spi = from.pair.current?.outboundSpi ?? 0;
+    assert.equal(to.pair.current?.inboundSpi, spi, 'P15 not the same pair');
+    const key = from.kernel.outbound.get(spi);
+    assert.ok(key !== undefined);
+    assert.equal(to.kernel.inbound.get(spi), key);
+  }
+}
+
+const single = (...ends: End[]): boolean =>
+  ends.every(({ kernel }) => kernel.inbound.size === 1 && kernel.outbound.size === 1);
+
+describe('pair of members', () => {
+  let contexts: Contexts;
+  let ends: End[] = [];
+  before(async () => {
+    contexts = await newPair();
+  });
+  afterEach(async () => {
+    await Promise.all(ends.map(({ pair }) => pair.close({ tellPeer: false })));
+    ends = [];
+  });
+
+  const make = (settings: Settings = {}): [End, End] => {
+    const a: End = new End(contexts.a, 0x1000, () => b, settings);
+    const b: End = new End(contexts.b, 0x9000, () => a, settings);
+    ends.push(a, b);
+    return [a, b];
+  };
+  const connected = async (settings: Settings = {}): Promise<[End, End]> => {
+    const [a, b] = make(settings);
+    a.pair.acquire();
+    await until('keys', () => [a, b].every(({ pair }) => pair.current !== undefined));
+    return [a, b];
+  };
+
+  it('P18 agrees on keys when the kernel asks', async () => {
+    const [a, b] = await connected();
+    assertSame(a, b);
+    assert.ok(single(a, b));
+  });
+
+  it('P16 soft limits lie before the hard ones, and each rekey has new keys and SPIs', async () => {
+    const [a, b] = await connected({ seconds: 100 });
+    for (const { lifetime } of [...a.kernel.lifetimes, ...b.kernel.lifetimes]) {
+      for (const { soft = 0n, hard = 0n } of [
+        lifetime?.seconds ?? {},
+        lifetime?.bytes ?? {},
+        lifetime?.packets ?? {},
+      ]) {
+        assert.ok(soft > 0n && soft < hard, `${soft} of ${hard}`);
+      }
+      assert.ok((lifetime?.seconds?.soft ?? 0n) <= 90n);
+    }
+    const spi = a.pair.current?.outboundSpi ?? 0;
+    a.pair.expired(spi, 'out', false);
+    await until(
+      'a rekey',
+      () => a.pair.current !== undefined && a.pair.current.outboundSpi !== spi,
+    );
+    await until('the same at both ends', () => b.pair.current?.inboundSpi !== spi);
+    assertSame(a, b);
+    const { size } = new Set([...a.kernel.keys, ...b.kernel.keys]);
+    assert.equal(size, 4, 'two keys for each of two pairs');
+  });
+
+  it('P14 keeps the old SAs for packets on their way, then removes them', async () => {
+    const [a, b] = await connected({ timing: { overlap: 1_500 } });
+    const old = a.pair.current;
+    assert.ok(old !== undefined);
+    b.pair.expired(old.inboundSpi, 'out', false);
+    await until('a rekey', () => [a, b].every(({ kernel }) => kernel.inbound.size === 2));
+    assert.ok(a.kernel.outbound.has(old.outboundSpi), 'a packet may be between choice and use');
+    await until('one pair', () => single(a, b));
+    assert.ok(!a.kernel.outbound.has(old.outboundSpi) && !a.kernel.inbound.has(old.inboundSpi));
+    assertSame(a, b);
+  });
+
+  it('P14 rekeys before its time is over, again and again', async () => {
+    const [a, b] = await connected({ seconds: 1 });
+    const first = a.pair.current?.outboundSpi ?? 0;
+    await until('two rekeys', () => a.kernel.keys.length >= 6);
+    await until('both ends', () => b.kernel.keys.length >= 6);
+    assert.notEqual(a.pair.current?.outboundSpi, first);
+    const hard = [...a.log, ...b.log].filter((line) => line.startsWith('sa-ended'));
+    assert.deepEqual(hard, []);
+  });
+
+  it('P15 both ends rekey at once, however slow the network: one pair comes out', async () => {
+    const delays = fc.array(fc.nat({ max: 5 }), { minLength: 1, maxLength: 5 });
+    await fc.assert(
+      fc.asyncProperty(
+        delays,
+        fc.array(fc.nat({ max: 3 }), { maxLength: 4 }),
+        async (slow, gaps) => {
+          const [a, b] = await connected({ slow, timing: { overlap: 1 } });
+          for (const gap of [0, ...gaps]) {
+            const [one, two] = [a.pair.current, b.pair.current];
+            if (one !== undefined) a.pair.expired(one.outboundSpi, 'out', false);
+            await delay(gap);
+            if (two !== undefined) b.pair.expired(two.outboundSpi, 'out', false);
+          }
+          const quiet = () =>
+            a.pair.current?.outboundSpi === b.pair.current?.inboundSpi &&
+            b.pair.current?.outboundSpi === a.pair.current?.inboundSpi &&
+            [a, b].every(({ kernel }) => kernel.inbound.size === 1) &&
+            [a, b].every(({ kernel }) => kernel.keys.length >= 4);
+          await until('rest', quiet);
+          assertSame(a, b);
+        },
+      ),
+      { numRuns: 12 },
+    );
+  });
+
+  it('keeps its inbound SA when a run breaks where the peer may have the pair', async () => {
+    const [a, b] = make();
+    const { dial } = a;
+    let streams = 0;
+    a.dial = async () => {
+      const stream = await dial();
+      // The peer gets M3 and answers; the answer is lost.
+      if (streams++ === 0) void breakWhen(() => b.pair.current !== undefined, stream);
+      return stream;
+    };
+    const seen: number[] = [];
+    const { removeSa } = a.kernel;
+    a.kernel.removeSa = async (id, spi, direction) => {
+      if (direction === 'in') seen.push(spi);
+      await removeSa.call(a.kernel, id, spi, direction);
+    };
+    const { installOutbound } = a.kernel;
+    a.kernel.installOutbound = async (id, spi, keys, options) => {
+      if (streams === 1) throw new Error('the first run does not get that far');
+      assert.deepEqual(seen, [], 'the SA in doubt stays until another pair is there');
+      assert.equal(a.kernel.inbound.size, 2);
+      await installOutbound.call(a.kernel, id, spi, keys, options);
+    };
+    a.pair.acquire();
+    await until('a second run', () => streams === 2 && a.pair.current !== undefined);
+    await until('only one pair', () => single(a, b));
+    assert.equal(seen.length, 1);
+    assertSame(a, b);
+  });
+
+  it('gives up after some tries, lets the kernel ask again, and works at the next packet', async () => {
+    const [a, b] = make({ timing: { tries: 3 } });
+    const { dial } = a;
+    a.dial = async () => {
+      throw new Error('the network is down');
+    };
+    a.pair.acquire();
+    await until('it gives up', () => a.kernel.rejected === 1);
+    assert.equal(a.log.filter((line) => line.startsWith('exchange-failed')).length, 3);
+    a.dial = dial;
+    a.pair.acquire();
+    await until('keys', () => a.pair.current !== undefined && b.pair.current !== undefined);
+    assertSame(a, b);
+  });
+
+  it('asks a peer that is not heard, and makes new keys when it has lost its own', async () => {
+    const [a, b] = await connected({ timing: { silence: 30 } });
+    const lost = a.pair.current?.outboundSpi ?? 0;
+    // The peer's daemon dies without a word and another takes its place.
+    await b.pair.close({ tellPeer: false });
+    const reborn = new End(contexts.b, 0xf000, () => a, {});
+    ends.push(reborn);
+    Object.defineProperty(b, 'pair', { value: reborn.pair });
+    a.pair.counted([{ spi: lost, direction: 'out', packets: 1n, bytes: 100n }]);
+    await until(
+      'new keys',
+      () => a.pair.current !== undefined && reborn.pair.current !== undefined,
+    );
+    assert.notEqual(a.pair.current?.outboundSpi, lost);
+    assertSame(a, reborn);
+  });
+
+  it('leaves a pair alone that answers, though nothing is heard', async () => {
+    const [a, b] = await connected({ timing: { silence: 20 } });
+    const { current } = a.pair;
+    let asked = 0;
+    const receives = b.pair.receives.bind(b.pair);
+    b.pair.receives = (spi) => {
+      asked++;
+      return receives(spi);
+    };
+    for (let packets = 1n; asked < 2; packets++) {
+      a.pair.counted([{ spi: current?.outboundSpi ?? 0, direction: 'out', packets, bytes: 1n }]);
+      await delay(5);
+    }
+    assert.deepEqual(a.pair.current, current);
+  });
+
+  it('gives idle SAs up at both ends, until the next packet', async () => {
+    const [a, b] = await connected({ timing: { idle: 60, overlap: 20 } });
+    await until('nothing left', () =>
+      [a, b].every(({ kernel }) => kernel.inbound.size + kernel.outbound.size === 0),
+    );
+    b.pair.acquire();
+    await until('keys', () => b.pair.current !== undefined && a.pair.current !== undefined);
+  });
+
+  it('stops sending as soon as the peer tells that it leaves', async () => {
+    const [a, b] = await connected();
+    await b.pair.close({ tellPeer: true });
+    await until('no outbound SA', () => a.kernel.outbound.size === 0);
+    assert.equal(a.pair.current, undefined);
+    await until('nothing left', () => a.kernel.inbound.size === 0);
+  });
+
+  it('P20 makes new SAs between the new ends when one of them moves', async () => {
+    const [a, b] = await connected();
+    const before = a.pair.current?.outboundSpi;
+    const [there, here] = [
+      { local: '10.0.0.9', remote: '10.0.0.2' },
+      { local: '10.0.0.2', remote: '10.0.0.9' },
+    ];
+    b.pair.move(here);
+    a.pair.move(there);
+    await until('keys', () => a.pair.current !== undefined && b.pair.current !== undefined);
+    await until('one pair', () => single(a, b));
+    assert.notEqual(a.pair.current?.outboundSpi, before);
+    assertSame(a, b);
+    assert.deepEqual([a.kernel.underlays, b.kernel.underlays], [[there], [here]]);
+  });
+});
+
+async function breakWhen(holds: () => boolean, stream: Stream): Promise<void> {
+  await until('the moment to break', holds);
+  stream.abort(new Error('the network broke'));
+}
