@@ -52,11 +52,14 @@ export const ADMISSION_SECRETS = message({
   epochPsk: required(6, bytes({ length: 32 })),
   /** Shared by the service's super-peers: seals the renewal state that members carry between them. */
   renewalSecret: required(7, bytes({ length: 32 })),
+  /** Master key of the service's attribute authority in this epoch, where it has one. */
+  attributeMasterKey: optional(8, bytes({ max: 2048 })),
 });
 
 export type AdmissionSecrets = Infer<typeof ADMISSION_SECRETS>;
 
 /**
+ * @param options.attributeMasterKey of this epoch's attribute authority, as icvpn/abe encodes it
  * @param options.previous the secrets of the epoch before: keeps its renewal secret, so that members
  * renew into the new epoch without the service secret. Without it every member is admitted anew.
  * @throws SecretTypoError
@@ -65,6 +68,7 @@ export async function makeAdmissionSecrets(options: {
   serviceId: Ed25519PeerId;
   secret: string | Uint8Array;
   previous?: AdmissionSecrets;
+  attributeMasterKey?: Uint8Array | undefined;
   signal?: AbortSignal;
 }): Promise<AdmissionSecrets> {
   const parsed = parseServiceSecret(options.secret);
@@ -82,6 +86,7 @@ export async function makeAdmissionSecrets(options: {
       kdf,
       epochPsk: randomBytes(32),
       renewalSecret: Uint8Array.from(options.previous?.renewalSecret ?? randomBytes(32)),
+      attributeMasterKey: options.attributeMasterKey,
     };
   } finally {
     for (const each of [parsed.bytes, password, x]) each.fill(0);

@@ -14,6 +14,8 @@ import { reportStart } from './detach.ts';
 /** A node that runs until it is disposed of. */
 export interface Daemon extends AsyncDisposable {
   status(): unknown | Promise<unknown>;
+  /** The members of its service; absent in a node that is in none. */
+  members?(): unknown;
 }
 
 export interface DaemonRun<D extends Daemon> {
@@ -34,6 +36,8 @@ export async function runDaemon<D extends Daemon>(run: DaemonRun<D>): Promise<vo
     switch (command) {
       case 'status':
         return daemon ? daemon.status() : { role: 'starting' };
+      case 'members':
+        return membersOf(daemon);
       case 'down':
         down.abort();
         await ended.promise;
@@ -55,6 +59,15 @@ export async function runDaemon<D extends Daemon>(run: DaemonRun<D>): Promise<vo
     ended.resolve();
     await control[Symbol.asyncDispose]();
   }
+}
+
+function membersOf(daemon: Daemon | undefined): unknown {
+  if (daemon?.members) return daemon.members();
+  throw new IcvpnError(
+    'ERR_NO_MEMBERS',
+    daemon ? 'a super-peer shows no members' : 'the daemon is starting',
+    daemon ? 'ask at a VM that is a member of the service' : 'try again in a few seconds',
+  );
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

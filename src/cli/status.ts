@@ -1,5 +1,5 @@
-/** `icvpn status` for people. */
-import type { MemberStatus } from '../daemon/status.ts';
+/** `icvpn status` and `icvpn members` for people. */
+import type { MemberStatus, MemberView } from '../daemon/status.ts';
 import type { SuperPeerStatus } from '../daemon/super-peer.ts';
 import { table } from './output.ts';
 
@@ -40,3 +40,23 @@ function superPeerText(status: SuperPeerStatus): string {
     table(['service', 'members', 'ServiceID'], rows),
   ].join('\n');
 }
+
+/** @param view what the daemon answered: a MemberView */
+export function membersText(view: unknown): string {
+  if (!isView(view)) return 'no members';
+  const rows = view.members.map((each) => [
+    each.vmid + (each.self ? ' (this VM)' : ''),
+    each.roles.join(','),
+    each.ipv4,
+    each.ipv6,
+    each.peerId,
+    each.credentialEnds,
+  ]);
+  return [
+    `${view.service.name}: ${rows.length} members in epoch ${view.epoch}, as ${view.superPeer ?? 'nobody now'} tells`,
+    table(['VM', 'roles', 'IPv4', 'IPv6', 'PeerID', 'credential ends'], rows),
+  ].join('\n');
+}
+
+const isView = (view: unknown): view is MemberView =>
+  typeof view === 'object' && view !== null && 'service' in view && 'members' in view;

@@ -1,4 +1,4 @@
-/** Puts together what `icvpn status` shows of a member. */
+/** Puts together what `icvpn status` and `icvpn members` show at a member. */
 import type { DataPlane } from '../ipsec/dataplane.ts';
 import type { DirectoryClient } from '../overlay/directory-client.ts';
 import type { Host } from '../overlay/host.ts';
@@ -7,7 +7,7 @@ import type { Credential } from '../records/credential.ts';
 import type { ServiceDescriptor } from '../records/descriptor.ts';
 import type { Opened } from '../records/envelope.ts';
 import type { Peer, Peers } from './peers.ts';
-import type { MemberStatus, PeerStatus, SaStatus } from './status.ts';
+import type { MemberStatus, MemberView, PeerStatus, SaStatus } from './status.ts';
 import { addressesOf } from './underlay.ts';
 
 export interface StatusSources {
@@ -80,3 +80,30 @@ function saStatus({ spis }: Peer, counters: Counters): SaStatus | null {
 }
 
 const spiText = (spi: number): string => `0x${spi.toString(16).padStart(8, '0')}`;
+
+/** @param me of this member */
+export function memberView(
+  { serviceId, name }: ServiceDescriptor,
+  directory: DirectoryClient,
+  me: Credential,
+): MemberView {
+  return {
+    service: { id: serviceId.toString(), name },
+    epoch: me.epoch,
+    superPeer: directory.superPeer?.toString() ?? null,
+    members: directory
+      .members()
+      .map((each) => ({
+        vmid: each.vmid,
+        peerId: each.peerId.toString(),
+        roles: each.roles,
+        ipv6: each.ipv6,
+        ipv4: each.ipv4,
+        multiaddrs: each.multiaddrs,
+        superPeer: each.superPeer.toString(),
+        credentialEnds: new Date(each.notAfter * 1000).toISOString(),
+        self: each.peerId.equals(me.peerId),
+      }))
+      .sort((a, b) => (a.vmid < b.vmid ? -1 : 1)),
+  };
+}

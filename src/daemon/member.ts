@@ -9,7 +9,7 @@
  */
 import { join } from 'node:path';
 import type { Ed25519PeerId, Ed25519PrivateKey } from '@libp2p/interface';
-import { multiaddr } from '@multiformats/multiaddr';
+import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
 import { formatPrefix } from '../codec/ip.ts';
 import { IcvpnError } from '../errors.ts';
 import { DataPlane } from '../ipsec/dataplane.ts';
@@ -28,15 +28,16 @@ import {
 } from '../records/bootstrap.ts';
 import type { ServiceDescriptor } from '../records/descriptor.ts';
 import { interfaceId, ipv6Prefix } from '../records/virtual-address.ts';
+import { DiscoveryClient } from './discovery-client.ts';
 import { EndpointPublisher } from './endpoint.ts';
 import type { Log } from './log.ts';
-import { memberStatus } from './member-status.ts';
+import { memberStatus, memberView } from './member-status.ts';
 import { Peers } from './peers.ts';
 import { Renewal } from './renewal.ts';
 import { Roaming } from './roaming.ts';
 import { obtainStanding, type Standing } from './standing.ts';
 import { NodeState } from './state.ts';
-import type { MemberStatus } from './status.ts';
+import type { MemberStatus, MemberView } from './status.ts';
 import { type Contact, TIER_2, Tier } from './tier.ts';
 import { underlayOnly } from './underlay.ts';
 
@@ -136,11 +137,18 @@ export class Member implements AsyncDisposable {
         multiaddrs: () => host.multiaddrs(),
       }),
     );
+    const { gate } = tier;
+    const targets = (): Multiaddr[] => superPeers().map((each) => each.multiaddr);
+    const { seal } = owned.use(
+      new DiscoveryClient({
+        ...{ gate, cache, peerId, trust, log, superPeers: targets },
+        service: () => tier.trust.descriptor.value,
+        epoch: () => newest.credential.value.epoch,
+      }),
+    );
     const directory = new DirectoryClient({
-      gate: tier.gate,
-      superPeers: () => superPeers().map((each) => each.multiaddr),
+      ...{ gate, trust, seal, superPeers: targets },
       multiaddrs: () => host.multiaddrs(),
-      trust,
     });
     owned.defer(() => directory.goodbye());
     directory.on('change', (members) => void follow(members, { tier, peers, log }));
@@ -177,6 +185,12 @@ export class Member implements AsyncDisposable {
       service: tier.trust.descriptor.value,
       interfaceName: this.#options.interfaceName,
     });
+  }
+
+  /** What this member may see of the service's members: all of it, as super-peers told it. */
+  members(): MemberView {
+    const { directory, tier, renewal } = this.#parts;
+    return memberView(tier.trust.descriptor.value, directory, renewal.standing.credential.value);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,5 +1,6 @@
 /**
- * One service at one super-peer: its door (secrets for admission), its gate, its member list.
+ * One service at one super-peer: its door (secrets for admission), its gate, its member list, and
+ * the attribute authority that seals it.
  *
  * ```
  * publish or tier 1 ─▶ descriptor ─▶ secrets unsealed ─▶ admission ─▶ membership shard ─▶ tier 1
@@ -23,6 +24,7 @@ import type { Credential } from '../records/credential.ts';
 import { admitterOf, type ServiceDescriptor } from '../records/descriptor.ts';
 import type { Opened } from '../records/envelope.ts';
 import { Ipv4Pool } from '../records/virtual-address.ts';
+import { authorityKeys, DiscoveryServer } from './discovery-server.ts';
 import type { Log } from './log.ts';
 import type { Tier } from './tier.ts';
 
@@ -48,6 +50,7 @@ export class ServedService implements AsyncDisposable {
   readonly membership: Membership;
   #terms: Terms;
   #terming: Promise<void> = Promise.resolve();
+  readonly #discovery: DiscoveryServer;
   readonly #owned = new AsyncDisposableStack();
 
   private constructor(options: ServedServiceOptions, trust: ServiceTrust, terms: Terms) {
@@ -59,6 +62,7 @@ export class ServedService implements AsyncDisposable {
       ...{ records: tier.records, key, superPeer: peerId, trust: () => this.trust.trust() },
       serviceId: trust.serviceId,
     });
+    this.#discovery = this.#owned.use(new DiscoveryServer(options));
     this.#owned.defer(() => trust.close());
     this.#owned.defer(() => this.membership.close());
     trust.on('change', () => {
@@ -93,7 +97,11 @@ export class ServedService implements AsyncDisposable {
     const gate = tier.gate.overlayId.equals(membership.serviceId)
       ? tier.gate
       : await this.#ownGate(trust);
-    const directory = new DirectoryServer({ gate, membership, key, trust });
+    const { seal } = this.#discovery;
+    this.#offer(this.descriptor, this.#terms);
+    await this.#discovery.serve(gate);
+    this.#owned.defer(() => this.#discovery.unserve(gate));
+    const directory = new DirectoryServer({ gate, membership, key, trust, seal });
     await directory.start();
     this.#owned.defer(() => directory.close());
     membership.refresh().catch((error) => log('refresh-failed', { why: String(error) }));
@@ -160,10 +168,22 @@ export class ServedService implements AsyncDisposable {
   /** Takes what a newer descriptor has for this super-peer. Struck off, it keeps the old, which admits nobody. */
   async #follow(): Promise<void> {
     try {
-      this.#terms = (await termsOf(this.#options, this.descriptor)) ?? this.#terms;
+      const { descriptor } = this;
+      const terms = await termsOf(this.#options, descriptor);
+      if (terms === undefined) return;
+      this.#terms = terms;
+      this.#offer(descriptor, terms);
     } catch (error) {
       this.#options.log('descriptor-failed', { why: String(error) });
     }
+  }
+
+  /** Hands the attribute authority to the thread where it lives from then on. */
+  #offer({ value }: Opened<ServiceDescriptor>, { secrets }: Terms): void {
+    const { attributeMasterKey } = secrets;
+    const keys = authorityKeys(value.attributePublicKey, attributeMasterKey);
+    this.#discovery.follow(value.epoch, keys);
+    attributeMasterKey?.fill(0);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

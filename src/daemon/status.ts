@@ -41,3 +41,29 @@ export interface SaStatus {
   readonly bytesIn: number;
   readonly bytesOut: number;
 }
+
+/**
+ * What `icvpn members` shows: the service's VMIDs, and the public attributes of each. VMIDs are names
+ * that clouds give; the same one may stand for several PeerIDs.
+ */
+export interface MemberView {
+  readonly service: { readonly id: string; readonly name: string };
+  readonly epoch: number;
+  /** The super-peer that told it; null while this member is attached to none. */
+  readonly superPeer: string | null;
+  readonly members: readonly MemberAttributes[];
+}
+
+export interface MemberAttributes {
+  readonly vmid: string;
+  readonly peerId: string;
+  readonly roles: readonly string[];
+  readonly ipv6: string;
+  readonly ipv4: string;
+  readonly multiaddrs: readonly string[];
+  /** The super-peer that it is attached to, or was admitted by. */
+  readonly superPeer: string;
+  /** When its credential ends, RFC 3339. */
+  readonly credentialEnds: string;
+  readonly self: boolean;
+}

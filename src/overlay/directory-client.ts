@@ -53,7 +53,7 @@ export interface DirectoryClientOptions {
   /** The addresses at which other members can dial this one. */
   readonly multiaddrs: () => readonly string[];
   readonly trust: () => Trust;
-  readonly seal?: DirectorySeal;
+  readonly seal?: Pick<DirectorySeal, 'open'>;
   /** Milliseconds since 1970. */
   readonly clock?: () => number;
 }
@@ -230,7 +230,7 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
   /** @returns the sequence of the update. @throws DirectoryClientError when it must not be taken */
   async #take(sealed: Uint8Array, nonce: Uint8Array, last: number | undefined): Promise<number> {
     const { seal = PLAIN, gate, trust } = this.#options;
-    const { value, signer } = await open(DIRECTORY, await seal.open(sealed));
+    const { value, signer } = await open(DIRECTORY, await seal.open(sealed, nonce));
     if (!trust().admitters.some((id) => id.equals(signer))) {
       throw refused(`${signer} is no super-peer of this service`);
     }

@@ -37,7 +37,7 @@ export interface DirectoryServerOptions {
   /** The super-peer's key, which signs the updates. */
   readonly key: PrivateKey;
   readonly trust: () => Trust;
-  readonly seal?: DirectorySeal;
+  readonly seal?: Pick<DirectorySeal, 'seal'>;
 }
 
 interface Attachment {
@@ -205,7 +205,8 @@ export class DirectoryServer {
       })),
       left: [...change.left],
     };
-    const sealed = await sealing.seal(await seal(DIRECTORY, update, key), member.value);
+    const envelope = await seal(DIRECTORY, update, key);
+    const sealed = await sealing.seal(envelope, member.value, nonce);
     await attachment.frames.write(frame({ update: sealed }), {
       signal: this.#limit(MESSAGE_LIMIT),
     });

@@ -70,13 +70,13 @@ export function frame(fields: Partial<DirectoryFrame>): DirectoryFrame {
 
 /**
  * How updates are hidden from everybody but the members they are for. The signature is inside: what
- * is sealed is an envelope.
+ * is sealed is an envelope. The nonce is the one that the member drew for its attachment.
  */
 export interface DirectorySeal {
   /** On the super-peer. */
-  seal(envelope: Uint8Array, recipient: Credential): Promise<Uint8Array>;
+  seal(envelope: Uint8Array, recipient: Credential, nonce: Uint8Array): Promise<Uint8Array>;
   /** On the member. */
-  open(sealed: Uint8Array): Promise<Uint8Array>;
+  open(sealed: Uint8Array, nonce: Uint8Array): Promise<Uint8Array>;
 }
 
 /** Noise alone hides the updates. */

@@ -20,6 +20,7 @@ import {
 import { type Opened, seal } from '../records/envelope.ts';
 import { openCard, type SuperPeerCard } from '../records/super-peer-card.ts';
 import { Ipv4Pool } from '../records/virtual-address.ts';
+import { makeAuthority } from './authority.ts';
 import {
   initOwner,
   OwnerError,
@@ -75,9 +76,15 @@ export async function createService(options: NewService): Promise<SignedService>
   const serviceId = peerIdFromPrivateKey(key);
   const secret = options.secret ?? makeServiceSecret();
   const admitters = options.superPeers.map(({ bytes }, slot) => ({ slot, card: bytes }));
-  const admissionSecrets = await makeAdmissionSecrets({ serviceId, secret, signal });
+  const { admissionSecrets, attributePublicKey } = await newEpochSecrets({
+    ...{ serviceId, secret, signal },
+    forOverlay: options.descriptorInBootstrap,
+  });
   const state = { secret, admissionSecrets, admitters };
-  const terms = { serviceId, name, sequence: 1, epoch: 1, ipv4Prefix, credentialLifetime };
+  const terms = {
+    ...{ serviceId, name, sequence: 1, epoch: 1 },
+    ...{ ipv4Prefix, credentialLifetime, attributePublicKey },
+  };
   const descriptor = await sign(key, terms, state);
   await initOwner(dir, key);
   await writeOwnerState(dir, state, descriptor);
@@ -92,15 +99,33 @@ export async function updateService(options: ServiceUpdate): Promise<SignedServi
   const { value: terms } = await readDescriptor(dir);
   const { serviceId } = terms;
   const previous = old.admissionSecrets;
-  const admissionSecrets = newEpoch
-    ? await makeAdmissionSecrets({ serviceId, secret: old.secret, previous, signal })
-    : previous;
+  const { admissionSecrets, attributePublicKey } = newEpoch
+    ? await newEpochSecrets({
+        ...{ serviceId, secret: old.secret, previous, signal },
+        forOverlay: options.descriptorInBootstrap,
+      })
+    : { admissionSecrets: previous, attributePublicKey: terms.attributePublicKey };
   const admitters = await renamed(old.admitters, options);
   const state = { ...old, admissionSecrets, admitters };
   const next = { sequence: terms.sequence + 1, epoch: terms.epoch + (newEpoch ? 1 : 0) };
-  const descriptor = await sign(key, { ...terms, ...next }, state);
+  const descriptor = await sign(key, { ...terms, ...next, attributePublicKey }, state);
   await writeOwnerState(dir, state, descriptor);
   return withBootstrap(descriptor, state, options.descriptorInBootstrap);
+}
+
+/**
+ * Each epoch has an attribute authority of its own, so that a super-peer that was struck off, and keeps
+ * the master key that it had, can make no key for a later epoch.
+ */
+async function newEpochSecrets({
+  forOverlay,
+  ...options
+}: Parameters<typeof makeAdmissionSecrets>[0] & { forOverlay: boolean }) {
+  // The members of an overlay are super-peers, which read its list from tier 1.
+  const authority = forOverlay ? undefined : await makeAuthority();
+  const attributeMasterKey = authority?.masterKey;
+  const admissionSecrets = await makeAdmissionSecrets({ ...options, attributeMasterKey });
+  return { admissionSecrets, attributePublicKey: authority?.publicKey };
 }
 
 /** A super-peer keeps its slot; a new one gets a slot that nobody had, while there is one. */

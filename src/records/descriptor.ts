@@ -11,6 +11,7 @@ import {
   type Codec,
   type Infer,
   message,
+  optional,
   refine,
   repeated,
   required,
@@ -23,6 +24,8 @@ import { peerId } from './peer-id.ts';
 
 /** The most super-peers that one service names. */
 export const MAX_ADMITTERS = 64;
+/** Bytes of an attribute authority's public key; icvpn/abe writes 3,282. */
+const MAX_ATTRIBUTE_PUBLIC_KEY = 4096;
 
 const prefix = (): Codec<Prefix> =>
   refine(string({ max: 64 }), { parse: parsePrefix, format: formatPrefix });
@@ -51,6 +54,8 @@ const codec = message({
   /** How long a credential lasts, in seconds. */
   credentialLifetime: required(6, uint32()),
   admitters: repeated(7, admitter, { max: MAX_ADMITTERS }),
+  /** Public key of the service's attribute authority; lists of members go in clear without one. */
+  attributePublicKey: optional(8, bytes({ max: MAX_ATTRIBUTE_PUBLIC_KEY })),
 });
 
 export type ServiceDescriptor = Infer<typeof codec>;

@@ -1,4 +1,4 @@
-/** `icvpn up`, `status`, `down`: a VM in a service. */
+/** `icvpn up`, `status`, `members`, `down`: a VM in a service. */
 import { hostname } from 'node:os';
 import type { Command } from 'commander';
 import { controlRequest } from '../../daemon/control.ts';
@@ -19,7 +19,7 @@ import {
 } from '../options.ts';
 import { print } from '../output.ts';
 import type { CliContext } from '../program.ts';
-import { statusText } from '../status.ts';
+import { membersText, statusText } from '../status.ts';
 
 const DEFAULT_STATE = '/var/lib/icvpn/member';
 const STATUS_TIMEOUT_MS = 10_000;
@@ -69,6 +69,15 @@ export function addMemberCommands(program: Command, context: CliContext): void {
     .action(async (options: { state: string; json: boolean }) => {
       const status = await request(options.state, 'status', STATUS_TIMEOUT_MS, context);
       print(context.output, options.json, status, statusText);
+    });
+  program
+    .command('members')
+    .description('the VMs of the service and their public attributes, as this member may see them')
+    .addOption(stateOption(DEFAULT_STATE))
+    .addOption(jsonOption())
+    .action(async (options: { state: string; json: boolean }) => {
+      const view = await request(options.state, 'members', STATUS_TIMEOUT_MS, context);
+      print(context.output, options.json, view, membersText);
     });
   program
     .command('down')

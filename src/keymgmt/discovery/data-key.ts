@@ -32,11 +32,22 @@ export class DataKeys {
   readonly #wrap: WrapKey;
   readonly #most: number;
   readonly #kept = new Map<string, Kept>();
+  #wrapping = 0;
 
   /** @param most how many keys to keep */
   constructor(wrap: WrapKey, most = 4096) {
     this.#wrap = wrap;
     this.#most = most;
+  }
+
+  /** How many keys are being wrapped now. */
+  get wrapping(): number {
+    return this.#wrapping;
+  }
+
+  /** Whether the key for a policy is there, or will be soon. */
+  has(policy: string): boolean {
+    return this.#kept.has(policy);
   }
 
   /** @returns the key for a policy; a copy, for the caller to overwrite. @throws what wrapping throws */
@@ -79,7 +90,12 @@ export class DataKeys {
 
   async #make(policy: string): Promise<DataKey> {
     const key = randomFillSync(new Uint8Array(DATA_KEY_BYTES));
-    return { key, wrapped: await this.#wrap(policy, key) };
+    this.#wrapping++;
+    try {
+      return { key, wrapped: await this.#wrap(policy, key) };
+    } finally {
+      this.#wrapping--;
+    }
   }
 }
 

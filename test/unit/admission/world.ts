@@ -74,6 +74,7 @@ export async function makeService(
     epoch: 1,
     ipv4Prefix: { network: '100.64.0.0', length: 16 },
     credentialLifetime: 3600,
+    attributePublicKey: undefined,
     admitters,
     ...options.change,
   };

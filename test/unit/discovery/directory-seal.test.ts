@@ -24,6 +24,7 @@ import type { Credential } from '../../../src/records/credential.ts';
 
 const text = new TextEncoder();
 const NOW = 1_800_000_000_000;
+const nonce = new Uint8Array(32).fill(5);
 
 describe('directory updates as sealed lists', () => {
   let publicKey: PublicKey;
@@ -78,22 +79,25 @@ describe('directory updates as sealed lists', () => {
       ...opener(alice),
     };
     for (const update of ['the whole list', 'one joined', 'one left']) {
-      const sealed = await both.seal(text.encode(update), credential(alice));
-      assert.equal(Buffer.from(await both.open(sealed)).toString(), update);
+      const sealed = await both.seal(text.encode(update), credential(alice), nonce);
+      assert.equal(Buffer.from(await both.open(sealed, nonce)).toString(), update);
     }
     assert.equal(wraps, 1, 'one data key for all updates to a member');
   });
 
   it('an update is for its recipient alone, in its time and epoch, once', async () => {
     const sealer = updateSealer(dataKeys, superPeerKey, () => NOW);
-    const first = await sealer.seal(text.encode('first'), credential(alice));
-    const second = await sealer.seal(text.encode('second'), credential(alice));
-    await assert.rejects(opener(bob).open(first), fault('requester'));
-    await assert.rejects(opener(alice, 8).open(first), fault('epoch'));
-    await assert.rejects(opener(alice, 7, () => NOW + 421_000).open(first), fault('expired'));
+    const first = await sealer.seal(text.encode('first'), credential(alice), nonce);
+    const second = await sealer.seal(text.encode('second'), credential(alice), nonce);
+    await assert.rejects(opener(bob).open(first, nonce), fault('requester'));
+    await assert.rejects(opener(alice, 8).open(first, nonce), fault('epoch'));
+    await assert.rejects(
+      opener(alice, 7, () => NOW + 421_000).open(first, nonce),
+      fault('expired'),
+    );
     const reader = opener(alice);
-    await reader.open(second);
-    await assert.rejects(reader.open(first), fault('old'));
+    await reader.open(second, nonce);
+    await assert.rejects(reader.open(first, nonce), fault('old'));
   });
 
   it('a key for another member does not open an update that claims to be for it', async () => {
@@ -102,7 +106,7 @@ describe('directory updates as sealed lists', () => {
       encrypt(publicKey, `PeerID: ${bob} and ServiceID: ${serviceId}`, key),
     );
     const sealer = updateSealer(wrong, superPeerKey, () => NOW);
-    const sealed = await sealer.seal(text.encode('x'), credential(alice));
-    await assert.rejects(opener(alice).open(sealed), AbeUnsatisfiedError);
+    const sealed = await sealer.seal(text.encode('x'), credential(alice), nonce);
+    await assert.rejects(opener(alice).open(sealed, nonce), AbeUnsatisfiedError);
   });
 });

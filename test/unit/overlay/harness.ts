@@ -100,6 +100,7 @@ export function descriptorOf(
     epoch: 1,
     ipv4Prefix: { network: '100.64.0.0', length: 16 },
     credentialLifetime: 3600,
+    attributePublicKey: undefined,
     admitters: admitters.map((host, slot) => ({
       peerId: host.peerId,
       multiaddrs: host.multiaddrs(),

@@ -1,0 +1,142 @@
+/**
+ * Discovery at a super-peer: the attribute authority of one service, keys for its members, and the
+ * seal over what the directory tells them.
+ *
+ * ```
+ *  descriptor: public key ─┐
+ *  sealed secrets: master ─┴▶ authority's thread ─▶ attribute keys ─▶ members, once an epoch
+ *                                    └────────────▶ data keys ─▶ seal ─▶ directory
+ * ```
+ *
+ * A new epoch brings a new authority: keys of the old one open nothing of the new. Members move one after
+ * the other; those whose credential is still of the epoch before are served as before for a while.
+ */
+import type { PrivateKey } from '@libp2p/interface';
+import { IcvpnError } from '../errors.ts';
+import { Authority, type AuthorityKeys } from '../keymgmt/discovery/authority.ts';
+import { DataKeys } from '../keymgmt/discovery/data-key.ts';
+import { type UpdateSealer, updateSealer } from '../keymgmt/discovery/directory-seal.ts';
+import type { DirectorySeal } from '../overlay/directory.ts';
+import type { Gate } from '../overlay/gate.ts';
+import { ATTRIBUTES_SUFFIX, serveAttributeKeys } from './attribute-protocol.ts';
+import type { Log } from './log.ts';
+
+export interface DiscoveryServerOptions {
+  /** The super-peer's own key. */
+  readonly key: PrivateKey;
+  readonly log: Log;
+}
+
+/** Milliseconds for which the authority before the newest one stays; longer than old credentials hold. */
+const PREVIOUS_STAYS_MS = 360_000;
+
+/** What one epoch has. */
+interface Term {
+  readonly epoch: number;
+  readonly authority: Promise<Authority>;
+  readonly dataKeys: DataKeys;
+  readonly sealer: UpdateSealer;
+}
+
+export class DiscoveryServer implements AsyncDisposable {
+  readonly #options: DiscoveryServerOptions;
+  /** The newest, and for a while the one before. */
+  readonly #terms = new Map<number, Term>();
+  #newest: Term | undefined;
+  #previous: NodeJS.Timeout | undefined;
+  readonly #ending = new Set<Promise<void>>();
+  #closed = false;
+
+  constructor(options: DiscoveryServerOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * What the directory seals updates with. A service without an authority has them in clear; one that
+   * has an authority never, whatever the epoch of the recipient.
+   */
+  readonly seal: Pick<DirectorySeal, 'seal'> = {
+    seal: async (envelope, recipient, nonce) => {
+      if (this.#newest === undefined) return envelope;
+      const term = this.#terms.get(recipient.epoch);
+      if (term !== undefined) return term.sealer.seal(envelope, recipient, nonce);
+      throw new IcvpnError(
+        'ERR_NO_AUTHORITY',
+        `there is no attribute authority for epoch ${recipient.epoch}`,
+        'the member must renew its credential',
+      );
+    },
+  };
+
+  /** Gives keys to members from now on, until the gate closes. */
+  async serve(gate: Gate): Promise<void> {
+    await serveAttributeKeys(gate, (epoch) => this.#terms.get(epoch)?.authority);
+  }
+
+  async unserve(gate: Gate): Promise<void> {
+    await gate.unhandle(ATTRIBUTES_SUFFIX);
+  }
+
+  /**
+   * Takes the authority of the newest descriptor. It starts in its thread; who needs it waits.
+   *
+   * @param keys copied; undefined for a service without an authority
+   */
+  follow(epoch: number, keys: AuthorityKeys | undefined): void {
+    const old = this.#newest;
+    if (this.#closed || old?.epoch === epoch) return;
+    for (const term of this.#terms.values()) if (term !== old) this.#end(term);
+    this.#newest = keys && this.#begin(epoch, keys);
+    clearTimeout(this.#previous);
+    if (old === undefined) return;
+    this.#previous = setTimeout(() => this.#end(old), PREVIOUS_STAYS_MS);
+    this.#previous.unref();
+  }
+
+  #begin(epoch: number, keys: AuthorityKeys): Term {
+    const { key, log } = this.#options;
+    const authority = Authority.start(keys);
+    authority.catch((error) => log('authority-failed', { why: String(error) }));
+    const dataKeys = new DataKeys(async (policy, dataKey) =>
+      (await authority).encrypt(policy, dataKey),
+    );
+    // The policy of an epoch that is over still admits those for whom it was ended.
+    const mayShare = (): boolean => this.#newest === term;
+    const sealer = updateSealer(dataKeys, key, Date.now, mayShare);
+    const term = { epoch, authority, dataKeys, sealer };
+    this.#terms.set(epoch, term);
+    return term;
+  }
+
+  #end({ epoch, authority, dataKeys }: Term): void {
+    this.#terms.delete(epoch);
+    dataKeys.clear();
+    const ended = authority.then(
+      (started) => started.close(),
+      () => undefined,
+    );
+    this.#ending.add(ended);
+    void ended.finally(() => this.#ending.delete(ended));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#previous);
+    for (const term of this.#terms.values()) this.#end(term);
+    await Promise.all(this.#ending);
+  }
+}
+
+/** The owner's two halves must come together. @throws IcvpnError ERR_AUTHORITY_KEYS */
+export function authorityKeys(
+  publicKey: Uint8Array | undefined,
+  masterKey: Uint8Array | undefined,
+): AuthorityKeys | undefined {
+  if (publicKey !== undefined && masterKey !== undefined) return { publicKey, masterKey };
+  if (publicKey === undefined && masterKey === undefined) return undefined;
+  throw new IcvpnError(
+    'ERR_AUTHORITY_KEYS',
+    'the descriptor has one half of the attribute authority and not the other',
+    'the owner must sign and publish a new descriptor',
+  );
+}
