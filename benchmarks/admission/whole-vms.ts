@@ -1,27 +1,28 @@
 /** Many VMs in one process, each with its key, its connection and its address. Started by the benchmarks here. */
 import { randomBytes } from 'node:crypto';
+import { getPriority, setPriority } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Stream } from '@libp2p/interface';
-import { lpStream } from '@libp2p/utils';
 import type { Admission } from '../../src/admission/client.ts';
-import { Opening, Reply } from '../../src/admission/messages.ts';
 import { parseBootstrap } from '../../src/index.ts';
 import { DIRECTORY_FRAMES, DIRECTORY_SUFFIX, frame } from '../../src/overlay/directory.ts';
 import { Frames } from '../../src/overlay/frames.ts';
 import { Gate } from '../../src/overlay/gate.ts';
-import {
-  admissionStream,
-  admit,
-  hostFrom,
-  loopbackAddress,
-  type Vm,
-} from '../../test/unit/daemon/world.ts';
+import { admit, hostFrom, loopbackAddress, type Vm } from '../../test/unit/daemon/world.ts';
 import { offer } from './whole-child.ts';
+import { beginAdmission, Pair, renew } from './whole-member.ts';
 
 export interface VmsCalls {
   /** Makes VMs; from one address when one is given, else each from its own, from number `first` on. */
   readonly make: readonly [
-    { service: string; count: number; first: number; address?: string },
+    {
+      service: string;
+      count: number;
+      first: number;
+      address?: string;
+      nice?: number;
+      listen?: boolean;
+    },
     null,
   ];
   /** Admits those made since, `parallel` at a time, dealt out among the super-peers. */
@@ -30,6 +31,12 @@ export interface VmsCalls {
   readonly admitAgain: readonly [{ parallel: number; seconds: number; rate: number }, Admitted];
   /** Begins an admission for each VM and stops after the challenge. */
   readonly beginOnly: readonly [null, { challenged: number }];
+  /** Begins admissions without end and finishes none, until it is switched off. */
+  readonly flood: readonly [{ on: boolean }, { sent: number }];
+  /** Renews the first VM again and again. */
+  readonly renew: readonly [{ times: number }, { took: readonly number[] }];
+  /** Key exchanges between the first two VMs. */
+  readonly exchange: readonly [{ times: number }, { took: readonly number[] }];
   /** Attaches each VM to the directory of its super-peer. */
   readonly attach: readonly [{ parallel: number }, { attached: number }];
 }
@@ -42,6 +49,8 @@ export interface Admitted {
   /** Milliseconds that each took. */
   readonly took: readonly number[];
 }
+
+const LOOPBACK = '/ip4/127.0.0.1/tcp/0';
 
 let service: ReturnType<typeof parseBootstrap> | undefined;
 let vms: Vm[] = [];
@@ -120,12 +129,29 @@ async function drain(stream: Stream, frames: Frames<unknown>): Promise<void> {
     await frames.read(options).catch(() => stream.abort(new Error()));
 }
 
+const flood: { on: boolean; sent: number; running: Promise<void>[] } = {
+  ...{ on: false, sent: 0, running: [] },
+};
+let pair: Pair | undefined;
+
+/** Begins an admission, waits for the answer, begins the next; every other VM connects anew for it. */
+async function bother(vm: Vm, number: number): Promise<void> {
+  while (flood.on) {
+    flood.sent++;
+    await beginAdmission(vm, superPeerOf(vm), theService().serviceId).catch(() => sleep(100));
+    if (number % 2 === 1) await vm.libp2p.hangUp(superPeerOf(vm).peerId);
+  }
+}
+
 offer<VmsCalls>({
-  make: async ({ service: text, count, first, address }) => {
+  make: async ({ service: text, count, first, address, nice = 0, listen = false }) => {
+    setPriority(Math.max(nice, getPriority()));
     service = parseBootstrap(text);
     vms = [];
     admissions.clear();
-    for (let n = 0; n < count; n++) vms.push(await hostFrom(address ?? loopbackAddress(first + n)));
+    for (let n = 0; n < count; n++) {
+      vms.push(await hostFrom(address ?? loopbackAddress(first + n), listen ? [LOOPBACK] : []));
+    }
     return null;
   },
   admit: ({ parallel }) => timed(vms, parallel),
@@ -134,32 +160,56 @@ offer<VmsCalls>({
     const failed: string[] = [];
     const running = new Set<Promise<void>>();
     const begin = performance.now();
-    for await (const vm of paced(seconds, rate)) {
-      if (running.size >= parallel) await Promise.race(running);
-      const start = performance.now();
-      const run = admit(vm, superPeerOf(vm), theService()).then(
-        () => void took.push(performance.now() - start),
-        (error) => void failed.push(String(error)),
-      );
-      running.add(run);
-      void run.finally(() => running.delete(run));
-    }
+    if (rate === 0) await sleep(seconds * 1000);
+    else
+      for await (const vm of paced(seconds, rate)) {
+        if (running.size >= parallel) await Promise.race(running);
+        const start = performance.now();
+        const run = admit(vm, superPeerOf(vm), theService()).then(
+          () => void took.push(performance.now() - start),
+          (error) => void failed.push(String(error)),
+        );
+        running.add(run);
+        void run.finally(() => running.delete(run));
+      }
     await Promise.all(running);
     return { admitted: took.length, failed, took, seconds: (performance.now() - begin) / 1000 };
   },
   beginOnly: async () => {
     let challenged = 0;
-    const { serviceId } = theService();
     await each(vms, 16, async (vm) => {
-      const link = lpStream(await admissionStream(vm, superPeerOf(vm)));
-      const A = Uint8Array.from(randomBytes(256)).fill(0x55, 0, 1);
-      const login = { identity: 'member', nonce: randomBytes(32), A, ticket: undefined };
-      const admit = { version: 1, suite: 1, serviceId, ...login };
-      await link.write(Opening.encode({ admit, renew: undefined }));
-      const reply = Reply.decode((await link.read()).subarray());
-      if (reply.challenge !== undefined) challenged++;
+      const { challenge } = await beginAdmission(vm, superPeerOf(vm), theService().serviceId);
+      if (challenge !== undefined) challenged++;
     });
     return { challenged };
+  },
+  flood: async ({ on }) => {
+    if (on) {
+      flood.on = true;
+      flood.running = vms.map(bother);
+      return { sent: 0 };
+    }
+    flood.on = false;
+    await Promise.all(flood.running);
+    const { sent } = flood;
+    flood.sent = 0;
+    return { sent };
+  },
+  renew: async ({ times }) => {
+    const took: number[] = [];
+    const [vm] = vms;
+    for (let n = 0; n < times && vm !== undefined; n++) {
+      const last = admissions.get(vm);
+      if (last === undefined) throw new Error('not admitted');
+      const start = performance.now();
+      admissions.set(vm, await renew(vm, superPeerOf(vm), last));
+      took.push(performance.now() - start);
+    }
+    return { took };
+  },
+  exchange: async ({ times }) => {
+    pair ??= await Pair.between(vms, admissions);
+    return { took: await pair.exchanges(times) };
   },
   attach: async ({ parallel }) => {
     let attached = 0;

@@ -8,11 +8,16 @@ import { Child } from './whole-child.ts';
 import type { SuperPeerCalls } from './whole-super-peer.ts';
 import type { VmsCalls } from './whole-vms.ts';
 
+const SUPER_PEER = new URL('./whole-super-peer.ts', import.meta.url);
+const VMS = new URL('./whole-vms.ts', import.meta.url);
+
 export interface World extends AsyncDisposable {
   readonly superPeers: readonly Child<SuperPeerCalls>[];
   /** The service's bootstrap data, as text. */
   readonly service: string;
   vms(): Child<VmsCalls>;
+  /** A process that samples itself as super-peers do, and is none. */
+  bystander(): Child<SuperPeerCalls>;
 }
 
 /** Starts `count` super-peers that serve one service. */
@@ -26,8 +31,7 @@ export async function startWorld(count: number): Promise<World> {
   const serviceId = world.service.bootstrap.serviceId.toString();
   const superPeers: Child<SuperPeerCalls>[] = [];
   for (const place of world.places) {
-    const program = new URL('./whole-super-peer.ts', import.meta.url);
-    const child = owned.use(new Child<SuperPeerCalls>(program));
+    const child = owned.use(new Child<SuperPeerCalls>(SUPER_PEER));
     await child.call('start', { ...place, overlay, serviceId });
     superPeers.push(child);
   }
@@ -37,7 +41,8 @@ export async function startWorld(count: number): Promise<World> {
   return {
     superPeers,
     service: formatBootstrap(world.service.bootstrap),
-    vms: () => running.use(new Child<VmsCalls>(new URL('./whole-vms.ts', import.meta.url))),
+    vms: () => running.use(new Child<VmsCalls>(VMS)),
+    bystander: () => running.use(new Child<SuperPeerCalls>(SUPER_PEER)),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }

@@ -1,6 +1,9 @@
 /** Admission from the side of who asks: one super-peer after the other until one admits. */
+import { randomInt } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Ed25519PeerId, Ed25519PrivateKey } from '@libp2p/interface';
 import { type Admission, requestAdmission } from '../admission/client.ts';
+import { AdmissionBusyError } from '../admission/errors.ts';
 import { ADMISSION_PROTOCOL } from '../admission/server.ts';
 import { IcvpnError } from '../errors.ts';
 import type { Host } from '../overlay/host.ts';
@@ -9,6 +12,8 @@ import type { Log } from './log.ts';
 
 /** One super-peer gets this long before the next is tried. */
 const TRY_TIMEOUT_MS = 15_000;
+/** Super-peers that are busy are asked again for so long, in milliseconds. */
+const PATIENCE_MS = 120_000;
 
 export class AdmissionUnreachableError extends IcvpnError {
   constructor(tried: number, options?: ErrorOptions) {
@@ -35,14 +40,41 @@ export interface AdmissionWish {
   readonly signal: AbortSignal;
 }
 
+interface Admitted {
+  readonly admission: Admission;
+  readonly at: SuperPeerAddress;
+}
+
 /**
+ * Asks again where a super-peer was busy: many VMs may start at the same moment.
+ *
  * @returns what the first super-peer that answered gave, and which one that was
  * @throws the super-peer's refusal, which another would only repeat
  * @throws AdmissionUnreachableError
  */
-export async function admitAtAny(
-  wish: AdmissionWish,
-): Promise<{ admission: Admission; at: SuperPeerAddress }> {
+export async function admitAtAny(wish: AdmissionWish): Promise<Admitted> {
+  const patience = AbortSignal.timeout(PATIENCE_MS);
+  for (;;) {
+    const result = await round(wish);
+    if ('admission' in result) return result;
+    const { busy, last } = result;
+    if (busy === undefined || patience.aborted) {
+      throw new AdmissionUnreachableError(wish.superPeers.length, { cause: last });
+    }
+    // Not all at the same moment again.
+    const wait = busy.retryAfter * 1000 + randomInt(busy.retryAfter * 1000);
+    await sleep(wait, undefined, { signal: wish.signal });
+  }
+}
+
+interface Failed {
+  /** Set when one of the super-peers was only busy. */
+  readonly busy: AdmissionBusyError | undefined;
+  readonly last: unknown;
+}
+
+async function round(wish: AdmissionWish): Promise<Admitted | Failed> {
+  let busy: AdmissionBusyError | undefined;
   let last: unknown;
   for (const at of wish.superPeers) {
     const signal = AbortSignal.any([wish.signal, AbortSignal.timeout(TRY_TIMEOUT_MS)]);
@@ -56,8 +88,9 @@ export async function admitAtAny(
       wish.signal.throwIfAborted();
       if (error instanceof IcvpnError && error.code === 'ERR_ADMISSION_REFUSED') throw error;
       wish.log('admission-failed', { superPeer: at.peerId, why: String(error) });
+      if (error instanceof AdmissionBusyError) busy = error;
       last = error;
     }
   }
-  throw new AdmissionUnreachableError(wish.superPeers.length, { cause: last });
+  return { busy, last };
 }

@@ -2,28 +2,35 @@
  * How many connections one host may have here, so that a flood from it leaves room for others.
  *
  * ```
+ *          512 at once, 64 a second after that
  *  TCP ──▶ handshake (Noise, Yamux) ──▶ connection ──▶ closed
  *          at most 256 a host           at most 1,024 a host, handshakes included
  * ```
  *
  * A host is an IPv4 address or an IPv6 /64, within which a host takes any address it likes. A whole
- * cloud may sit behind one address: both limits are for some hundreds of nodes that start at once.
+ * cloud may sit behind one address: the limits leave room for some hundreds of nodes that start at once. A
+ * handshake costs this node some milliseconds of computing, so it is their rate that counts in a flood.
  */
 import type { ConnectionGater, MultiaddrConnection } from '@libp2p/interface';
 import type { Multiaddr } from '@multiformats/multiaddr';
 import { parseIp } from '../codec/ip.ts';
+import { Allowance } from './allowance.ts';
 
 const HANDSHAKES_PER_HOST = 256;
 const CONNECTIONS_PER_HOST = 1024;
+const ARRIVALS_PER_HOST = { perSecond: 64, burst: 512 };
+/** Hosts whose rate is remembered; the longest unseen are forgotten first. */
+const REMEMBERED = 10_000;
 
 interface Counts {
   handshakes: number;
   connections: number;
 }
 
-/** Only hosts with connections are remembered. */
 export class Arrivals implements ConnectionGater {
+  /** Those that have connections. */
   readonly #hosts = new Map<string, Counts>();
+  readonly #rate = new Allowance(ARRIVALS_PER_HOST, Date.now, REMEMBERED);
   readonly #handshakes = new WeakSet<MultiaddrConnection>();
 
   /** @returns whether a new connection is refused */
@@ -32,7 +39,7 @@ export class Arrivals implements ConnectionGater {
     const counts = this.#hosts.get(host) ?? { handshakes: 0, connections: 0 };
     const full =
       counts.handshakes >= HANDSHAKES_PER_HOST || counts.connections >= CONNECTIONS_PER_HOST;
-    if (full || connection.status !== 'open') return true;
+    if (full || connection.status !== 'open' || !this.#rate.take(host, 1)) return true;
     this.#hosts.set(host, counts);
     counts.connections++;
     counts.handshakes++;

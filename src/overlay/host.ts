@@ -22,7 +22,7 @@ import { Arrivals } from './arrivals.ts';
 
 /** Connections that one host keeps at most; the least valuable are closed beyond that. */
 const MAX_CONNECTIONS = 4096;
-/** New connections per second from one address: a whole cloud may sit behind one NAT. */
+/** New connections from one address within a second; what lasts is held lower (`arrivals.ts`). */
 const INBOUND_PER_SECOND = 512;
 /** Connections that have not finished their handshake; of one host fewer (`arrivals.ts`). */
 const MAX_HANDSHAKES = 1024;

@@ -11,6 +11,7 @@ import { AdmissionRefusedError } from '../../../src/admission/errors.ts';
 import { Opening, Reply } from '../../../src/admission/messages.ts';
 import { makeServiceSecret } from '../../../src/admission/secret.ts';
 import type { AdmissionLimits } from '../../../src/admission/server.ts';
+import { admitAtAny } from '../../../src/daemon/admit.ts';
 import { type Bootstrap, SuperPeer, type SuperPeerAddress } from '../../../src/index.ts';
 import {
   admissionStream,
@@ -77,7 +78,7 @@ describe('a super-peer in a flood from one host', function () {
     await link.write(Opening.encode({ admit: hello, renew: undefined }));
     const reply = Reply.decode((await link.read()).subarray());
     const gone = new Promise((resolve) => stream.addEventListener('close', resolve));
-    return { reply, gone };
+    return { reply, gone, leave: () => stream.abort(new Error('gone')) };
   }
 
   /** Half-open admissions of `count` nodes, two of each, at the flooder's address. */
@@ -139,6 +140,22 @@ describe('a super-peer in a flood from one host', function () {
     await held;
     assert.equal(refused, count - share);
     await admit(await vmAt(loopbackAddress(1)), at, service);
+  });
+
+  it('a VM that finds it busy asks again until there is room', async () => {
+    await start({ halfOpen: 1 });
+    const stranger = await begin(await vmAt(FLOODER));
+    assert.ok(stranger.reply.challenge);
+    const vm = await vmAt(loopbackAddress(1));
+    const { admission } = await admitAtAny({
+      ...{ ...service, host: vm, key: vm.key, vmid: 'i-1', roles: [], multiaddrs: [] },
+      log: (_event, { why } = {}) => {
+        assert.match(String(why), /too many admissions/);
+        stranger.leave();
+      },
+      signal: AbortSignal.timeout(30_000),
+    });
+    assert.ok(admission.credential.value.peerId.equals(vm.peerId));
   });
 
   it('admits 50 VMs behind one NAT that start at the same moment, none of them refused', async () => {

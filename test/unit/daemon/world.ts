@@ -85,12 +85,16 @@ async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
-/** A node as `createHost` makes it, except that it only dials and does so from `address`. */
-export async function hostFrom(address: string): Promise<Host & { key: Ed25519PrivateKey }> {
+/** A node as `createHost` makes it, except that it dials from `address`. */
+export async function hostFrom(
+  address: string,
+  listen: string[] = [],
+): Promise<Host & { key: Ed25519PrivateKey }> {
   const key = await generateKeyPair('Ed25519');
   const dialOpts = { noDelay: true, localAddress: address };
   const libp2p = await createLibp2p({
     privateKey: key,
+    addresses: { listen },
     transports: [tcp({ dialOpts })],
     connectionEncrypters: [noise()],
     streamMuxers: [yamux({ enableKeepAlive: false })],
