@@ -7,8 +7,11 @@
  *     └── SIGINT, SIGTERM, `icvpn down` at any time ──▲
  * ```
  */
+
+import type { Ed25519PeerId } from '@libp2p/interface';
 import { ControlServer } from '../daemon/control.ts';
 import { IcvpnError } from '../errors.ts';
+import { parsePeerId } from '../records/peer-id.ts';
 import { reportStart } from './detach.ts';
 
 /** A node that runs until it is disposed of. */
@@ -16,6 +19,8 @@ export interface Daemon extends AsyncDisposable {
   status(): unknown | Promise<unknown>;
   /** The members of its service; absent in a node that is in none. */
   members?(): unknown;
+  /** Throws a member out; only super-peers can. */
+  revoke?(member: Ed25519PeerId): Promise<unknown>;
 }
 
 export interface DaemonRun<D extends Daemon> {
@@ -32,12 +37,19 @@ export async function runDaemon<D extends Daemon>(run: DaemonRun<D>): Promise<vo
   const stop = AbortSignal.any([run.signal, down.signal]);
   const ended = Promise.withResolvers<void>();
   let daemon: D | undefined;
-  const control = await ControlServer.listen(run.stateDir, async (command) => {
+  const control = await ControlServer.listen(run.stateDir, async (command, argument) => {
     switch (command) {
       case 'status':
         return daemon ? daemon.status() : { role: 'starting' };
       case 'members':
         return membersOf(daemon);
+      case 'revoke':
+        if (daemon?.revoke !== undefined) return daemon.revoke(parsePeerId(argument));
+        throw new IcvpnError(
+          'ERR_NOT_SUPER_PEER',
+          'this is no super-peer',
+          "give a super-peer's --state, or the owner's --dir",
+        );
       case 'down':
         down.abort();
         await ended.promise;

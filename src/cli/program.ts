@@ -8,6 +8,7 @@ import { Command, CommanderError } from 'commander';
 import { addAuditCommand } from './commands/audit.ts';
 import { addMemberCommands } from './commands/member.ts';
 import { addOverlayCommands } from './commands/overlay.ts';
+import { addRevokeCommand } from './commands/revoke.ts';
 import { addServiceCommands } from './commands/service.ts';
 import { addSuperPeerCommands } from './commands/super-peer.ts';
 import { reportStart } from './detach.ts';
@@ -36,6 +37,7 @@ export async function runCli(args: readonly string[], context: CliContext): Prom
     addSuperPeerCommands,
     addMemberCommands,
     addAuditCommand,
+    addRevokeCommand,
   ]) {
     add(program, context);
   }

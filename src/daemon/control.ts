@@ -5,7 +5,7 @@
  * one JSON line each way:
  *
  * ```
- * client  {"command":"status"}\n
+ * client  {"command":"status"}\n   or   {"command":"revoke","argument":"12D3KooW…"}\n
  * daemon  {"result":{…}}\n   or   {"error":{"code":"…","message":"…","remedy":"…"}}\n
  * ```
  */
@@ -20,7 +20,7 @@ const REQUEST_TIMEOUT_MS = 5_000;
 const MAX_CONNECTIONS = 16;
 
 /** Answers one command with something that JSON can carry. */
-export type ControlHandler = (command: string) => Promise<unknown>;
+export type ControlHandler = (command: string, argument: string) => Promise<unknown>;
 
 export class ControlError extends IcvpnError {}
 
@@ -81,7 +81,8 @@ export class ControlServer implements AsyncDisposable {
 
   async #answer(line: string): Promise<string> {
     try {
-      const result = await this.#handler(parseCommand(line));
+      const { command, argument } = parseCommand(line);
+      const result = await this.#handler(command, argument);
       return `${JSON.stringify({ result })}\n`;
     } catch (error) {
       return `${JSON.stringify({ error: describe(error) })}\n`;
@@ -98,10 +99,11 @@ export class ControlServer implements AsyncDisposable {
   }
 }
 
-function parseCommand(line: string): string {
+function parseCommand(line: string): { command: string; argument: string } {
   const request: unknown = JSON.parse(line);
   if (typeof request === 'object' && request !== null && 'command' in request) {
-    if (typeof request.command === 'string') return request.command;
+    const argument = 'argument' in request ? String(request.argument) : '';
+    if (typeof request.command === 'string') return { command: request.command, argument };
   }
   throw new ControlError('ERR_CONTROL', 'the request has no "command"', 'update icvpn');
 }
@@ -133,11 +135,11 @@ const answers = (path: string): Promise<boolean> =>
 export async function controlRequest(
   stateDir: string,
   command: string,
-  options: { signal: AbortSignal },
+  options: { signal: AbortSignal; argument?: string },
 ): Promise<unknown> {
   const socket = connect({ path: controlPath(stateDir), signal: options.signal });
   try {
-    socket.write(`${JSON.stringify({ command })}\n`);
+    socket.write(`${JSON.stringify({ command, argument: options.argument })}\n`);
     return parseResponse(await wholeText(socket));
   } catch (cause) {
     options.signal.throwIfAborted();

@@ -4,7 +4,6 @@ import { IcvpnError } from '../errors.ts';
 import { DESCRIPTOR_RECORD } from '../overlay/stored-kinds.ts';
 import type { ServiceDescriptor } from '../records/descriptor.ts';
 import type { Opened } from '../records/envelope.ts';
-import { parsePeerId } from '../records/peer-id.ts';
 import { ServedService, type ServedServiceOptions } from './served-service.ts';
 
 export class Services implements AsyncDisposable {
@@ -20,6 +19,10 @@ export class Services implements AsyncDisposable {
 
   get(serviceId: string): ServedService | undefined {
     return this.#served.get(serviceId);
+  }
+
+  all(): ServedService[] {
+    return [...this.#served.values()];
   }
 
   ofDoor(door: Door): ServedService {
@@ -42,14 +45,15 @@ export class Services implements AsyncDisposable {
 
   /** Serves each of these services from when its descriptor is known. */
   async follow(allowed: ReadonlySet<string>): Promise<void> {
-    const { tier, log } = this.#options;
+    const { tier, store, log } = this.#options;
     this.#unwatch = tier.records.watch(DESCRIPTOR_RECORD, (opened) => {
       if (!allowed.has(opened.value.serviceId.toString())) return;
       void this.serve(opened).catch((error) => log('serve-failed', { why: String(error) }));
     });
-    for (const id of allowed) {
-      const kept = tier.records.latest(DESCRIPTOR_RECORD, parsePeerId(id));
-      if (kept !== undefined) await this.serve(kept);
+    for (const kept of await store.services()) {
+      const { serviceId } = kept.value;
+      if (!allowed.has(serviceId.toString())) continue;
+      await this.serve(tier.records.latest(DESCRIPTOR_RECORD, serviceId) ?? kept);
     }
   }
 
@@ -66,7 +70,15 @@ export class Services implements AsyncDisposable {
     const service = await ServedService.start(this.#options, descriptor);
     if (service === undefined) return;
     this.#served.set(id, service);
+    this.#keep(service);
     this.#options.log('serves', { service: id, sequence: descriptor.value.sequence });
+  }
+
+  /** What is served is served again after a restart, at once and whatever the overlay then knows. */
+  #keep(service: ServedService): void {
+    const { store } = this.#options;
+    store.putService(service.descriptor);
+    service.trust.on('change', () => store.putService(service.descriptor));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

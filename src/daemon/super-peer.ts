@@ -8,7 +8,7 @@
  * ```
  */
 import { join } from 'node:path';
-import type { Ed25519PeerId } from '@libp2p/interface';
+import type { AbortOptions, Ed25519PeerId } from '@libp2p/interface';
 import type { AdmissionLimits } from '../admission/server.ts';
 import { AdmissionStore } from '../admission/store.ts';
 import { createHost, type Host } from '../overlay/host.ts';
@@ -19,6 +19,7 @@ import { EnvelopeError, type Opened } from '../records/envelope.ts';
 import { Door } from './door.ts';
 import type { Log } from './log.ts';
 import { Renewal } from './renewal.ts';
+import { RevocationDesk } from './revocations.ts';
 import { sealingKey } from './sealing-key.ts';
 import { Services } from './services.ts';
 import { obtainStanding } from './standing.ts';
@@ -57,6 +58,7 @@ interface Parts {
   readonly host: Host;
   readonly tier: Tier;
   readonly services: Services;
+  readonly desk: RevocationDesk;
 }
 
 export class SuperPeer implements AsyncDisposable {
@@ -100,7 +102,9 @@ export class SuperPeer implements AsyncDisposable {
     if (place.renewal === undefined) await services.serve(tier.trust.descriptor);
     const allowed = new Set(options.allowedServices.map(String));
     await services.follow(allowed);
-    owned.use(await Door.open({ ...options, host, services, key, store }));
+    const { audit } = owned.use(await Door.open({ ...options, host, services, key, store }));
+    const { records } = tier;
+    const desk = owned.use(new RevocationDesk({ records, services, key, peerId, audit, log }));
     const publish = new PublishServer({
       ...{ host, records: tier.records },
       allow: (id) => allowed.has(id.toString()) || id.equals(overlay.value.serviceId),
@@ -108,7 +112,7 @@ export class SuperPeer implements AsyncDisposable {
     await publish.start();
     owned.defer(() => publish.close());
     log('up', { peerId, overlay: overlay.value.serviceId });
-    return new SuperPeer({ host, tier, services }, owned.move());
+    return new SuperPeer({ host, tier, services, desk }, owned.move());
   }
 
   status(): SuperPeerStatus {
@@ -122,6 +126,11 @@ export class SuperPeer implements AsyncDisposable {
       superPeers: tier.connected().map(String),
       services: services.status().filter((each) => each.id !== serviceId.toString()),
     };
+  }
+
+  /** Throws a member out that this super-peer admitted. @throws IcvpnError ERR_NOT_MY_MEMBER */
+  revoke(member: Ed25519PeerId, options?: AbortOptions): Promise<{ service: string }[]> {
+    return this.#parts.desk.revoke(member, options);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

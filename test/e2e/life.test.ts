@@ -120,8 +120,10 @@ describe('life of a member', function () {
     const undisturbed = vm1.ns.exec('ping', bystanders, { timeoutMs: 60_000 });
     await done(net.superPeers[0], 'revoke', peerId, '--dir', file('shop'));
     await untilSas(vm1, vm3.address, 0);
-    const { members } = await status(vm1, 'vm1');
-    assert.ok(!members.some((each: { peerId: string }) => each.peerId === peerId));
+    await until(async () => {
+      const { members } = await status(vm1, 'vm1');
+      return !members.some((each: { peerId: string }) => each.peerId === peerId);
+    });
     const { code } = await vm1.ns.exec('ping', ['-n', '-c', '2', '-W', '1', ipv4]);
     assert.notEqual(code, 0);
     assert.match((await undisturbed).stdout, /100 packets transmitted, 100 received/);
@@ -130,6 +132,19 @@ describe('life of a member', function () {
     const args = ['--state', file('vm3'), '--vmid', 'vm3'];
     const again = await icvpn(vm3, 'up', '--foreground', ...args);
     assert.equal(again.code, 1, again.stdout);
+  });
+
+  it('P11 a super-peer throws out whom it admitted, and nobody else', async () => {
+    const [vm1, vm2] = net.vms;
+    const { peerId, admittedBy } = await status(vm2, 'vm2');
+    const [sp1, sp2] = net.superPeers;
+    const here = JSON.parse(await done(sp1, 'status', '--state', file('sp0'), '--json')).peerId;
+    const [own, other] = here === admittedBy ? ['sp0', 'sp1'] : ['sp1', 'sp0'];
+    const refused = await icvpn(sp2, 'revoke', peerId, '--state', file(other));
+    assert.match(refused.stderr, /is not a member that this super-peer admitted/);
+    await done(sp1, 'revoke', peerId, '--state', file(own));
+    await untilSas(vm1, vm2.address, 0);
+    await until(async () => (await status(vm1, 'vm1')).members.length === 1);
   });
 
   it('P23 the audit log has it all, holds together, and has no secret', async () => {
@@ -154,6 +169,9 @@ describe('life of a member', function () {
       );
     }
     assert.ok(events.some((each) => each.event === 'refused'));
+    const causes = events.filter((each) => each.event === 'revoked').map((each) => each.cause);
+    assert.ok(causes.includes('by the owner'));
+    assert.ok(causes.some((cause) => /^by 12D3/.test(cause)));
     const only = await done(sp1, 'audit', '--state', file('sp0'), '--outcome', 'refused');
     assert.match(only, /refused .*\n.*records; the chain of the log holds\n$/s);
     assert.doesNotMatch(only, / admitted /);

@@ -43,7 +43,7 @@ interface TicketOptions extends OwnerOptions {
   readonly role: string[];
 }
 
-const publicationsText = (all: readonly Publication[]): string =>
+export const publicationsText = (all: readonly Publication[]): string =>
   all
     .map(({ superPeer, failure }) =>
       failure === null ? `published at ${superPeer}` : `not published at ${superPeer}: ${failure}`,
@@ -85,13 +85,6 @@ export function addServiceCommands(program: Command, context: CliContext): void 
     .option('--role <role>', 'role that the VM gets; may be given again', parseTextList, [])
     .addOption(jsonOption())
     .action((options: TicketOptions) => ticket(options, context));
-  program
-    .command('revoke')
-    .description('throw a member out, at once and for good')
-    .argument('<PeerID>', 'of the member, as icvpn status shows it', parsePeerIdText)
-    .addOption(serviceDirOption())
-    .addOption(jsonOption())
-    .action((member: Ed25519PeerId, options: OwnerOptions) => revoke(member, options, context));
 }
 
 export function addPublishCommand(parent: Command, context: CliContext): void {
@@ -129,22 +122,6 @@ async function ticket(options: TicketOptions, context: CliContext): Promise<void
     { bootstrap: options.bootstrap },
     (it) => `bootstrap data for one VM, secret: ${it.bootstrap}`,
   );
-}
-
-async function revoke(
-  member: Ed25519PeerId,
-  options: OwnerOptions,
-  context: CliContext,
-): Promise<void> {
-  const { readDescriptor } = await import('../../owner/directory.ts');
-  const { revokeMember } = await import('../../owner/revocation.ts');
-  const { publishAtAll } = await import('../../daemon/publish.ts');
-  const { REVOCATION_RECORD } = await import('../../overlay/stored-kinds.ts');
-  const { value } = await readDescriptor(options.dir);
-  const list = await revokeMember(options.dir, member);
-  const { signal } = context;
-  const results = await publishAtAll(value, REVOCATION_RECORD, list.bytes, { signal });
-  print(context.output, options.json, results, publicationsText);
 }
 
 /** The options that creating a service and creating an overlay share. */

@@ -1,0 +1,61 @@
+/** `icvpn revoke`: throw a member out, as the service's owner or at the super-peer that admitted it. */
+import type { Ed25519PeerId } from '@libp2p/interface';
+import { type Command, Option } from 'commander';
+import { controlRequest } from '../../daemon/control.ts';
+import { jsonOption, parsePeerIdText } from '../options.ts';
+import { print } from '../output.ts';
+import type { CliContext } from '../program.ts';
+import { publicationsText } from './service.ts';
+
+const TIMEOUT_MS = 30_000;
+
+interface RevokeOptions {
+  readonly dir?: string;
+  readonly state?: string;
+  readonly json: boolean;
+}
+
+export function addRevokeCommand(program: Command, context: CliContext): void {
+  program
+    .command('revoke')
+    .description('throw a member out, at once and for good')
+    .argument('<PeerID>', 'of the member, as icvpn status shows it', parsePeerIdText)
+    .addOption(new Option('--dir <dir>', "as the service's owner: its directory"))
+    .addOption(
+      new Option('--state <dir>', 'at the super-peer that admitted it: its state').conflicts('dir'),
+    )
+    .addOption(jsonOption())
+    .action((member: Ed25519PeerId, options: RevokeOptions, command: Command) => {
+      const { dir, state } = options;
+      if (dir !== undefined) return asOwner(member, dir, options.json, context);
+      if (state !== undefined) return atSuperPeer(member, state, options.json, context);
+      return command.error('error: give --dir or --state');
+    });
+}
+
+async function asOwner(
+  member: Ed25519PeerId,
+  dir: string,
+  json: boolean,
+  { signal, output }: CliContext,
+): Promise<void> {
+  const { readDescriptor } = await import('../../owner/directory.ts');
+  const { revokeMember } = await import('../../owner/revocation.ts');
+  const { publishAtAll } = await import('../../daemon/publish.ts');
+  const { REVOCATION_RECORD } = await import('../../overlay/stored-kinds.ts');
+  const { value } = await readDescriptor(dir);
+  const list = await revokeMember(dir, member);
+  const results = await publishAtAll(value, REVOCATION_RECORD, list.bytes, { signal });
+  print(output, json, results, publicationsText);
+}
+
+async function atSuperPeer(
+  member: Ed25519PeerId,
+  state: string,
+  json: boolean,
+  context: CliContext,
+): Promise<void> {
+  const signal = AbortSignal.any([context.signal, AbortSignal.timeout(TIMEOUT_MS)]);
+  const result = await controlRequest(state, 'revoke', { signal, argument: member.toString() });
+  print(context.output, json, result, () => `revoked ${member}`);
+}
