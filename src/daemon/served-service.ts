@@ -143,21 +143,15 @@ export class ServedService implements AsyncDisposable {
     const { serviceId, ipv4Prefix, credentialLifetime } = this.descriptor.value;
     if (current !== undefined && prefixContains(ipv4Prefix, current)) return current;
     const now = Math.floor(Date.now() / 1000);
-    const held = new Map(
-      this.membership.members().map((each) => [each.ipv4, each.peerId.toString()]),
-    );
-    const byAnother = (address: string): boolean => {
-      const holder = held.get(address);
-      return holder !== undefined && holder !== peer.toString();
-    };
     const lease = {
       serviceId: serviceId.toString(),
       peer,
       notAfter: now + credentialLifetime,
       now,
     };
+    // Other super-peers assign from other slots, so that the leases given here are all there is to ask.
     return this.#options.store.lease(lease, (leased) =>
-      this.#terms.pool.assign(serviceId, peer, (each) => leased(each) || byAnother(each)),
+      this.#terms.pool.assign(serviceId, peer, leased),
     );
   }
 
