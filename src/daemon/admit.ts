@@ -67,6 +67,9 @@ export async function admitAtAny(wish: AdmissionWish): Promise<Admitted> {
   }
 }
 
+/** What every super-peer would say: the secret or ticket is wrong, or not even well-formed. */
+const FINAL = ['ERR_ADMISSION_REFUSED', 'ERR_SECRET_TYPO', 'ERR_TICKET'];
+
 interface Failed {
   /** Set when one of the super-peers was only busy. */
   readonly busy: AdmissionBusyError | undefined;
@@ -86,7 +89,7 @@ async function round(wish: AdmissionWish): Promise<Admitted | Failed> {
       return { admission, at };
     } catch (error) {
       wish.signal.throwIfAborted();
-      if (error instanceof IcvpnError && error.code === 'ERR_ADMISSION_REFUSED') throw error;
+      if (error instanceof IcvpnError && FINAL.includes(error.code)) throw error;
       wish.log('admission-failed', { superPeer: at.peerId, why: String(error) });
       if (error instanceof AdmissionBusyError) busy = error;
       last = error;

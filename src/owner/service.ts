@@ -54,6 +54,8 @@ export interface ServiceUpdate {
   readonly remove: readonly Ed25519PeerId[];
   /** Whether every member must get a new credential and new keys. */
   readonly newEpoch: boolean;
+  /** Whether the service's secret is replaced, and the epoch with it; members renew all the same. */
+  readonly newSecret: boolean;
   readonly descriptorInBootstrap: boolean;
   readonly signal: AbortSignal;
 }
@@ -93,20 +95,22 @@ export async function createService(options: NewService): Promise<SignedService>
 
 /** Signs a newer descriptor, to be published. @throws OwnerError */
 export async function updateService(options: ServiceUpdate): Promise<SignedService> {
-  const { dir, newEpoch, signal } = options;
+  const { dir, newSecret, signal } = options;
+  const newEpoch = options.newEpoch || newSecret;
   const key = await readOwnerKey(dir);
   const old = await readOwnerState(dir);
   const { value: terms } = await readDescriptor(dir);
   const { serviceId } = terms;
   const previous = old.admissionSecrets;
+  const secret = newSecret ? makeServiceSecret() : old.secret;
   const { admissionSecrets, attributePublicKey } = newEpoch
     ? await newEpochSecrets({
-        ...{ serviceId, secret: old.secret, previous, signal },
+        ...{ serviceId, secret, previous, signal },
         forOverlay: options.descriptorInBootstrap,
       })
     : { admissionSecrets: previous, attributePublicKey: terms.attributePublicKey };
   const admitters = await renamed(old.admitters, options);
-  const state = { ...old, admissionSecrets, admitters };
+  const state = { secret, admissionSecrets, admitters };
   const next = { sequence: terms.sequence + 1, epoch: terms.epoch + (newEpoch ? 1 : 0) };
   const descriptor = await sign(key, { ...terms, ...next, attributePublicKey }, state);
   await writeOwnerState(dir, state, descriptor);

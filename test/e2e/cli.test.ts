@@ -102,7 +102,7 @@ describe('icvpn command', function () {
     const typo = { ...bootstrap, secret: `${bootstrap.secret.slice(0, -1)}0` };
     await writeFile(file('typo.json'), JSON.stringify(typo));
     const typed = ['up', '--state', file('typo'), '--bootstrap', file('typo.json')];
-    await refused(/typed|typo|mis/i, vm, ...typed);
+    await refused(/mistyped.*copy the secret again/, vm, ...typed);
     assert.ok(!(await readdir(join(state, 'cache'))).includes('standing.entry'));
     assert.equal(await vm.ip('xfrm', 'policy'), '');
     const texts = await Promise.all(

@@ -32,6 +32,7 @@ interface UpdateOptions extends OwnerOptions {
   readonly superPeer: string[];
   readonly remove: Ed25519PeerId[];
   readonly newEpoch: boolean;
+  readonly newSecret: boolean;
   readonly bootstrap?: string;
 }
 
@@ -159,7 +160,12 @@ export function addUpdateOptions(command: Command): Command {
     )
     .option('--remove <PeerID>', 'super-peer that shall admit no more', parsePeerIdList, [])
     .option('--new-epoch', 'make every member get a new credential and new keys', false)
-    .option('--bootstrap <file>', 'file to write bootstrap data to that names the new super-peers')
+    .option(
+      '--new-secret',
+      'replace the secret, as after a revoked VM knew it; a new epoch too',
+      false,
+    )
+    .option('--bootstrap <file>', 'file to write the newest bootstrap data to')
     .addOption(jsonOption());
 }
 
@@ -177,6 +183,7 @@ export async function update(
     add: await openCards(options.superPeer),
     remove: options.remove,
     newEpoch: options.newEpoch,
+    newSecret: options.newSecret,
     descriptorInBootstrap,
     signal: context.signal,
   });

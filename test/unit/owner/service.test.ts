@@ -52,7 +52,15 @@ describe("owner's service", () => {
   };
   const update = (change: Partial<Parameters<typeof updateService>[0]>) =>
     updateService({
-      ...{ dir, add: [], remove: [], newEpoch: false, descriptorInBootstrap: false, signal },
+      ...{
+        dir,
+        add: [],
+        remove: [],
+        newEpoch: false,
+        newSecret: false,
+        descriptorInBootstrap: false,
+        signal,
+      },
       ...change,
     });
 
@@ -97,6 +105,18 @@ describe("owner's service", () => {
     assert.equal(descriptor.value.epoch, 2);
     assert.notDeepEqual(after.epochPsk, before.epochPsk);
     assert.deepEqual(after.renewalSecret, before.renewalSecret);
+  });
+
+  it('replaces a secret that somebody knows, without asking members for the new one', async () => {
+    const before = await secretsFor(first);
+    const old = (await update({})).bootstrap.secret;
+    const { bootstrap, descriptor } = await update({ newSecret: true });
+    const after = await secretsFor(first);
+    assert.notEqual(bootstrap.secret, old);
+    assert.notDeepEqual(after.verifier, before.verifier);
+    assert.deepEqual(after.renewalSecret, before.renewalSecret);
+    assert.equal(descriptor.value.epoch, 2);
+    assert.equal((await update({})).bootstrap.secret, bootstrap.secret);
   });
 
   it('revokes members one after the other, in lists that only grow', async () => {
