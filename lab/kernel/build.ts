@@ -55,7 +55,9 @@ export async function buildKernel(options: BuildOptions, signal: AbortSignal): P
   await mkdir(work);
   try {
     await demandSpace(work);
-    say(`building a lab kernel, once: about ${Math.ceil(20 / availableParallelism())} minutes, 2 GB of disk`);
+    say(
+      `building a lab kernel, once: about ${Math.ceil(20 / availableParallelism())} minutes, 2 GB of disk`,
+    );
     const progress = new Progress(process.stderr);
     const kernel = await compile(await getSource(work, progress, signal), progress, signal);
     progress.step('trying it out');
