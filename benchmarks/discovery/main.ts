@@ -46,25 +46,27 @@ async function measurePki(network: Network, members: number, rtt: number) {
   return { ping: Math.min(...pings), results };
 }
 
-const runs: object[] = [];
-let keys: object | undefined;
+const results: object[] = [];
+let keysPerSecond: object | undefined;
 for (const members of SIZES) {
-  for (const rtt of RTTS) {
+  for (const addedRoundTrip of RTTS) {
     await using network = await Network.start(members);
     await using abe = await AbeDiscovery.start(network);
-    const lists = await abe.measure(n, rtt, members);
-    const first = await abe.measureFirst(FIRST, rtt);
-    const pki = await measurePki(network, members, rtt);
-    const results = {
+    const lists = await abe.measure(n, addedRoundTrip, members);
+    const first = await abe.measureFirst(FIRST, addedRoundTrip);
+    const pki = await measurePki(network, members, addedRoundTrip);
+    const cases = {
       'CP-ABE, first discovery: key issued, sealed, opened': first,
       ...lists,
       ...pki.results,
     };
-    runs.push({ members, addedRoundTrip: rtt, fastestPing: pki.ping, results });
-    process.stderr.write(`${members} members, ${rtt} ms: done\n`);
-    keys ??= await abe.keysPerSecond(n);
+    for (const [what, samples] of Object.entries(cases)) {
+      results.push({ members, addedRoundTrip, what, ...samples });
+    }
+    process.stderr.write(`${members} members, ${addedRoundTrip} ms: ping ${pki.ping} ms; done\n`);
+    keysPerSecond ??= await abe.keysPerSecond(n);
   }
 }
 console.log(
-  JSON.stringify({ node: process.version, paper: PAPER, keysPerSecond: keys, runs }, undefined, 2),
+  JSON.stringify({ node: process.version, paper: PAPER, keysPerSecond, results }, undefined, 2),
 );

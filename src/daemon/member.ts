@@ -163,6 +163,8 @@ export class Member implements AsyncDisposable {
       }),
     );
     tier.trust.on('change', () => renewal.follow(tier.trust.trust().epoch));
+    // A new epoch may have been told while this member attached.
+    renewal.follow(tier.trust.trust().epoch);
     await endpoint.publish();
     owned.use(
       new Roaming({
