@@ -71,6 +71,12 @@ export const BENCHMARKS: readonly Benchmark[] = [
     args: [],
   },
   {
+    name: 'discovery',
+    what: 'discovery of 25 and 250 members over TCP, sealed by attributes and by a PKI, near and far',
+    program: 'discovery/main.ts',
+    args: ['10'],
+  },
+  {
     name: 'overlay-churn',
     what: 'half of 40 members replaced: what their lists miss half a minute later',
     program: 'overlay/main.ts',
