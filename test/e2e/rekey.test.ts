@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
+import { fileURLToPath } from 'node:url';
 import { untilAnswered } from '../../examples/demo/ping.ts';
+import type { DemoHost } from '../../examples/demo/topology.ts';
 import type { TestProcess } from '../lab/process.ts';
 import { count, drops, Scene, spis, until } from './scene.ts';
 
 // vm1 and vm2 in cloud a, vm3 in cloud b, 20 ms away. The SAs of vm1 last for three seconds only.
 
 const SA_LIFETIME = '3';
+const SOFT_LIMIT = fileURLToPath(new URL('soft-limit.ts', import.meta.url));
 const PACKETS = 2_500;
 const INTERVAL_SECONDS = 0.02;
 
@@ -59,5 +62,33 @@ describe('new keys for SAs in use', function () {
     assert.ok(made >= (PACKETS * INTERVAL_SECONDS) / Number(SA_LIFETIME), `${made} rekeys`);
     assert.deepEqual(await Promise.all([drops(vm1.ns), drops(vm3.ns)]), before);
     assert.doesNotMatch(vm1Daemon.stderr + vm3Daemon.stderr, / sa-ended /);
+  });
+
+  it('P15 both ends rekey at once: one pair of SAs, and nothing lost', async () => {
+    const [, vm2, vm3] = scene.net.vms;
+    const [there, back] = [
+      [vm2.address, vm3.address],
+      [vm3.address, vm2.address],
+    ] as const;
+    const { ipv4 } = await scene.status(vm3, 'vm3');
+    await using ping = vm2.ns.start('ping', ['-n', '-i', '0.05', '-c', '200', ipv4]);
+    await ping.line();
+    for (let round = 0; round < 5; round++) {
+      const [[a = ''], [b = '']] = [await spis(vm2.ns, ...there), await spis(vm3.ns, ...back)];
+      const expire = (at: DemoHost, ends: readonly [string, string], spi: string) =>
+        at.ns.run(process.execPath, [SOFT_LIMIT, ...ends, spi]);
+      await Promise.all([expire(vm2, there, a), expire(vm3, back, b)]);
+      await until('one new pair, the same at both ends', async () => {
+        const [out, back2] = [await spis(vm2.ns, ...there), await spis(vm3.ns, ...back)];
+        if (out.length !== 1 || back2.length !== 1 || out[0] === a || back2[0] === b) return false;
+        const heard = [await spis(vm3.ns, ...there), await spis(vm2.ns, ...back)];
+        return (
+          heard[0]?.includes(out[0] ?? '') === true && heard[1]?.includes(back2[0] ?? '') === true
+        );
+      });
+    }
+    let last = '';
+    while (!last.includes(' packets transmitted')) last = await ping.line();
+    assert.match(last, /200 packets transmitted, 200 received/);
   });
 });

@@ -10,7 +10,7 @@
  *
  * ```
  * Request { probe = 1 varint | deleted = 2 varint | moved = 3 Moved }        exactly one
- * Moved   { sequence = 1 varint, multiaddrs = 2 string, 1 to 8 times }
+ * Moved   { sequence = 1 varint, multiaddrs = 2 string, at most 8 times }
  * Answer  { known = 1 varint, 0 or 1 }
  * ```
  */

@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict';
+import { untilAnswered } from '../../examples/demo/ping.ts';
+import type { DemoHost } from '../../examples/demo/topology.ts';
+import type { TestProcess } from '../lab/process.ts';
+import { count, Scene, spis, until } from './scene.ts';
+
+// vm1 and vm2 in cloud a, vm3 in cloud b, 20 ms away: peers that idle, leave, crash and move.
+
+const IDLE_SECONDS = '6';
+
+describe('peers that come and go', function () {
+  this.timeout(300_000);
+  let scene: Scene;
+  let vm1: DemoHost;
+  let vm2: DemoHost;
+  let vm3: DemoHost;
+  let vm1Daemon: TestProcess;
+  let vm3Daemon: TestProcess;
+  before(async () => {
+    scene = await Scene.build();
+    [vm1, vm2, vm3] = scene.net.vms;
+    vm1Daemon = await scene.up(vm1, 'vm1');
+    await scene.up(vm2, 'vm2', '--sa-idle', IDLE_SECONDS);
+    vm3Daemon = await scene.up(vm3, 'vm3');
+  });
+  after(() => scene[Symbol.asyncDispose]());
+
+  const answered = async (from: DemoHost, to: DemoHost, name: string): Promise<void> => {
+    const { ipv4 } = await scene.status(to, name);
+    await untilAnswered(from.ns, ipv4, AbortSignal.timeout(30_000));
+  };
+
+  it('gives SAs up at both ends when no packet passes, and makes new ones for the next', async () => {
+    await answered(vm2, vm1, 'vm1');
+    assert.equal((await spis(vm1.ns, vm1.address, vm2.address)).length, 1);
+    await until('no outbound SA', async () => {
+      const both = [
+        await spis(vm1.ns, vm1.address, vm2.address),
+        await spis(vm2.ns, vm2.address, vm1.address),
+      ];
+      return both.every((each) => each.length === 0);
+    });
+    assert.match(vm1Daemon.stderr, / sa-ended peer=\S+ after=deleted/);
+    await answered(vm1, vm2, 'vm2');
+  });
+
+  it('P19 after SIGKILL the kernel has what the new daemon wants, and traffic recovers', async () => {
+    await answered(vm1, vm3, 'vm3');
+    const old = await spis(vm3.ns, vm3.address, vm1.address);
+    const { ipv4 } = await scene.status(vm3, 'vm3');
+    process.kill(vm3Daemon.pid, 'SIGKILL');
+    await vm3Daemon.ended();
+    assert.deepEqual(await spis(vm3.ns, vm3.address, vm1.address), old, 'SAs outlive a crash');
+    vm3Daemon = await scene.up(vm3, 'vm3');
+    const now = await spis(vm3.ns, vm3.address, vm1.address);
+    assert.ok(!now.some((spi) => old.includes(spi)), 'P16 keys are never restored');
+    // The peer that sent into nothing finds out, without a packet from the one that crashed.
+    await untilAnswered(vm1.ns, ipv4, AbortSignal.timeout(30_000));
+    await until('the same SAs at both ends', async () => {
+      const [one] = await spis(vm1.ns, vm1.address, vm3.address);
+      const all = await spis(vm3.ns, vm1.address, vm3.address);
+      return one !== undefined && all.includes(one);
+    });
+  });
+
+  it('P20 recovers by itself after a change of address, without a new admission', async () => {
+    await answered(vm1, vm3, 'vm3');
+    const { ipv4 } = await scene.status(vm3, 'vm3');
+    const [, router] = scene.net.routers;
+    const moved = '10.2.7.2';
+    const admissions = count(vm3Daemon.stderr, ' was-admitted ');
+    await router.ip('address', 'add', '10.2.7.1/24', 'dev', 'to-vm3');
+    await using ping = vm1.ns.start('ping', ['-n', '-O', '-i', '0.1', ipv4]);
+    await ping.line();
+    await vm3.ns.ip('address', 'add', `${moved}/24`, 'dev', 'to-router-b');
+    await vm3.ns.ip('route', 'replace', 'default', 'via', '10.2.7.1');
+    await vm3.ns.ip('address', 'delete', `${vm3.address}/24`, 'dev', 'to-router-b');
+    const changed = performance.now();
+    const limit = AbortSignal.timeout(30_000);
+    await until('SAs to the new address', async () => {
+      const [there] = await spis(vm1.ns, vm1.address, moved);
+      const [back] = await spis(vm3.ns, moved, vm1.address);
+      return there !== undefined && back !== undefined;
+    });
+    for (let line = ''; !line.includes(' bytes from '); line = await ping.line()) {
+      limit.throwIfAborted();
+    }
+    await untilAnswered(vm1.ns, ipv4, limit);
+    console.log(`      recovered ${Math.round(performance.now() - changed)} ms after the change`);
+    assert.equal(count(vm3Daemon.stderr, ' was-admitted '), admissions);
+    assert.equal(
+      (await spis(vm1.ns, vm1.address, vm3.address)).length,
+      0,
+      'nothing to the old one',
+    );
+    vm3 = { ...vm3, address: moved };
+  });
+
+  it('removes the SAs of a peer that goes down at once', async () => {
+    await answered(vm1, vm3, 'vm3');
+    assert.equal((await spis(vm1.ns, vm1.address, vm3.address)).length, 1);
+    await scene.down(vm3, 'vm3');
+    await until(
+      'no SA',
+      async () => {
+        const [out, back] = [
+          await spis(vm1.ns, vm1.address, vm3.address),
+          await spis(vm1.ns, vm3.address, vm1.address),
+        ];
+        return out.length + back.length === 0;
+      },
+      5_000,
+    );
+  });
+});
