@@ -28,13 +28,15 @@ import { type Opened, open } from '../records/envelope.ts';
 import type { Log } from './log.ts';
 import { answer, ask, type Moved, PAIR_PROTOCOL_SUFFIX, type PairRequest } from './pair/control.ts';
 import { Pair } from './pair/pair.ts';
+import { perPeer } from './pair/per-peer.ts';
+import { UsageWatch } from './pair/usage-watch.ts';
 import type { Tier } from './tier.ts';
 import { addressesOf, localAddressTowards } from './underlay.ts';
 
 /** How long an exchange waits for the newest endpoint before it takes the one it knows, in ms. */
 const ENDPOINT_TIMEOUT_MS = 2_000;
-/** Between readings of the kernel's counters, in ms; a part of the silence after which a peer is asked. */
-const COUNTERS_INTERVAL_MS = 2_000;
+/** How long telling a peer of this node's address may take, in ms. */
+const TELL_TIMEOUT_MS = 2_000;
 /** Addresses that a peer is told. */
 const MAX_MULTIADDRS = 8;
 /** Streams of one protocol that one peer may have open at this node. */
@@ -83,8 +85,7 @@ export class Peers implements AsyncDisposable {
   readonly #closed = new AbortController();
   /** One change of the set of peers at a time. */
   #queue: Promise<void> = Promise.resolve();
-  readonly #timer: NodeJS.Timeout;
-  #counting: Promise<void> | undefined;
+  readonly #usage: UsageWatch;
   readonly #onAcquire = (peerId: string): void => this.#entries.get(peerId)?.pair.acquire();
   readonly #onExpire = ({ peerId, spi, direction, hard }: ExpireNotice): void =>
     this.#entries.get(peerId)?.pair.expired(spi, direction, hard);
@@ -94,7 +95,11 @@ export class Peers implements AsyncDisposable {
 
   private constructor(options: PeersOptions) {
     this.#options = options;
-    this.#timer = setInterval(() => this.#count(), COUNTERS_INTERVAL_MS);
+    this.#usage = new UsageWatch({
+      ...options,
+      wanted: () => [...this.#entries.values()].some(({ pair }) => pair.current !== undefined),
+      onUsage: (id, usage) => this.#entries.get(id)?.pair.counted(usage),
+    });
   }
 
   static async start(options: PeersOptions): Promise<Peers> {
@@ -161,25 +166,9 @@ export class Peers implements AsyncDisposable {
     return whole;
   }
 
-  /** Serves a protocol, with few streams at a time for each peer, however many its connections. */
-  async #handle(suffix: string, handler: GatedHandler): Promise<void> {
-    const open = new Map<string, number>();
-    const limited: GatedHandler = async (stream, connection, pass) => {
-      const id = connection.remotePeer.toString();
-      const before = open.get(id) ?? 0;
-      if (before >= MAX_STREAMS_PER_PEER) return stream.abort(new Error('too many streams'));
-      open.set(id, before + 1);
-      try {
-        await handler(stream, connection, pass);
-      } finally {
-        const left = (open.get(id) ?? 1) - 1;
-        if (left === 0) open.delete(id);
-        else open.set(id, left);
-      }
-    };
-    await this.#options.tier.gate.handle(suffix, limited, {
-      maxInboundStreams: MAX_STREAMS_PER_PEER,
-    });
+  #handle(suffix: string, handler: GatedHandler): Promise<void> {
+    const limits = { maxInboundStreams: MAX_STREAMS_PER_PEER };
+    return this.#options.tier.gate.handle(suffix, perPeer(MAX_STREAMS_PER_PEER, handler), limits);
   }
 
   async #answer(connection: Connection, request: PairRequest): Promise<boolean> {
@@ -199,28 +188,11 @@ export class Peers implements AsyncDisposable {
     await this.#enqueue(async () => {
       if (moved.sequence <= entry.sequence) return;
       entry.sequence = moved.sequence;
-      await this.#move(entry, moved.multiaddrs);
+      entry.multiaddrs = moved.multiaddrs;
+      const [remote] = addressesOf(moved.multiaddrs);
+      if (remote !== undefined) await this.#point(entry, remote);
     });
     return true;
-  }
-
-  /** Reads what the kernel counted, for all pairs at once; nothing while there is none. */
-  #count(): void {
-    if (![...this.#entries.values()].some(({ pair }) => pair.current !== undefined)) return;
-    this.#counting ??= this.#read()
-      .catch((error) => {
-        if (!this.#closed.signal.aborted) {
-          this.#options.log('counters-failed', { why: String(error) });
-        }
-      })
-      .finally(() => {
-        this.#counting = undefined;
-      });
-  }
-
-  async #read(): Promise<void> {
-    const counters = Map.groupBy(await this.#options.dataPlane.counters(), (each) => each.peerId);
-    for (const [id, usage] of counters) this.#entries.get(id)?.pair.counted(usage);
   }
 
   async #respond(stream: Stream, credential: Opened<Credential>, from: string): Promise<void> {
@@ -228,6 +200,10 @@ export class Peers implements AsyncDisposable {
     await this.#enqueue(() => this.#put(credential, [from], { keepAddress: true }));
     const entry = this.#entries.get(credential.value.peerId.toString());
     if (entry === undefined) return stream.abort(new Error('no way back to the peer'));
+    if (entry.untold) {
+      const limit = AbortSignal.any([this.#closed.signal, AbortSignal.timeout(TELL_TIMEOUT_MS)]);
+      await this.#tellMove(entry, limit).catch(() => {}); // told again before a run of our own
+    }
     await entry.pair.respond(stream);
   }
 
@@ -244,8 +220,13 @@ export class Peers implements AsyncDisposable {
       entry.credential = credential;
       const listed = multiaddrs.join();
       if (options.keepAddress || listed === entry.listed) return;
-      entry.listed = listed;
-      return this.#move(entry, multiaddrs);
+      try {
+        await this.#follow(entry, multiaddrs);
+        entry.listed = listed;
+      } catch (error) {
+        this.#options.log('peer-failed', { peer: id, why: String(error) });
+      }
+      return;
     }
     if (entry !== undefined) await this.#remove(id);
     const remote = addressesOf(multiaddrs)[0];
@@ -258,18 +239,23 @@ export class Peers implements AsyncDisposable {
       await dataPlane.addPeer({ id, virtualAddresses: addresses }, underlay);
       const news = { listed: options.keepAddress ? '' : multiaddrs.join(), sequence: 0 };
       const own = { peerId, addresses, pair: this.#pair(peerId), credential };
-      this.#entries.set(id, { ...own, ...news, multiaddrs, underlay, untold: false });
+      // With several addresses of its own, this node sends from one that the peer may not expect.
+      const untold = addressesOf(this.#options.multiaddrs()).indexOf(local) > 0;
+      this.#entries.set(id, { ...own, ...news, multiaddrs, underlay, untold });
       log('peer-added', { peer: id, ipv4, underlay: remote });
     } catch (error) {
       log('peer-failed', { peer: id, why: String(error) });
     }
   }
 
-  async #move(entry: Entry, multiaddrs: readonly string[]): Promise<void> {
-    const remote = addressesOf(multiaddrs)[0];
-    if (remote === undefined) return;
+  /** Others say where the peer is. One of several addresses is as good as another: SAs stay. */
+  async #follow(entry: Entry, multiaddrs: readonly string[]): Promise<void> {
+    const addresses = addressesOf(multiaddrs);
+    const [first] = addresses;
+    if (first === undefined) return;
     entry.multiaddrs = multiaddrs;
-    await this.#point(entry, remote);
+    const { remote } = entry.underlay;
+    await this.#point(entry, addresses.includes(remote) ? remote : first);
   }
 
   /** Policies and SAs of the peer lead to `remote`, from the address that the kernel would take. */
@@ -320,10 +306,20 @@ export class Peers implements AsyncDisposable {
   async #open(remote: Ed25519PeerId, signal: AbortSignal): Promise<Stream> {
     const { gate } = this.#options.tier;
     const entry = this.#entries.get(remote.toString());
-    // Who is connected has been heard at its address: a rekey need not look it up.
-    if (entry !== undefined && !gate.isAdmitted(remote)) await this.#lookUp(entry, signal);
-    if (entry?.untold) await this.#tellMove(entry, signal);
+    if (entry !== undefined) await this.#prepare(entry, signal);
     return gate.open(this.#target(remote), EXCHANGE_PROTOCOL_SUFFIX, { signal });
+  }
+
+  async #prepare(entry: Entry, signal: AbortSignal): Promise<void> {
+    if (entry.untold) {
+      // Who moved is in a hurry, and its peers have seldom moved at the same time.
+      const limit = AbortSignal.any([signal, AbortSignal.timeout(TELL_TIMEOUT_MS)]);
+      await this.#tellMove(entry, limit).catch(() => signal.throwIfAborted());
+    }
+    // Who is connected has been heard at its address: a rekey need not look it up.
+    const { gate } = this.#options.tier;
+    if (!gate.isAdmitted(entry.peerId)) await this.#lookUp(entry, signal);
+    if (entry.untold) await this.#tellMove(entry, signal);
   }
 
   async #lookUp(entry: Entry, signal: AbortSignal): Promise<void> {
@@ -338,15 +334,19 @@ export class Peers implements AsyncDisposable {
     entry.sequence = sequence;
     entry.multiaddrs = multiaddrs;
     // Not waited for: a removal of the peer, which waits for this run to end, may come first.
-    this.#enqueue(() => this.#move(entry, multiaddrs)).catch((error) => {
+    this.#enqueue(() => this.#follow(entry, multiaddrs)).catch((error) => {
       this.#options.log('peer-failed', { peer: entry.peerId.toString(), why: String(error) });
     });
   }
 
   /** The peer must send to the new address before it can answer from there. */
   async #tellMove(entry: Entry, signal: AbortSignal): Promise<void> {
-    const multiaddrs = this.#options.multiaddrs().slice(0, MAX_MULTIADDRS);
-    const moved = { sequence: Date.now(), multiaddrs };
+    const { local } = entry.underlay;
+    const all = this.#options.multiaddrs();
+    // First the one that packets to this peer come from: that is where it sends to.
+    const from = (text: string): boolean => addressesOf([text]).includes(local);
+    const sorted = [...all.filter(from), ...all.filter((each) => !from(each))];
+    const moved = { sequence: Date.now(), multiaddrs: sorted.slice(0, MAX_MULTIADDRS) };
     await this.#ask(entry.peerId, { moved }, signal);
     entry.untold = false;
   }
@@ -358,6 +358,7 @@ export class Peers implements AsyncDisposable {
   }
 
   #target(remote: Ed25519PeerId): Target {
+    if (this.#options.tier.gate.isAdmitted(remote)) return remote;
     const { multiaddrs = [] } = this.#entries.get(remote.toString()) ?? {};
     return multiaddrs.length > 0 ? multiaddrs.map((each) => multiaddr(each)) : remote;
   }
@@ -370,7 +371,6 @@ export class Peers implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed.abort();
-    clearInterval(this.#timer);
     const { dataPlane, tier } = this.#options;
     tier.gate.off('admitted', this.#onAdmitted);
     dataPlane.off('acquire', this.#onAcquire);
@@ -378,7 +378,7 @@ export class Peers implements AsyncDisposable {
     await tier.gate.unhandle(EXCHANGE_PROTOCOL_SUFFIX);
     await tier.gate.unhandle(PAIR_PROTOCOL_SUFFIX);
     await this.#queue;
-    await this.#counting;
+    await this.#usage[Symbol.asyncDispose]();
     const pairs = [...this.#entries.values()].map(({ pair }) => pair);
     await Promise.all(pairs.map((pair) => pair.close({ tellPeer: true })));
   }

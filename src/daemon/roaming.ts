@@ -82,13 +82,15 @@ export class Roaming implements AsyncDisposable {
         connection.abort(new Error('this node has another address'));
       }
     }
-    reattach();
     const events = this.#events;
-    for (let attempt = 0; attempt < MAX_ATTEMPTS && !(await rehome()); attempt++) {
+    let whole = await rehome();
+    reattach();
+    for (let attempt = 0; attempt < MAX_ATTEMPTS && !whole; attempt++) {
       await delay(ROUTE_RETRY, undefined, { signal: this.#closed.signal }).catch(() => {});
       if (this.#closed.signal.aborted) return;
       // An address that went and came back is no change to `#look`.
       if (this.#events !== events) break;
+      whole = await rehome();
     }
     void publish();
   }

@@ -70,23 +70,23 @@ describe('peers that come and go', function () {
     const moved = '10.2.7.2';
     const admissions = count(vm3Daemon.stderr, ' was-admitted ');
     await router.ip('address', 'add', '10.2.7.1/24', 'dev', 'to-vm3');
-    await using ping = vm1.ns.start('ping', ['-n', '-O', '-i', '0.1', ipv4]);
-    await ping.line();
+    const stream = vm1.ns.exec('ping', ['-n', '-D', '-i', '0.1', '-c', '150', ipv4], {
+      timeoutMs: 40_000,
+    });
     await vm3.ns.ip('address', 'add', `${moved}/24`, 'dev', 'to-router-b');
     await vm3.ns.ip('route', 'replace', 'default', 'via', '10.2.7.1');
     await vm3.ns.ip('address', 'delete', `${vm3.address}/24`, 'dev', 'to-router-b');
-    const changed = performance.now();
-    const limit = AbortSignal.timeout(30_000);
+    const { stdout } = await stream;
+    const answers = [...stdout.matchAll(/^\[([\d.]+)\] \d+ bytes from/gm)].map(([, at]) =>
+      Number(at),
+    );
+    const pauses = answers.slice(1).map((at, i) => at - (answers[i] ?? at));
+    console.log(`      without an answer for ${Math.max(...pauses).toFixed(2)} s`);
     await until('SAs to the new address', async () => {
       const [there] = await spis(vm1.ns, vm1.address, moved);
       const [back] = await spis(vm3.ns, moved, vm1.address);
       return there !== undefined && back !== undefined;
     });
-    for (let line = ''; !line.includes(' bytes from '); line = await ping.line()) {
-      limit.throwIfAborted();
-    }
-    await untilAnswered(vm1.ns, ipv4, limit);
-    console.log(`      recovered ${Math.round(performance.now() - changed)} ms after the change`);
     assert.equal(count(vm3Daemon.stderr, ' was-admitted '), admissions);
     assert.equal(
       (await spis(vm1.ns, vm1.address, vm3.address)).length,

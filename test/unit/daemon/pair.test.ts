@@ -17,6 +17,7 @@ import type { Timing } from '../../../src/ipsec/lifecycle/timing.ts';
 import type { ExchangeContext } from '../../../src/keymgmt/exchange/context.ts';
 import { type Pair as Contexts, idOf, newPair } from '../exchange/fixture.ts';
 import { MemoryKernel } from './memory-kernel.ts';
+import { until } from './until.ts';
 
 const TIMING = { overlap: 40, firstRetry: 10, probeTimeout: 200, silence: 60_000 };
 
@@ -61,14 +62,6 @@ class End {
       timing: { ...TIMING, ...timing },
       log: (event, fields) => this.log.push(`${event} ${JSON.stringify(fields)}`),
     });
-  }
-}
-
-async function until(what: string, holds: () => boolean): Promise<void> {
-  const limit = AbortSignal.timeout(8_000);
-  while (!holds()) {
-    assert.ok(!limit.aborted, `never: ${what}`);
-    await delay(2);
   }
 }
 
