@@ -116,7 +116,7 @@ export const encodeLinkName = (name: string): Uint8Array =>
 /** @throws MalformedError */
 export function decodeLink(body: Uint8Array): Link {
   const { index, flags } = ifinfomsg.decode(body);
-  const attributes = decodeAttributes(body.subarray(ifinfomsg.size));
+  const attributes = decodeAttributes(body.subarray(ifinfomsg.size), IFLA.PAD);
   const info = decodeAttributes(attributes.get(IFLA.LINKINFO) ?? new Uint8Array());
   const kind = info.get(IFLA_INFO.KIND);
   const kindName = kind && decodeText(kind);

@@ -40,6 +40,8 @@ export const IFLA = {
   LINKINFO: 18,
   AF_SPEC: 26,
   GROUP: 27,
+  /** Fills up to 8 bytes before 64-bit values: more than once, where there are several. */
+  PAD: 42,
 } as const;
 export const IFLA_INFO = { KIND: 1, DATA: 2 } as const;
 export const IFLA_XFRM = { LINK: 1, IF_ID: 2 } as const;

@@ -7,9 +7,10 @@ import {
   encodeNewXfrmLink,
   encodeRoute,
 } from '../../../src/ipsec/link/codec.ts';
-import { RTM } from '../../../src/ipsec/link/kernel.ts';
+import { IFLA, RTM } from '../../../src/ipsec/link/kernel.ts';
 import { decodeLinkEvent } from '../../../src/ipsec/link/monitor.ts';
 import { MalformedError, ValueError } from '../../../src/ipsec/netlink/errors.ts';
+import { attribute } from '../../../src/ipsec/netlink/framing.ts';
 import { ends } from './arbitraries.ts';
 
 const link = { name: 'vpn0', ifId: 7, mtu: 1400, group: 9 };
@@ -22,6 +23,15 @@ describe('link codecs', () => {
       type: 'link-new',
       link: { ...link, index: 0, up: false, kind: 'xfrm' },
     });
+  });
+
+  it('padding may come more than once, nothing else', () => {
+    const body = encodeNewXfrmLink(link);
+    const twice = (type: number) =>
+      Buffer.concat([body, attribute(type, none), attribute(type, none)]);
+    const none = new Uint8Array();
+    assert.ok(decodeLinkEvent(message(RTM.NEWLINK, twice(IFLA.PAD))));
+    assert.throws(() => decodeLinkEvent(message(RTM.NEWLINK, twice(51))), MalformedError);
   });
 
   it('addresses and routes come back as they went', () => {
