@@ -9,6 +9,7 @@ export interface Sample {
   readonly cpu: number;
   /** Bytes, after garbage collection. */
   readonly rss: number;
+  /** Objects and buffers. */
   readonly heap: number;
   /** Milliseconds by which the event loop was late since the last `reset`. */
   readonly delay: { readonly p50: number; readonly p99: number; readonly max: number };
@@ -58,8 +59,8 @@ offer<SuperPeerCalls>({
     const [p50, p99] = [50, 99].map((p) => milliseconds(histogram.percentile(p)));
     const delay = { p50: p50 ?? 0, p99: p99 ?? 0, max: milliseconds(histogram.max) };
     globalThis.gc?.();
-    const { rss, heapUsed } = process.memoryUsage();
+    const { rss, heapUsed, external } = process.memoryUsage();
     const members = superPeer?.status().services[0]?.members ?? 0;
-    return { cpu: (user + system) / 1e6, rss, heap: heapUsed, delay, members };
+    return { cpu: (user + system) / 1e6, rss, heap: heapUsed + external, delay, members };
   },
 });

@@ -5,7 +5,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Stream } from '@libp2p/interface';
 import type { Admission } from '../../src/admission/client.ts';
 import { parseBootstrap } from '../../src/index.ts';
-import { DIRECTORY_FRAMES, DIRECTORY_SUFFIX, frame } from '../../src/overlay/directory.ts';
+import {
+  BEAT_INTERVAL,
+  DIRECTORY_FRAMES,
+  DIRECTORY_SUFFIX,
+  frame,
+} from '../../src/overlay/directory.ts';
 import { Frames } from '../../src/overlay/frames.ts';
 import { Gate } from '../../src/overlay/gate.ts';
 import { admit, hostFrom, loopbackAddress, type Vm } from '../../test/unit/daemon/world.ts';
@@ -119,6 +124,11 @@ async function attachTo(vm: Vm): Promise<void> {
   const nonce = randomBytes(32);
   await frames.write(frame({ attach: { nonce, session: Date.now(), multiaddrs } }), { signal });
   while ((await frames.read({ signal })).update === undefined);
+  const beat = setInterval(() => {
+    frames.write(frame({ beat: 1 }), { signal: AbortSignal.timeout(BEAT_INTERVAL) }).catch(() => {
+      clearInterval(beat);
+    });
+  }, BEAT_INTERVAL);
   void drain(stream, frames);
 }
 
@@ -214,8 +224,7 @@ offer<VmsCalls>({
   attach: async ({ parallel }) => {
     let attached = 0;
     await each(admissions.keys(), parallel, async (vm) => {
-      await attachTo(vm);
-      attached++;
+      await attachTo(vm).then(() => attached++, console.error);
     });
     return { attached };
   },
