@@ -7,7 +7,7 @@
  *   ├────────────────────────────────────────────────────▶│
  *   │                   update {whole list, nonce} signed │
  *   │◀────────────────────────────────────────────────────┤
- *   │                          update {joined, left} …    │ at each change, collected for 100 ms
+ *   │                          update {joined, left} …    │ at each change, collected for 100 ms or more
  *   │◀────────────────────────────────────────────────────┤
  *   │ beat                                                │ every 10 s; answered. 22 s of silence
  *   ├──────────────────────────────────────────▶◀─────────┤ end the stream on either side
