@@ -282,6 +282,20 @@ describe('discovery over libp2p', function () {
     assert.equal(decrypt(key, wrappedKey(last)).length, 32);
   });
 
+  it('a member of a service with an authority takes no list in clear, and no answer to another request', async () => {
+    const alice = await node();
+    const { discovery, captured } = await discover(alice);
+    const { credential } = alice;
+    await assert.rejects(discovery.seal.open(credential.bytes, new Uint8Array(32)), {
+      code: 'ERR_MEMBER_LIST',
+    });
+    const first = captured[0] ?? assert.fail();
+    await assert.rejects(discovery.seal.open(first, new Uint8Array(32)), {
+      code: 'ERR_MEMBER_LIST',
+      fault: 'requester',
+    });
+  });
+
   it('a service without an authority has its lists in clear', async () => {
     server.follow(2, undefined);
     const envelope = new Uint8Array([1, 2, 3]);
