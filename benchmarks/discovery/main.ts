@@ -1,5 +1,5 @@
 /**
- * Discovery from end to end: node benchmarks/discovery/main.ts [n]
+ * Discovery from end to end: node benchmarks/discovery/main.ts [n] [members] [added round trip]
  *
  * One super-peer and one member in one process, each with its own libp2p host; TCP, Noise and Yamux are
  * real, connections are there before the clock starts. Lists of 25 and 250 members; without delay, and
@@ -14,8 +14,8 @@ const n = Number(process.argv[2] ?? 30);
 /** Members that never discovered before are made anew for each run. */
 const FIRST = Math.min(n, 10);
 const PING_RUNS = 5;
-const SIZES = [25, 250];
-const RTTS = [0, 1, 20, 100];
+const SIZES = process.argv[3] ? [Number(process.argv[3])] : [25, 250];
+const RTTS = process.argv[4] ? [Number(process.argv[4])] : [0, 1, 20, 100];
 
 /** What the paper reports, in milliseconds, from its own test bed, which is not rebuilt here. */
 const PAPER = { functionalEncryption: 338.81, pki: 1313.52 };
