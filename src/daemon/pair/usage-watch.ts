@@ -11,6 +11,8 @@ export interface UsageWatchOptions {
   readonly wanted: () => boolean;
   readonly onUsage: (peerId: string, usage: readonly SaCounters[]) => void;
   readonly log: Log;
+  /** Milliseconds; {@link INTERVAL} if left out. */
+  readonly interval?: number;
 }
 
 export class UsageWatch implements AsyncDisposable {
@@ -20,7 +22,7 @@ export class UsageWatch implements AsyncDisposable {
 
   constructor(options: UsageWatchOptions) {
     this.#options = options;
-    this.#timer = setInterval(() => this.#look(), INTERVAL);
+    this.#timer = setInterval(() => this.#look(), options.interval ?? INTERVAL);
   }
 
   #look(): void {
