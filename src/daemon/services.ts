@@ -64,6 +64,11 @@ export class Services implements AsyncDisposable {
     return done;
   }
 
+  /** Resolves when every descriptor that has arrived so far is served. */
+  settled(): Promise<void> {
+    return this.#queue;
+  }
+
   async #serve(descriptor: Opened<ServiceDescriptor>): Promise<void> {
     const id = descriptor.value.serviceId.toString();
     if (this.#served.has(id)) return;

@@ -108,6 +108,7 @@ export class SuperPeer implements AsyncDisposable {
     const publish = new PublishServer({
       ...{ host, records: tier.records },
       allow: (id) => allowed.has(id.toString()) || id.equals(overlay.value.serviceId),
+      settled: () => services.settled(),
     });
     await publish.start();
     owned.defer(() => publish.close());

@@ -59,6 +59,8 @@ export interface PublishServerOptions {
   readonly records: Records;
   /** Whether the operator of this super-peer lets it serve a service. */
   readonly allow: (serviceId: Ed25519PeerId) => boolean;
+  /** Resolves when what was stored has taken effect; the owner is answered then. */
+  readonly settled?: () => Promise<void>;
 }
 
 export class PublishServer {
@@ -115,6 +117,7 @@ export class PublishServer {
           : records.latest(DESCRIPTOR_RECORD, service)?.value;
       this.#check(service, descriptor);
       const { replicas } = await records.putSealed(kind, envelope, { signal });
+      await this.#options.settled?.();
       return { holders: replicas + 1, code: undefined, reason: undefined };
     } catch (error) {
       if (!(error instanceof IcvpnError)) throw error;
