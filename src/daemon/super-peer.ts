@@ -82,15 +82,15 @@ export class SuperPeer implements AsyncDisposable {
     const overlay = await overlayDescriptor(options.overlay);
     const host = await createHost({ ...options, key, announceFilter: underlayOnly([]) });
     owned.defer(() => host.close());
-    const place = owned.use(await takePlace(state, host, overlay, options));
+    const renewal = owned.use(await takePlace(state, host, overlay, options));
     const tier = owned.use(
       await Tier.start({
         ...{ kind: TIER_1, host, log, directory: join(stateDir, 'records') },
         descriptor: overlay,
-        credential: () => place.renewal?.standing.credential.bytes,
+        credential: () => renewal?.standing.credential.bytes,
       }),
     );
-    tier.trust.on('change', () => place.renewal?.follow(tier.trust.trust().epoch));
+    tier.trust.on('change', () => renewal?.follow(tier.trust.trust().epoch));
     tier.keep(options.overlay.superPeers.map(contactOf));
     const sealing = await sealingKey(state);
     owned.defer(() => void sealing.privateKey.fill(0));
@@ -99,7 +99,7 @@ export class SuperPeer implements AsyncDisposable {
     const services = owned.use(
       new Services({ tier, key, peerId, store, log, sealingPrivateKey: sealing.privateKey }),
     );
-    if (place.renewal === undefined) await services.serve(tier.trust.descriptor);
+    if (renewal === undefined) await services.serve(tier.trust.descriptor);
     const allowed = new Set(options.allowedServices.map(String));
     await services.follow(allowed);
     const { audit } = owned.use(await Door.open({ ...options, host, services, key, store }));
@@ -139,39 +139,28 @@ export class SuperPeer implements AsyncDisposable {
   }
 }
 
-/** A super-peer that the overlay's descriptor names needs no credential; another is admitted at one that is. */
-class Place implements AsyncDisposable {
-  readonly renewal: Renewal | undefined;
-
-  constructor(renewal: Renewal | undefined) {
-    this.renewal = renewal;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.renewal?.[Symbol.asyncDispose]();
-  }
-}
-
+/**
+ * A super-peer that the overlay's descriptor names needs no credential; another is admitted at one that
+ * is, and renews.
+ */
 async function takePlace(
   state: NodeState,
   host: Host,
   overlay: Opened<ServiceDescriptor>,
   options: SuperPeerOptions,
-): Promise<Place> {
+): Promise<Renewal | undefined> {
   const { key, cache, peerId } = state;
-  if (admitterOf(overlay.value, peerId) !== undefined) return new Place(undefined);
+  if (admitterOf(overlay.value, peerId) !== undefined) return undefined;
   const { log, signal } = options;
   const { serviceId, superPeers, secret } = options.overlay;
   const self = { vmid: peerId.toString(), roles: [] };
   const wish = { serviceId, superPeers, secret, host, log, signal, ...self };
   const standing = await obtainStanding(state, wish);
   const onRenewed = (): void => {};
-  return new Place(
-    new Renewal(standing, {
-      ...{ host, key, cache, serviceId, log, onRenewed },
-      superPeers: () => superPeers,
-    }),
-  );
+  return new Renewal(standing, {
+    ...{ host, key, cache, serviceId, log, onRenewed },
+    superPeers: () => superPeers,
+  });
 }
 
 const contactOf = ({ peerId, multiaddr }: SuperPeerAddress): Contact => ({

@@ -185,16 +185,6 @@ export async function publishRecord<T>(
   throw new PublishError(code, `the super-peer refuses: ${reply.reason ?? 'no reason'}`, remedy);
 }
 
-/** `publishRecord` of a descriptor. */
-export async function publishDescriptor(
-  host: Host,
-  superPeer: Multiaddr,
-  descriptor: Uint8Array,
-  options: AbortOptions = {},
-): Promise<number> {
-  return publishRecord(host, superPeer, DESCRIPTOR_RECORD, descriptor, options);
-}
-
 async function ask(
   host: Host,
   superPeer: Multiaddr,

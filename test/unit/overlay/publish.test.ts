@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { Host } from '../../../src/overlay/host.ts';
-import { PublishServer, publishDescriptor } from '../../../src/overlay/publish.ts';
+import { PublishServer, publishRecord } from '../../../src/overlay/publish.ts';
 import { DESCRIPTOR_RECORD } from '../../../src/overlay/stored-kinds.ts';
 import { DESCRIPTOR, type ServiceDescriptor } from '../../../src/records/descriptor.ts';
 import { seal } from '../../../src/records/envelope.ts';
@@ -39,7 +39,7 @@ describe('publishing a descriptor', () => {
   ): Promise<number> {
     const descriptor = descriptorOf(service.id, [host], change);
     const bytes = await seal(DESCRIPTOR, descriptor, key);
-    return publishDescriptor(owner, nth(addresses(host), 0), bytes);
+    return publishRecord(owner, nth(addresses(host), 0), DESCRIPTOR_RECORD, bytes);
   }
 
   it('stores it in tier 1', async () => {
@@ -66,7 +66,7 @@ describe('publishing a descriptor', () => {
 
   it('P24 refuses bytes that are no descriptor', async () => {
     const bytes = Buffer.from('no descriptor');
-    await assert.rejects(publishDescriptor(owner, nth(addresses(host), 0), bytes), {
+    await assert.rejects(publishRecord(owner, nth(addresses(host), 0), DESCRIPTOR_RECORD, bytes), {
       code: 'ERR_ENVELOPE',
     });
   });
@@ -76,11 +76,11 @@ describe('publishing a descriptor', () => {
     const bytes = await seal(DESCRIPTOR, descriptorOf(service.id, [host]), service.key);
     const reason = new Error('no longer wanted');
     await assert.rejects(
-      publishDescriptor(owner, where, bytes, { signal: AbortSignal.abort(reason) }),
+      publishRecord(owner, where, DESCRIPTOR_RECORD, bytes, { signal: AbortSignal.abort(reason) }),
       reason,
     );
     await host.close();
-    await assert.rejects(publishDescriptor(owner, where, bytes), {
+    await assert.rejects(publishRecord(owner, where, DESCRIPTOR_RECORD, bytes), {
       code: 'ERR_PUBLISH_UNREACHABLE',
     });
   });
