@@ -27,37 +27,28 @@ import type {
   Stream,
   StreamHandlerOptions,
 } from '@libp2p/interface';
-import type { Multiaddr } from '@multiformats/multiaddr';
 import { equals } from 'uint8arrays/equals';
-import { IcvpnError } from '../errors.ts';
 import type { Credential } from '../records/credential.ts';
 import type { Opened } from '../records/envelope.ts';
-import { Allowance, type AllowanceLimits } from './allowance.ts';
+import { Dialler, type Target } from './dialler.ts';
 import { answer, greet, type HelloSide } from './hello.ts';
 import { type Host, timeLimit } from './host.ts';
+import { Meter, type MeterLimits } from './meter.ts';
 import { GateError, notAdmitted, type Pass, PassRule, type Trust } from './pass.ts';
+import { Passages } from './passage.ts';
 
+export type { Target } from './dialler.ts';
 export { GateError, type Pass, type Trust } from './pass.ts';
 
 const HELLO = 'hello/1.0.0';
 /** Milliseconds that a hello may take. */
 const HELLO_LIMIT = 10_000;
-/** Milliseconds that dialling may take. */
-const DIAL_LIMIT = 15_000;
-/** Milliseconds for the answer that shows that a connection lives. */
-const PROBE_LIMIT = 5_000;
 /** Milliseconds between looks at whether those admitted still are. */
 const RECHECK_INTERVAL = 2_000;
-
-/** Streams and bytes that one peer may send this node; far above what the protocols need. */
-const STREAM_LIMITS = { perSecond: 64, burst: 1_024 };
-const BYTE_LIMITS = { perSecond: 1024 * 1024, burst: 32 * 1024 * 1024 };
-/** Peers whose use is remembered. */
-const MAX_METERED = 8_192;
 /** Hellos refused on one connection before it is closed. */
 const MAX_REFUSALS = 3;
 
-export interface GateOptions {
+export interface GateOptions extends MeterLimits {
   /** The ServiceID, or the universal overlay's id. */
   readonly overlayId: Ed25519PeerId;
   /** This node's credential envelope; a super-peer named in the descriptor needs none. */
@@ -65,26 +56,13 @@ export interface GateOptions {
   readonly trust: () => Trust;
   /** Milliseconds since 1970. */
   readonly clock?: () => number;
-  /** Streams that one peer may open at this node. */
-  readonly streams?: AllowanceLimits;
-  /** Bytes that one peer may send on them. */
-  readonly bytes?: AllowanceLimits;
 }
-
-/** Whom to talk to: somebody whose address is known already, or addresses that end in `/p2p/…`. */
-export type Target = PeerId | Multiaddr | Multiaddr[];
 
 export type GatedHandler = (
   stream: Stream,
   connection: Connection,
   pass: Pass,
 ) => void | Promise<void>;
-
-interface Admission {
-  readonly pass: Pass;
-  /** What this node showed: when it has a newer one, it must be shown too. */
-  readonly shown: Uint8Array | undefined;
-}
 
 interface GateEvents {
   /** A node passed that had not passed on another connection. */
@@ -99,14 +77,12 @@ export class Gate extends EventEmitter<GateEvents> {
   readonly #options: GateOptions;
   readonly #rule: PassRule;
   readonly #life = new AbortController();
-  readonly #admissions = new Map<Connection, Admission>();
+  readonly #dialler: Dialler;
+  readonly #passages: Passages;
+  readonly #meter: Meter;
   /** Hellos that this node began and that are under way. */
   readonly #hellos = new Map<Connection, Promise<Pass>>();
-  readonly #streams = new Map<Connection, Set<Stream>>();
-  readonly #probed = new WeakSet<Connection>();
   readonly #refusals = new WeakMap<Connection, number>();
-  readonly #streamAllowance: Allowance;
-  readonly #byteAllowance: Allowance;
   readonly #suffixes = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
 
@@ -116,10 +92,14 @@ export class Gate extends EventEmitter<GateEvents> {
     this.#options = options;
     this.overlayId = options.overlayId;
     const { overlayId, trust, clock = Date.now } = options;
-    const { streams = STREAM_LIMITS, bytes = BYTE_LIMITS } = options;
     this.#rule = new PassRule(overlayId, trust, clock);
-    this.#streamAllowance = new Allowance(streams, clock, MAX_METERED);
-    this.#byteAllowance = new Allowance(bytes, clock, MAX_METERED);
+    this.#dialler = new Dialler(host, this.#life.signal);
+    this.#passages = new Passages({
+      ...{ host, rule: this.#rule },
+      onAdmitted: (peer) => this.emit('admitted', peer),
+      onLeft: (peer) => this.emit('left', peer),
+    });
+    this.#meter = new Meter(options, clock);
   }
 
   get host(): Host {
@@ -152,7 +132,7 @@ export class Gate extends EventEmitter<GateEvents> {
     clearInterval(this.#timer);
     const protocols = [HELLO, ...this.#suffixes].map((each) => this.protocol(each));
     await this.#host.libp2p.unhandle(protocols);
-    for (const connection of [...this.#admissions.keys()]) this.#forget(connection, error);
+    this.#passages.forgetAll(error);
     this.removeAllListeners();
   }
 
@@ -162,39 +142,30 @@ export class Gate extends EventEmitter<GateEvents> {
    * @throws GateError
    */
   async admit(target: Target, options: AbortOptions = {}): Promise<Pass> {
-    return this.#pass(await this.#connect(target, options.signal), options.signal);
+    const connection = await this.#dialler.connect(target, options.signal);
+    return this.#pass(connection, options.signal);
   }
 
   /** As `admit`. @returns the PeerID that the connection proved */
   async peerOf(target: Target, options: AbortOptions = {}): Promise<PeerId> {
-    const connection = await this.#connect(target, options.signal);
+    const connection = await this.#dialler.connect(target, options.signal);
     await this.#pass(connection, options.signal);
     return connection.remotePeer;
   }
 
   /** @returns what a connected node showed, while it holds */
   credentialOf(peer: PeerId): Opened<Credential> | undefined {
-    for (const connection of this.#host.libp2p.getConnections(peer)) {
-      const pass = this.#admission(connection)?.pass;
-      if (pass !== undefined && pass !== 'admitter') return pass;
-    }
-    return undefined;
+    const passes = this.#passages.to(peer).map(({ pass }) => pass);
+    return passes.find((pass) => pass !== 'admitter');
   }
 
   /** @returns every connected node that passed */
   peers(): Ed25519PeerId[] {
-    const peers = new Map<string, Ed25519PeerId>();
-    for (const connection of [...this.#admissions.keys()]) {
-      const peer = connection.remotePeer;
-      if (peer.type === 'Ed25519' && this.#admission(connection)) peers.set(peer.toString(), peer);
-    }
-    return [...peers.values()];
+    return this.#passages.peers();
   }
 
   isAdmitted(peer: PeerId): boolean {
-    return this.#host.libp2p
-      .getConnections(peer)
-      .some((connection) => this.#admission(connection) !== undefined);
+    return this.#passages.to(peer).length > 0;
   }
 
   /** Serves `/icvpn/<overlay>/<suffix>` to nodes that passed; every other stream is reset. */
@@ -221,68 +192,22 @@ export class Gate extends EventEmitter<GateEvents> {
    * @throws GateError
    */
   async open(target: Target, suffix: string, options: AbortOptions = {}): Promise<Stream> {
-    const connection = await this.#connect(target, options.signal);
+    const connection = await this.#dialler.connect(target, options.signal);
     await this.#pass(connection, options.signal);
-    const stream = await this.#newStream(connection, suffix, options.signal);
-    this.#track(connection, stream);
+    const protocol = this.protocol(suffix);
+    const stream = await this.#dialler.newStream(connection, protocol, options.signal);
+    this.#passages.track(connection, stream);
     return stream;
   }
 
   /** Cuts off those who may no longer pass. Runs by itself; call it when `trust` has changed. */
   recheck(): void {
-    for (const [connection, { pass }] of [...this.#admissions]) {
-      const fault = this.#rule.fault(connection.remotePeer, pass);
-      if (fault !== undefined) this.#forget(connection, fault);
-    }
-  }
-
-  async #connect(target: Target, signal: AbortSignal | undefined): Promise<Connection> {
-    const limit = timeLimit(DIAL_LIMIT, signal, this.#life.signal);
-    try {
-      return await this.#host.libp2p.dial(target, { signal: limit });
-    } catch (cause) {
-      throw this.#failure(`cannot connect to ${String(target)}`, cause, signal);
-    }
-  }
-
-  async #newStream(
-    connection: Connection,
-    suffix: string,
-    signal: AbortSignal | undefined,
-  ): Promise<Stream> {
-    const limit = timeLimit(HELLO_LIMIT, signal, this.#life.signal);
-    try {
-      return await connection.newStream([this.protocol(suffix)], { signal: limit });
-    } catch (cause) {
-      if (limit.aborted) this.#probe(connection);
-      throw this.#failure(`${connection.remotePeer} does not serve ${suffix}`, cause, signal);
-    }
-  }
-
-  /** Closes a connection over which nothing comes back any more, so that the next dial makes a new one. */
-  #probe(connection: Connection): void {
-    if (this.#probed.has(connection) || this.#life.signal.aborted) return;
-    this.#probed.add(connection);
-    const signal = timeLimit(PROBE_LIMIT, this.#life.signal);
-    this.#host.libp2p.services.ping
-      .ping(connection.remotePeer, { signal })
-      .then(() => undefined)
-      .catch((error: Error) => connection.abort(error))
-      .finally(() => this.#probed.delete(connection));
-  }
-
-  /** What to throw for an error from libp2p: the caller's own abort passes through unchanged. */
-  #failure(text: string, cause: unknown, signal: AbortSignal | undefined): unknown {
-    if (cause instanceof IcvpnError) return cause;
-    if (signal?.aborted) return signal.reason;
-    if (this.#life.signal.aborted) return this.#life.signal.reason;
-    const why = cause instanceof Error ? cause.message : String(cause);
-    return new GateError('ERR_UNREACHABLE', `${text}: ${why}`, { cause });
+    this.#passages.recheck();
   }
 
   async #pass(connection: Connection, signal: AbortSignal | undefined): Promise<Pass> {
-    const admission = this.#admission(connection);
-    if (admission && same(admission.shown, this.#options.credential())) return admission.pass;
+    const passage = this.#passages.of(connection);
+    if (passage && same(passage.shown, this.#options.credential())) return passage.pass;
     const underWay = this.#hellos.get(connection);
     const hello = underWay ?? this.#greet(connection);
     if (underWay === undefined) {
@@ -295,14 +220,15 @@ export class Gate extends EventEmitter<GateEvents> {
 
   async #greet(connection: Connection): Promise<Pass> {
     const signal = timeLimit(HELLO_LIMIT, this.#life.signal);
-    const stream = await this.#newStream(connection, HELLO, signal);
+    const stream = await this.#dialler.newStream(connection, this.protocol(HELLO), signal);
     try {
       const side = this.#side(stream, connection, signal);
       const pass = await greet(side);
-      this.#enter(connection, { pass, shown: side.shown });
+      this.#enter(connection, pass, side.shown);
       return pass;
     } catch (cause) {
-      const error = this.#failure(`no hello with ${connection.remotePeer}`, cause, undefined);
+      const what = `no hello with ${connection.remotePeer}`;
+      const error = this.#dialler.failure(what, cause, undefined);
       stream.abort(error instanceof Error ? error : new Error('hello failed'));
       throw error;
     }
@@ -312,11 +238,16 @@ export class Gate extends EventEmitter<GateEvents> {
     const side = this.#side(stream, connection, timeLimit(HELLO_LIMIT, this.#life.signal));
     try {
       const { shown } = side;
-      const fault = await answer(side, (pass) => this.#enter(connection, { pass, shown }));
+      const fault = await answer(side, (pass) => this.#enter(connection, pass, shown));
       if (fault !== undefined) this.#countRefusal(connection, fault);
     } catch (error) {
       stream.abort(error instanceof Error ? error : new Error('hello failed'));
     }
+  }
+
+  #enter(connection: Connection, pass: Pass, shown: Uint8Array | undefined): void {
+    this.#life.signal.throwIfAborted();
+    this.#passages.enter(connection, { pass, shown });
   }
 
   #side(stream: Stream, connection: Connection, signal: AbortSignal): HelloSide {
@@ -331,77 +262,28 @@ export class Gate extends EventEmitter<GateEvents> {
     if (refusals >= MAX_REFUSALS) connection.abort(error);
   }
 
-  #admission(connection: Connection): Admission | undefined {
-    const admission = this.#admissions.get(connection);
-    if (admission === undefined) return undefined;
-    const fault = this.#rule.fault(connection.remotePeer, admission.pass);
-    if (fault === undefined) return admission;
-    this.#forget(connection, fault);
-    return undefined;
-  }
-
-  #enter(connection: Connection, admission: Admission): void {
-    const peer = connection.remotePeer;
-    if (this.#life.signal.aborted || connection.status !== 'open' || peer.type !== 'Ed25519') {
-      throw new GateError('ERR_UNREACHABLE', `the connection to ${peer} closed`);
-    }
-    const known = this.#remembers(peer);
-    if (!this.#admissions.has(connection)) {
-      connection.addEventListener('close', () => this.#forget(connection), { once: true });
-    }
-    this.#admissions.set(connection, admission);
-    if (!known) this.emit('admitted', peer);
-  }
-
-  #forget(connection: Connection, error?: GateError): void {
-    if (!this.#admissions.delete(connection)) return;
-    if (error) for (const stream of this.#streams.get(connection) ?? []) stream.abort(error);
-    this.#streams.delete(connection);
-    const peer = connection.remotePeer;
-    if (peer.type === 'Ed25519' && !this.#remembers(peer)) this.emit('left', peer);
-  }
-
-  #remembers(peer: PeerId): boolean {
-    return this.#host.libp2p.getConnections(peer).some((each) => this.#admissions.has(each));
-  }
-
   async #serve(handler: GatedHandler, stream: Stream, connection: Connection): Promise<void> {
     // The answer to our own hello may still be under check while the other end already uses it.
     await this.#hellos.get(connection)?.catch(() => undefined);
-    const admission = this.#admission(connection);
-    if (admission === undefined) {
+    const passage = this.#passages.of(connection);
+    if (passage === undefined) {
       stream.abort(notAdmitted(connection.remotePeer, 'it has not shown a credential that holds'));
       return;
     }
     const peer = connection.remotePeer.toString();
-    if (!this.#streamAllowance.take(peer, 1)) {
-      stream.abort(new GateError('ERR_TOO_MUCH', `${peer} opens too many streams`));
+    const refusal = this.#meter.refusal(peer);
+    if (refusal !== undefined) {
+      stream.abort(refusal);
       return;
     }
-    this.#track(connection, stream);
+    this.#passages.track(connection, stream);
     try {
-      const served = handler(stream, connection, admission.pass);
-      this.#meter(stream, peer);
+      const served = handler(stream, connection, passage.pass);
+      this.#meter.watch(stream, peer);
       await served;
     } catch (error) {
       stream.abort(error instanceof Error ? error : new Error(String(error)));
     }
-  }
-
-  #meter(stream: Stream, peer: string): void {
-    // Data waits in the stream for its first listener: the meter must not be that one. The handlers
-    // of this project begin to read at once.
-    if (stream.listenerCount('message') === 0) return;
-    stream.addEventListener('message', ({ data }) => {
-      if (this.#byteAllowance.take(peer, data.byteLength)) return;
-      stream.abort(new GateError('ERR_TOO_MUCH', `${peer} sends too many bytes`));
-    });
-  }
-
-  #track(connection: Connection, stream: Stream): void {
-    const streams = this.#streams.get(connection) ?? new Set();
-    this.#streams.set(connection, streams.add(stream));
-    stream.addEventListener('close', () => streams.delete(stream), { once: true });
   }
 }
 

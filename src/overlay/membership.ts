@@ -3,9 +3,9 @@
  * the merged view over the shards of all super-peers that the descriptor names.
  *
  * ```
- *  add, remove ──▶ own shard ──┬─────────────▶ tier 1, one record per bucket, at most every 250 ms
+ *  add, remove ──▶ own shard ──┬── writer ───▶ tier 1, one record per bucket, at most every 250 ms
  *                              │
- *  tier 1: shards of others ───┴─▶ claims ──▶ merged view ──▶ 'change'
+ *  tier 1: shards ──▶ reader ──┴─▶ claims ──▶ merged view ──▶ 'change'
  *                                  per member and super-peer
  * ```
  *
@@ -15,13 +15,8 @@
 import { EventEmitter } from 'node:events';
 import type { AbortOptions, Ed25519PeerId, PrivateKey } from '@libp2p/interface';
 import { IcvpnError } from '../errors.ts';
-import {
-  CREDENTIAL,
-  type Credential,
-  CredentialError,
-  checkCredential,
-} from '../records/credential.ts';
-import { EnvelopeError, type Opened, open } from '../records/envelope.ts';
+import { type Credential, CredentialError, checkCredential } from '../records/credential.ts';
+import type { Opened } from '../records/envelope.ts';
 import {
   MAX_BUCKET_DEPARTED,
   MAX_BUCKET_MEMBERS,
@@ -30,20 +25,15 @@ import {
 } from '../records/membership.ts';
 import { type Claim, Claims, type Member, type Place, placeOf, sameMember } from './claims.ts';
 import type { Trust } from './gate.ts';
-import { timeLimit } from './host.ts';
 import type { Records } from './records.ts';
+import { ShardReader } from './shard-reader.ts';
+import { ShardWriter } from './shard-writer.ts';
 import { MEMBERSHIP_RECORD } from './stored-kinds.ts';
 
-/** Milliseconds during which changes to the own shard are collected before they are written. */
-const COLLECT = 250;
-/** Milliseconds before a write that failed is tried again. */
-const RETRY = 3_000;
 /** Milliseconds between looks for credentials that expired. */
 const SWEEP = 5_000;
 /** Milliseconds that one who was admitted, or was here before a restart, has to attach. */
 const ATTACH_LIMIT = 30_000;
-/** Milliseconds to find the own shard from before a restart. */
-const ADOPT_LIMIT = 3_000;
 /** Shards asked for at the same time in a refresh. */
 const PARALLEL_READS = 8;
 
@@ -79,27 +69,30 @@ export class Membership extends EventEmitter<MembershipEvents> {
   readonly serviceId: Ed25519PeerId;
   readonly #options: MembershipOptions;
   readonly #clock: () => number;
-  readonly #life = new AbortController();
   readonly #unwatch: () => void;
   readonly #sweep: NodeJS.Timeout;
   readonly #claims = new Claims();
   /** Since when members of the own shard, that have not attached here, are waited for. */
   readonly #awaited = new Map<string, number>();
-  /** Buckets of the own shard that this process has read or written. */
-  readonly #adopted = new Set<number>();
   readonly #view = new Map<string, Member>();
-  /** Shards that came and wait for their check, newest only. */
-  readonly #waiting = new Map<string, MembershipShard>();
-  #checking: Promise<void> | undefined;
-  readonly #dirty = new Set<number>();
-  #writing: Promise<void> | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #reader: ShardReader;
+  readonly #writer: ShardWriter;
 
   constructor(options: MembershipOptions) {
     super();
     this.#options = options;
     this.serviceId = options.serviceId;
     this.#clock = options.clock ?? Date.now;
+    this.#reader = new ShardReader({
+      known: ({ superPeer, bucket }) => this.#claims.of(superPeer, bucket),
+      take: (shard, claims) => this.#take(shard, claims),
+    });
+    this.#writer = new ShardWriter({
+      ...options,
+      claims: (bucket) => this.#own(bucket),
+      adopt: (shard) => this.#reader.read(shard),
+      onDelayed: (error) => this.emit('delayed', error),
+    });
     this.#unwatch = options.records.watch(MEMBERSHIP_RECORD, ({ value }) => this.#arrived(value));
     this.#sweep = setInterval(() => this.recheck(), SWEEP);
     this.#sweep.unref();
@@ -107,17 +100,10 @@ export class Membership extends EventEmitter<MembershipEvents> {
 
   /** Writes what is still to be written, then stops. */
   async close(options: AbortOptions = {}): Promise<void> {
-    if (this.#life.signal.aborted) return;
     this.#unwatch();
     clearInterval(this.#sweep);
-    clearTimeout(this.#timer);
-    if (this.#dirty.size > 0 && !options.signal?.aborted) {
-      await this.#writing;
-      await this.#write(options.signal);
-    }
-    this.#life.abort();
-    clearTimeout(this.#timer);
-    await Promise.allSettled([this.#writing, this.#checking]);
+    await this.#writer.close(options.signal);
+    await this.#reader.close();
     this.removeAllListeners();
   }
 
@@ -177,7 +163,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
       }
     };
     await Promise.all(Array.from({ length: PARALLEL_READS }, read));
-    await this.#checking;
+    await this.#reader.idle();
   }
 
   /** Applies a change of `trust`, and expiry. Runs by itself every few seconds. */
@@ -208,23 +194,8 @@ export class Membership extends EventEmitter<MembershipEvents> {
     const own = this.#own(place.bucket);
     own.delete(place.name);
     own.set(place.name, { ...claim, superPeer: this.#options.superPeer });
-    this.#dirty.add(place.bucket);
-    this.#schedule(COLLECT);
+    this.#writer.changed(place.bucket);
     this.#resolve([place]);
-  }
-
-  // ── The own shard ──
-
-  #schedule(delay: number): void {
-    if (this.#timer !== undefined || this.#writing !== undefined) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      this.#writing = this.#write(undefined).then((complete) => {
-        this.#writing = undefined;
-        if (this.#dirty.size === 0 || this.#life.signal.aborted) return;
-        this.#schedule(complete ? COLLECT : RETRY);
-      });
-    }, delay);
   }
 
   /** Takes out of the own shard whose credential no longer holds, who never came, old departures. */
@@ -242,69 +213,10 @@ export class Membership extends EventEmitter<MembershipEvents> {
           if (claim.present ? this.#holds(claim, trust) : departed <= MAX_BUCKET_DEPARTED) continue;
           own.delete(name);
           this.#awaited.delete(name);
-          this.#dirty.add(bucket);
+          this.#writer.changed(bucket);
         }
       }
     }
-    if (this.#dirty.size > 0) this.#schedule(COLLECT);
-  }
-
-  /** @returns whether every bucket was written */
-  async #write(signal: AbortSignal | undefined): Promise<boolean> {
-    const { records, key, superPeer } = this.#options;
-    const buckets = [...this.#dirty];
-    this.#dirty.clear();
-    let complete = true;
-    await Promise.all(
-      buckets.map(async (bucket) => {
-        const names = [this.serviceId, superPeer, String(bucket)];
-        await this.#adopt(bucket, names);
-        const sequence = records.nextSequence(MEMBERSHIP_RECORD, ...names);
-        try {
-          const shard = { ...this.#shard(bucket), sequence };
-          await records.put(MEMBERSHIP_RECORD, shard, key, signal ? { signal } : {});
-        } catch (error) {
-          if (this.#life.signal.aborted) return;
-          this.#dirty.add(bucket);
-          complete = false;
-          this.emit('delayed', error);
-        }
-      }),
-    );
-    return complete;
-  }
-
-  /** Before the first write of a bucket: takes over what this super-peer wrote before a restart. */
-  async #adopt(bucket: number, names: readonly (string | Ed25519PeerId)[]): Promise<void> {
-    if (this.#adopted.has(bucket)) return;
-    this.#adopted.add(bucket);
-    const signal = timeLimit(ADOPT_LIMIT, this.#life.signal);
-    const found = await this.#options.records
-      .get(MEMBERSHIP_RECORD, names, { signal })
-      .catch(() => undefined);
-    if (found) await this.#read(found.value);
-  }
-
-  #shard(bucket: number): Omit<MembershipShard, 'sequence'> {
-    const members: MembershipShard['members'] = [];
-    const departed: MembershipShard['departed'] = [];
-    for (const { peerId, session, present } of this.#own(bucket).values()) {
-      if (present === undefined) departed.push({ peerId, session });
-      else {
-        const { credential, multiaddrs } = present;
-        members.push({ credential: credential.bytes, multiaddrs: [...multiaddrs], session });
-      }
-    }
-    const { serviceId } = this;
-    const { superPeer } = this.#options;
-    // The newest stand last.
-    return {
-      serviceId,
-      superPeer,
-      bucket,
-      members,
-      departed: departed.slice(-MAX_BUCKET_DEPARTED),
-    };
   }
 
   // ── The shards of others, and the own one from before a restart ──
@@ -312,37 +224,13 @@ export class Membership extends EventEmitter<MembershipEvents> {
   #arrived(shard: MembershipShard): void {
     if (!shard.serviceId.equals(this.serviceId)) return;
     if (!this.#options.trust().admitters.some((id) => id.equals(shard.superPeer))) return;
-    if (shard.superPeer.equals(this.#options.superPeer)) {
-      if (this.#adopted.has(shard.bucket)) return;
-      this.#adopted.add(shard.bucket);
-    }
-    this.#waiting.set(`${shard.superPeer}/${shard.bucket}`, shard);
-    this.#checking ??= this.#check().finally(() => {
-      this.#checking = undefined;
-    });
+    const own = shard.superPeer.equals(this.#options.superPeer);
+    if (own && !this.#writer.firstOf(shard.bucket)) return;
+    this.#reader.enqueue(shard);
   }
 
-  async #check(): Promise<void> {
-    for (const [name, shard] of this.#waiting) {
-      if (this.#life.signal.aborted) return;
-      this.#waiting.delete(name);
-      await this.#read(shard);
-    }
-  }
-
-  async #read({ superPeer, bucket, members, departed }: MembershipShard): Promise<void> {
+  #take({ superPeer, bucket }: MembershipShard, fresh: readonly Claim[]): void {
     const claims = this.#claims.of(superPeer, bucket);
-    const known = new Map<string, Opened<Credential>>();
-    for (const { present } of claims.values()) {
-      if (present) known.set(spelling(present.credential.bytes), present.credential);
-    }
-    const fresh: Claim[] = departed.map((each) => ({ ...each, superPeer, present: undefined }));
-    for (const { credential, multiaddrs, session } of members) {
-      const opened = known.get(spelling(credential)) ?? (await openOrSkip(credential));
-      if (opened === undefined) continue;
-      const { peerId } = opened.value;
-      fresh.push({ peerId, superPeer, session, present: { credential: opened, multiaddrs } });
-    }
     const changed = new Map<string, Place>();
     for (const name of claims.keys()) changed.set(name, { name, bucket });
     const adopting = superPeer.equals(this.#options.superPeer);
@@ -397,17 +285,5 @@ export class Membership extends EventEmitter<MembershipEvents> {
       throw error;
     }
     return revoked?.(present.credential) !== true;
-  }
-}
-
-/** The bytes as a key of a map. */
-const spelling = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');
-
-async function openOrSkip(bytes: Uint8Array): Promise<Opened<Credential> | undefined> {
-  try {
-    return await open(CREDENTIAL, bytes);
-  } catch (error) {
-    if (error instanceof EnvelopeError) return undefined;
-    throw error;
   }
 }

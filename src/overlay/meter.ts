@@ -1,0 +1,45 @@
+/** What one peer may ask of a gate: streams and bytes, on all gated protocols together. */
+import type { Stream } from '@libp2p/interface';
+import { Allowance, type AllowanceLimits } from './allowance.ts';
+import { GateError } from './pass.ts';
+
+/** Far above what the protocols need. */
+const STREAM_LIMITS = { perSecond: 64, burst: 1_024 };
+const BYTE_LIMITS = { perSecond: 1024 * 1024, burst: 32 * 1024 * 1024 };
+/** Peers whose use is remembered. */
+const MAX_METERED = 8_192;
+
+export interface MeterLimits {
+  /** Streams that one peer may open at this node. */
+  readonly streams?: AllowanceLimits;
+  /** Bytes that one peer may send on them. */
+  readonly bytes?: AllowanceLimits;
+}
+
+export class Meter {
+  readonly #streams: Allowance;
+  readonly #bytes: Allowance;
+
+  constructor(limits: MeterLimits, clock: () => number) {
+    const { streams = STREAM_LIMITS, bytes = BYTE_LIMITS } = limits;
+    this.#streams = new Allowance(streams, clock, MAX_METERED);
+    this.#bytes = new Allowance(bytes, clock, MAX_METERED);
+  }
+
+  /** @returns why `peer` may not open another stream now; undefined when it may */
+  refusal(peer: string): GateError | undefined {
+    if (this.#streams.take(peer, 1)) return undefined;
+    return new GateError('ERR_TOO_MUCH', `${peer} opens too many streams`);
+  }
+
+  /** Resets the stream once `peer` has sent too much. Call it when the handler has begun to read. */
+  watch(stream: Stream, peer: string): void {
+    // Data waits in the stream for its first listener: the meter must not be that one. The handlers
+    // of this project begin to read at once.
+    if (stream.listenerCount('message') === 0) return;
+    stream.addEventListener('message', ({ data }) => {
+      if (this.#bytes.take(peer, data.byteLength)) return;
+      stream.abort(new GateError('ERR_TOO_MUCH', `${peer} sends too many bytes`));
+    });
+  }
+}

@@ -1,0 +1,79 @@
+/** Opens membership shards as they arrive: one at a time, the newest of each bucket only. */
+import { CREDENTIAL, type Credential } from '../records/credential.ts';
+import { EnvelopeError, type Opened, open } from '../records/envelope.ts';
+import type { MembershipShard } from '../records/membership.ts';
+import type { Claim } from './claims.ts';
+
+export interface ShardReaderOptions {
+  /** What is known already of the super-peer and bucket of a shard. */
+  readonly known: (shard: MembershipShard) => ReadonlyMap<string, Claim>;
+  /** Takes what a shard says. */
+  readonly take: (shard: MembershipShard, claims: readonly Claim[]) => void;
+}
+
+export class ShardReader {
+  readonly #options: ShardReaderOptions;
+  /** Shards that came and wait for their check. */
+  readonly #waiting = new Map<string, MembershipShard>();
+  #reading: Promise<void> | undefined;
+  #closed = false;
+
+  constructor(options: ShardReaderOptions) {
+    this.#options = options;
+  }
+
+  /** Puts a shard in the place of an older one that still waits. */
+  enqueue(shard: MembershipShard): void {
+    this.#waiting.set(`${shard.superPeer}/${shard.bucket}`, shard);
+    this.#reading ??= this.#readAll().finally(() => {
+      this.#reading = undefined;
+    });
+  }
+
+  /** Resolves when none waits. */
+  async idle(): Promise<void> {
+    await this.#reading;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.allSettled([this.#reading]);
+  }
+
+  /** Opens what is new in a shard; entries that nobody signed are left out. */
+  async read(shard: MembershipShard): Promise<void> {
+    const { superPeer, members, departed } = shard;
+    const known = new Map<string, Opened<Credential>>();
+    for (const { present } of this.#options.known(shard).values()) {
+      if (present) known.set(spelling(present.credential.bytes), present.credential);
+    }
+    const claims: Claim[] = departed.map((each) => ({ ...each, superPeer, present: undefined }));
+    for (const { credential, multiaddrs, session } of members) {
+      const opened = known.get(spelling(credential)) ?? (await openOrSkip(credential));
+      if (opened === undefined) continue;
+      const { peerId } = opened.value;
+      claims.push({ peerId, superPeer, session, present: { credential: opened, multiaddrs } });
+    }
+    this.#options.take(shard, claims);
+  }
+
+  async #readAll(): Promise<void> {
+    for (const [name, shard] of this.#waiting) {
+      if (this.#closed) return;
+      this.#waiting.delete(name);
+      await this.read(shard);
+    }
+  }
+}
+
+/** The bytes as a key of a map. */
+const spelling = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');
+
+async function openOrSkip(bytes: Uint8Array): Promise<Opened<Credential> | undefined> {
+  try {
+    return await open(CREDENTIAL, bytes);
+  } catch (error) {
+    if (error instanceof EnvelopeError) return undefined;
+    throw error;
+  }
+}

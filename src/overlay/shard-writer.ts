@@ -1,0 +1,129 @@
+/** Writes a super-peer's own membership shard into tier 1: changed buckets only, collected. */
+import type { Ed25519PeerId, PrivateKey } from '@libp2p/interface';
+import { MAX_BUCKET_DEPARTED, type MembershipShard } from '../records/membership.ts';
+import type { Claim } from './claims.ts';
+import { timeLimit } from './host.ts';
+import type { Records } from './records.ts';
+import { MEMBERSHIP_RECORD } from './stored-kinds.ts';
+
+/** Milliseconds during which changes to the own shard are collected before they are written. */
+const COLLECT = 250;
+/** Milliseconds before a write that failed is tried again. */
+const RETRY = 3_000;
+/** Milliseconds to find the own shard from before a restart. */
+const ADOPT_LIMIT = 3_000;
+
+export interface ShardWriterOptions {
+  readonly records: Records;
+  readonly serviceId: Ed25519PeerId;
+  readonly superPeer: Ed25519PeerId;
+  /** The super-peer's. */
+  readonly key: PrivateKey;
+  /** The own claims in a bucket, newest last. */
+  readonly claims: (bucket: number) => ReadonlyMap<string, Claim>;
+  /** Takes over what this super-peer wrote before a restart. */
+  readonly adopt: (shard: MembershipShard) => Promise<void>;
+  /** The shard could not be written; it is tried again. */
+  readonly onDelayed: (error: unknown) => void;
+}
+
+export class ShardWriter {
+  readonly #options: ShardWriterOptions;
+  readonly #life = new AbortController();
+  readonly #dirty = new Set<number>();
+  /** Buckets that this process has read or written. */
+  readonly #adopted = new Set<number>();
+  #writing: Promise<void> | undefined;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: ShardWriterOptions) {
+    this.#options = options;
+  }
+
+  /** Notes that a bucket has changed. */
+  changed(bucket: number): void {
+    this.#dirty.add(bucket);
+    this.#schedule(COLLECT);
+  }
+
+  /** @returns whether nothing had been known of a bucket yet; from now on it counts as known */
+  firstOf(bucket: number): boolean {
+    if (this.#adopted.has(bucket)) return false;
+    this.#adopted.add(bucket);
+    return true;
+  }
+
+  /** Writes what is still to be written, unless `signal` is aborted, then stops. */
+  async close(signal: AbortSignal | undefined): Promise<void> {
+    clearTimeout(this.#timer);
+    if (this.#dirty.size > 0 && !signal?.aborted) {
+      await this.#writing;
+      await this.#write(signal);
+    }
+    this.#life.abort();
+    clearTimeout(this.#timer);
+    await Promise.allSettled([this.#writing]);
+  }
+
+  #schedule(delay: number): void {
+    if (this.#timer !== undefined || this.#writing !== undefined) return;
+    if (this.#life.signal.aborted) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#writing = this.#write(undefined).then((complete) => {
+        this.#writing = undefined;
+        if (this.#dirty.size > 0) this.#schedule(complete ? COLLECT : RETRY);
+      });
+    }, delay);
+  }
+
+  /** @returns whether every bucket was written */
+  async #write(signal: AbortSignal | undefined): Promise<boolean> {
+    const { records, key, serviceId, superPeer, onDelayed } = this.#options;
+    const buckets = [...this.#dirty];
+    this.#dirty.clear();
+    let complete = true;
+    await Promise.all(
+      buckets.map(async (bucket) => {
+        const names = [serviceId, superPeer, String(bucket)];
+        if (this.firstOf(bucket)) await this.#adopt(names);
+        const sequence = records.nextSequence(MEMBERSHIP_RECORD, ...names);
+        try {
+          const shard = { ...this.#shard(bucket), sequence };
+          await records.put(MEMBERSHIP_RECORD, shard, key, signal ? { signal } : {});
+        } catch (error) {
+          if (this.#life.signal.aborted) return;
+          this.#dirty.add(bucket);
+          complete = false;
+          onDelayed(error);
+        }
+      }),
+    );
+    return complete;
+  }
+
+  /** Before the first write of a bucket: that must not wipe out what stands there. */
+  async #adopt(names: readonly (string | Ed25519PeerId)[]): Promise<void> {
+    const signal = timeLimit(ADOPT_LIMIT, this.#life.signal);
+    const found = await this.#options.records
+      .get(MEMBERSHIP_RECORD, names, { signal })
+      .catch(() => undefined);
+    if (found) await this.#options.adopt(found.value);
+  }
+
+  #shard(bucket: number): Omit<MembershipShard, 'sequence'> {
+    const { serviceId, superPeer, claims } = this.#options;
+    const members: MembershipShard['members'] = [];
+    const departed: MembershipShard['departed'] = [];
+    for (const { peerId, session, present } of claims(bucket).values()) {
+      if (present === undefined) departed.push({ peerId, session });
+      else {
+        const { credential, multiaddrs } = present;
+        members.push({ credential: credential.bytes, multiaddrs: [...multiaddrs], session });
+      }
+    }
+    // The newest stand last.
+    const latest = departed.slice(-MAX_BUCKET_DEPARTED);
+    return { serviceId, superPeer, bucket, members, departed: latest };
+  }
+}
