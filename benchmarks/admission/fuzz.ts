@@ -1,5 +1,5 @@
 /**
- * Generated inputs for each parser of admission; fails at the first that is not answered by a typed
+ * Generated inputs for each parser of admission, and for the policy's; fails at the first that is not answered by a typed
  * error.
  *
  *   npm run test:fuzz                  a million for each
@@ -8,10 +8,11 @@
 import { randomBytes } from 'node:crypto';
 import { fuzz, parsers } from '../../test/unit/admission/fuzz.ts';
 import { makeIdentity } from '../../test/unit/admission/world.ts';
+import { policyParser } from '../../test/unit/policy/parser.ts';
 
 const inputs = Number(process.argv[2] ?? 1_000_000);
 const seed = process.argv[3] ?? randomBytes(8).toString('hex');
-for (const parser of parsers(await makeIdentity())) {
+for (const parser of [...parsers(await makeIdentity()), policyParser]) {
   const begin = performance.now();
   fuzz(parser, inputs, seed);
   const seconds = Math.round(performance.now() - begin) / 1000;
