@@ -9,15 +9,13 @@
  * ```
  */
 import type { AbortOptions, Connection, Ed25519PeerId, Stream } from '@libp2p/interface';
-import { multiaddr } from '@multiformats/multiaddr';
-import type { DataPlane, ExpireNotice, Underlay } from '../ipsec/dataplane.ts';
+import type { DataPlane, ExpireNotice } from '../ipsec/dataplane.ts';
 import type { SaPair } from '../ipsec/lifecycle/events.ts';
 import type { Timing } from '../ipsec/lifecycle/timing.ts';
 import type { ExchangeContext } from '../keymgmt/exchange/context.ts';
 import { EXCHANGE_PROTOCOL_SUFFIX } from '../keymgmt/exchange/protocol.ts';
-import type { GatedHandler, Target, Trust } from '../overlay/gate.ts';
+import type { GatedHandler, Trust } from '../overlay/gate.ts';
 import type { Member as Listed } from '../overlay/membership.ts';
-import { ENDPOINT_RECORD } from '../overlay/stored-kinds.ts';
 import {
   CREDENTIAL,
   type Credential,
@@ -26,19 +24,16 @@ import {
 } from '../records/credential.ts';
 import { type Opened, open } from '../records/envelope.ts';
 import type { Log } from './log.ts';
-import { answer, ask, type Moved, PAIR_PROTOCOL_SUFFIX, type PairRequest } from './pair/control.ts';
+import { askPeer, call } from './pair/calls.ts';
+import { answer, PAIR_PROTOCOL_SUFFIX, type PairRequest } from './pair/control.ts';
+import type { Entry } from './pair/entry.ts';
 import { Pair } from './pair/pair.ts';
 import { perPeer } from './pair/per-peer.ts';
 import { UsageWatch } from './pair/usage-watch.ts';
+import { Whereabouts } from './pair/whereabouts.ts';
 import type { Tier } from './tier.ts';
 import { addressesOf, localAddressTowards } from './underlay.ts';
 
-/** How long an exchange waits for the newest endpoint before it takes the one it knows, in ms. */
-const ENDPOINT_TIMEOUT_MS = 2_000;
-/** How long telling a peer of this node's address may take, in ms. */
-const TELL_TIMEOUT_MS = 2_000;
-/** Addresses that a peer is told. */
-const MAX_MULTIADDRS = 8;
 /** Streams of one protocol that one peer may have open at this node. */
 const MAX_STREAMS_PER_PEER = 4;
 
@@ -64,21 +59,6 @@ export interface Peer {
   readonly spis: SaPair | undefined;
 }
 
-interface Entry {
-  readonly peerId: Ed25519PeerId;
-  readonly addresses: { readonly ipv4: string; readonly ipv6: string };
-  readonly pair: Pair;
-  credential: Opened<Credential>;
-  /** What the directory said last: only what is new there counts. */
-  listed: string;
-  /** Of the newest news from the peer itself. */
-  sequence: number;
-  multiaddrs: readonly string[];
-  underlay: Underlay;
-  /** The peer does not know yet that this node has another address. */
-  untold: boolean;
-}
-
 export class Peers implements AsyncDisposable {
   readonly #options: PeersOptions;
   readonly #entries = new Map<string, Entry>();
@@ -86,6 +66,7 @@ export class Peers implements AsyncDisposable {
   /** One change of the set of peers at a time. */
   #queue: Promise<void> = Promise.resolve();
   readonly #usage: UsageWatch;
+  readonly #whereabouts: Whereabouts;
   readonly #onAcquire = (peerId: string): void => this.#entries.get(peerId)?.pair.acquire();
   readonly #onExpire = ({ peerId, spi, direction, hard }: ExpireNotice): void =>
     this.#entries.get(peerId)?.pair.expired(spi, direction, hard);
@@ -95,6 +76,11 @@ export class Peers implements AsyncDisposable {
 
   private constructor(options: PeersOptions) {
     this.#options = options;
+    this.#whereabouts = new Whereabouts({
+      ...options,
+      closed: this.#closed.signal,
+      enqueue: (work) => this.#enqueue(work),
+    });
     this.#usage = new UsageWatch({
       ...options,
       wanted: () => [...this.#entries.values()].some(({ pair }) => pair.current !== undefined),
@@ -157,7 +143,7 @@ export class Peers implements AsyncDisposable {
       for (const entry of this.#entries.values()) {
         entry.untold = true;
         try {
-          await this.#point(entry, entry.underlay.remote);
+          await this.#whereabouts.point(entry, entry.underlay.remote);
         } catch {
           whole = false; // no route yet
         }
@@ -176,23 +162,7 @@ export class Peers implements AsyncDisposable {
     if (entry === undefined) return false;
     if ('probe' in request) return entry.pair.receives(request.probe);
     if ('deleted' in request) return entry.pair.deleted(request.deleted);
-    return this.#heardOfMove(entry, request.moved, connection);
-  }
-
-  async #heardOfMove(entry: Entry, moved: Moved, connection: Connection): Promise<boolean> {
-    if (moved.sequence <= entry.sequence) return false;
-    // Its other connections come from an address that it has left: nothing would ever answer there.
-    for (const other of this.#options.tier.gate.host.libp2p.getConnections(entry.peerId)) {
-      if (other.id !== connection.id) other.abort(new Error('the peer has moved'));
-    }
-    await this.#enqueue(async () => {
-      if (moved.sequence <= entry.sequence) return;
-      entry.sequence = moved.sequence;
-      entry.multiaddrs = moved.multiaddrs;
-      const [remote] = addressesOf(moved.multiaddrs);
-      if (remote !== undefined) await this.#point(entry, remote);
-    });
-    return true;
+    return this.#whereabouts.heardOfMove(entry, request.moved, connection);
   }
 
   async #respond(stream: Stream, credential: Opened<Credential>, from: string): Promise<void> {
@@ -200,10 +170,7 @@ export class Peers implements AsyncDisposable {
     await this.#enqueue(() => this.#put(credential, [from], { keepAddress: true }));
     const entry = this.#entries.get(credential.value.peerId.toString());
     if (entry === undefined) return stream.abort(new Error('no way back to the peer'));
-    if (entry.untold) {
-      const limit = AbortSignal.any([this.#closed.signal, AbortSignal.timeout(TELL_TIMEOUT_MS)]);
-      await this.#tellMove(entry, limit).catch(() => {}); // told again before a run of our own
-    }
+    await this.#whereabouts.prepareAnswer(entry);
     await entry.pair.respond(stream);
   }
 
@@ -221,7 +188,7 @@ export class Peers implements AsyncDisposable {
       const listed = multiaddrs.join();
       if (options.keepAddress || listed === entry.listed) return;
       try {
-        await this.#follow(entry, multiaddrs);
+        await this.#whereabouts.follow(entry, multiaddrs);
         entry.listed = listed;
       } catch (error) {
         this.#options.log('peer-failed', { peer: id, why: String(error) });
@@ -246,25 +213,6 @@ export class Peers implements AsyncDisposable {
     } catch (error) {
       log('peer-failed', { peer: id, why: String(error) });
     }
-  }
-
-  /** Others say where the peer is. One of several addresses is as good as another: SAs stay. */
-  async #follow(entry: Entry, multiaddrs: readonly string[]): Promise<void> {
-    const addresses = addressesOf(multiaddrs);
-    const [first] = addresses;
-    if (first === undefined) return;
-    entry.multiaddrs = multiaddrs;
-    const { remote } = entry.underlay;
-    await this.#point(entry, addresses.includes(remote) ? remote : first);
-  }
-
-  /** Policies and SAs of the peer lead to `remote`, from the address that the kernel would take. */
-  async #point(entry: Entry, remote: string): Promise<void> {
-    const local = await localAddressTowards(remote, { signal: this.#closed.signal });
-    if (entry.underlay.local === local && entry.underlay.remote === remote) return;
-    entry.underlay = { local, remote };
-    entry.pair.move(entry.underlay);
-    this.#options.log('peer-moved', { peer: entry.peerId.toString(), local, underlay: remote });
   }
 
   async #remove(id: string): Promise<void> {
@@ -304,63 +252,15 @@ export class Peers implements AsyncDisposable {
   }
 
   async #open(remote: Ed25519PeerId, signal: AbortSignal): Promise<Stream> {
-    const { gate } = this.#options.tier;
     const entry = this.#entries.get(remote.toString());
-    if (entry !== undefined) await this.#prepare(entry, signal);
-    return gate.open(this.#target(remote), EXCHANGE_PROTOCOL_SUFFIX, { signal });
+    if (entry !== undefined) await this.#whereabouts.prepare(entry, signal);
+    const peer = entry ?? { peerId: remote, multiaddrs: [] };
+    return call(this.#options.tier.gate, peer, EXCHANGE_PROTOCOL_SUFFIX, signal);
   }
 
-  async #prepare(entry: Entry, signal: AbortSignal): Promise<void> {
-    if (entry.untold) {
-      // Who moved is in a hurry, and its peers have seldom moved at the same time.
-      const limit = AbortSignal.any([signal, AbortSignal.timeout(TELL_TIMEOUT_MS)]);
-      await this.#tellMove(entry, limit).catch(() => signal.throwIfAborted());
-    }
-    // Who is connected has been heard at its address: a rekey need not look it up.
-    const { gate } = this.#options.tier;
-    if (!gate.isAdmitted(entry.peerId)) await this.#lookUp(entry, signal);
-    if (entry.untold) await this.#tellMove(entry, signal);
-  }
-
-  async #lookUp(entry: Entry, signal: AbortSignal): Promise<void> {
-    const { tier, serviceId } = this.#options;
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(ENDPOINT_TIMEOUT_MS)]);
-    const found = await tier.records
-      .get(ENDPOINT_RECORD, [serviceId, entry.peerId], { signal: limit })
-      .catch(() => undefined); // then what the directory says must do
-    signal.throwIfAborted();
-    if (found === undefined || found.value.sequence <= entry.sequence) return;
-    const { sequence, multiaddrs } = found.value;
-    entry.sequence = sequence;
-    entry.multiaddrs = multiaddrs;
-    // Not waited for: a removal of the peer, which waits for this run to end, may come first.
-    this.#enqueue(() => this.#follow(entry, multiaddrs)).catch((error) => {
-      this.#options.log('peer-failed', { peer: entry.peerId.toString(), why: String(error) });
-    });
-  }
-
-  /** The peer must send to the new address before it can answer from there. */
-  async #tellMove(entry: Entry, signal: AbortSignal): Promise<void> {
-    const { local } = entry.underlay;
-    const all = this.#options.multiaddrs();
-    // First the one that packets to this peer come from: that is where it sends to.
-    const from = (text: string): boolean => addressesOf([text]).includes(local);
-    const sorted = [...all.filter(from), ...all.filter((each) => !from(each))];
-    const moved = { sequence: Date.now(), multiaddrs: sorted.slice(0, MAX_MULTIADDRS) };
-    await this.#ask(entry.peerId, { moved }, signal);
-    entry.untold = false;
-  }
-
-  async #ask(remote: Ed25519PeerId, request: PairRequest, signal: AbortSignal): Promise<boolean> {
-    const { gate } = this.#options.tier;
-    const stream = await gate.open(this.#target(remote), PAIR_PROTOCOL_SUFFIX, { signal });
-    return ask(stream, request, signal);
-  }
-
-  #target(remote: Ed25519PeerId): Target {
-    if (this.#options.tier.gate.isAdmitted(remote)) return remote;
-    const { multiaddrs = [] } = this.#entries.get(remote.toString()) ?? {};
-    return multiaddrs.length > 0 ? multiaddrs.map((each) => multiaddr(each)) : remote;
+  #ask(remote: Ed25519PeerId, request: PairRequest, signal: AbortSignal): Promise<boolean> {
+    const peer = this.#entries.get(remote.toString()) ?? { peerId: remote, multiaddrs: [] };
+    return askPeer(this.#options.tier.gate, peer, request, signal);
   }
 
   #enqueue(work: () => Promise<void>): Promise<void> {

@@ -1,0 +1,33 @@
+/** Streams to a peer: over the connection that there is, or to the addresses that are known. */
+import type { Stream } from '@libp2p/interface';
+import { multiaddr } from '@multiformats/multiaddr';
+import type { Gate, Target } from '../../overlay/gate.ts';
+import { ask, PAIR_PROTOCOL_SUFFIX, type PairRequest } from './control.ts';
+import type { Entry } from './entry.ts';
+
+type Callee = Pick<Entry, 'peerId' | 'multiaddrs'>;
+
+/** @throws GateError, or the signal's reason */
+export function call(
+  gate: Gate,
+  peer: Callee,
+  suffix: string,
+  signal: AbortSignal,
+): Promise<Stream> {
+  return gate.open(target(gate, peer), suffix, { signal });
+}
+
+/** @returns what the peer answers. @throws GateError, DecodeError, or the signal's reason */
+export async function askPeer(
+  gate: Gate,
+  peer: Callee,
+  request: PairRequest,
+  signal: AbortSignal,
+): Promise<boolean> {
+  return ask(await call(gate, peer, PAIR_PROTOCOL_SUFFIX, signal), request, signal);
+}
+
+function target(gate: Gate, { peerId, multiaddrs }: Callee): Target {
+  if (gate.isAdmitted(peerId) || multiaddrs.length === 0) return peerId;
+  return multiaddrs.map((each) => multiaddr(each));
+}

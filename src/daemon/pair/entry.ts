@@ -1,0 +1,21 @@
+/** What this node knows of one other member, and the pair that it is with it. */
+import type { Ed25519PeerId } from '@libp2p/interface';
+import type { Underlay } from '../../ipsec/dataplane.ts';
+import type { Credential } from '../../records/credential.ts';
+import type { Opened } from '../../records/envelope.ts';
+import type { Pair } from './pair.ts';
+
+export interface Entry {
+  readonly peerId: Ed25519PeerId;
+  readonly addresses: { readonly ipv4: string; readonly ipv6: string };
+  readonly pair: Pair;
+  credential: Opened<Credential>;
+  /** What the directory said last: only what is new there counts. */
+  listed: string;
+  /** Of the newest news from the peer itself. */
+  sequence: number;
+  multiaddrs: readonly string[];
+  underlay: Underlay;
+  /** The peer does not know yet that this node has another address. */
+  untold: boolean;
+}

@@ -1,0 +1,131 @@
+/**
+ * Where peers are, and that they know where this node is.
+ *
+ * ```
+ *   directory ────── follow ─────┐
+ *   endpoint record ─ look up ───┼─▶ underlay address ─▶ policies and SAs lead there
+ *   the peer itself ─ moved ─────┘
+ *   own address changed ─ untold ──▶ the peer is told before the next run
+ * ```
+ */
+import type { Connection, Ed25519PeerId } from '@libp2p/interface';
+import { ENDPOINT_RECORD } from '../../overlay/stored-kinds.ts';
+import type { Log } from '../log.ts';
+import type { Tier } from '../tier.ts';
+import { addressesOf, localAddressTowards } from '../underlay.ts';
+import { askPeer } from './calls.ts';
+import type { Moved } from './control.ts';
+import type { Entry } from './entry.ts';
+
+/** How long an exchange waits for the newest endpoint before it takes the one it knows, in ms. */
+const ENDPOINT_TIMEOUT_MS = 2_000;
+/** How long telling a peer of this node's address may take, in ms. */
+const TELL_TIMEOUT_MS = 2_000;
+/** Addresses that a peer is told. */
+const MAX_MULTIADDRS = 8;
+
+export interface WhereaboutsOptions {
+  readonly tier: Tier;
+  readonly serviceId: Ed25519PeerId;
+  /** Where this node can be dialled now. */
+  readonly multiaddrs: () => string[];
+  readonly log: Log;
+  readonly closed: AbortSignal;
+  /** Runs after all earlier changes of the set of peers. */
+  readonly enqueue: (work: () => Promise<void>) => Promise<void>;
+}
+
+export class Whereabouts {
+  readonly #options: WhereaboutsOptions;
+
+  constructor(options: WhereaboutsOptions) {
+    this.#options = options;
+  }
+
+  /** Before a run: the peer knows where this node is, and this node where the peer is. */
+  async prepare(entry: Entry, signal: AbortSignal): Promise<void> {
+    // Who moved is in a hurry, and its peers have seldom moved at the same time.
+    if (entry.untold) await this.#tellSoon(entry, signal).catch(() => signal.throwIfAborted());
+    // Who is connected has been heard at its address: a rekey need not look it up.
+    const { gate } = this.#options.tier;
+    if (!gate.isAdmitted(entry.peerId)) await this.#lookUp(entry, signal);
+    if (entry.untold) await this.#tellMove(entry, signal);
+  }
+
+  /** Before the peer's own run is answered. */
+  async prepareAnswer(entry: Entry): Promise<void> {
+    // Otherwise it is told again before a run of our own.
+    if (entry.untold) await this.#tellSoon(entry, this.#options.closed).catch(() => {});
+  }
+
+  /** The peer says that it is somewhere else. @returns whether that is news */
+  async heardOfMove(entry: Entry, moved: Moved, connection: Connection): Promise<boolean> {
+    if (moved.sequence <= entry.sequence) return false;
+    // Its other connections come from an address that it has left: nothing would ever answer there.
+    for (const other of this.#options.tier.gate.host.libp2p.getConnections(entry.peerId)) {
+      if (other.id !== connection.id) other.abort(new Error('the peer has moved'));
+    }
+    await this.#options.enqueue(async () => {
+      if (moved.sequence <= entry.sequence) return;
+      entry.sequence = moved.sequence;
+      entry.multiaddrs = moved.multiaddrs;
+      const [remote] = addressesOf(moved.multiaddrs);
+      if (remote !== undefined) await this.point(entry, remote);
+    });
+    return true;
+  }
+
+  /** Others say where the peer is. One of several addresses is as good as another: SAs stay. */
+  async follow(entry: Entry, multiaddrs: readonly string[]): Promise<void> {
+    const addresses = addressesOf(multiaddrs);
+    const [first] = addresses;
+    if (first === undefined) return;
+    entry.multiaddrs = multiaddrs;
+    const { remote } = entry.underlay;
+    await this.point(entry, addresses.includes(remote) ? remote : first);
+  }
+
+  /** Policies and SAs of the peer lead to `remote`, from the address that the kernel would take. */
+  async point(entry: Entry, remote: string): Promise<void> {
+    const { closed, log } = this.#options;
+    const local = await localAddressTowards(remote, { signal: closed });
+    if (entry.underlay.local === local && entry.underlay.remote === remote) return;
+    entry.underlay = { local, remote };
+    entry.pair.move(entry.underlay);
+    log('peer-moved', { peer: entry.peerId.toString(), local, underlay: remote });
+  }
+
+  async #lookUp(entry: Entry, signal: AbortSignal): Promise<void> {
+    const { tier, serviceId, enqueue, log } = this.#options;
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(ENDPOINT_TIMEOUT_MS)]);
+    const found = await tier.records
+      .get(ENDPOINT_RECORD, [serviceId, entry.peerId], { signal: limit })
+      .catch(() => undefined); // then what the directory says must do
+    signal.throwIfAborted();
+    if (found === undefined || found.value.sequence <= entry.sequence) return;
+    const { sequence, multiaddrs } = found.value;
+    entry.sequence = sequence;
+    entry.multiaddrs = multiaddrs;
+    // Not waited for: a removal of the peer, which waits for this run to end, may come first.
+    enqueue(() => this.follow(entry, multiaddrs)).catch((error) => {
+      log('peer-failed', { peer: entry.peerId.toString(), why: String(error) });
+    });
+  }
+
+  #tellSoon(entry: Entry, signal: AbortSignal): Promise<void> {
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(TELL_TIMEOUT_MS)]);
+    return this.#tellMove(entry, limit);
+  }
+
+  /** The peer must send to the new address before it can answer from there. */
+  async #tellMove(entry: Entry, signal: AbortSignal): Promise<void> {
+    const { local } = entry.underlay;
+    const all = this.#options.multiaddrs();
+    // First the one that packets to this peer come from: that is where it sends to.
+    const from = (text: string): boolean => addressesOf([text]).includes(local);
+    const sorted = [...all.filter(from), ...all.filter((each) => !from(each))];
+    const moved = { sequence: Date.now(), multiaddrs: sorted.slice(0, MAX_MULTIADDRS) };
+    await askPeer(this.#options.tier.gate, entry, { moved }, signal);
+    entry.untold = false;
+  }
+}
