@@ -147,7 +147,8 @@ export class PublishServer {
 const REMEDIES: Readonly<Record<string, string>> = {
   ERR_PUBLISH_NOT_NAMED: 'add this super-peer’s card to the service, or publish at one it names',
   ERR_PUBLISH_NOT_ALLOWED: 'ask the super-peer’s operator to allow the service',
-  ERR_RECORD_OLD: 'publish a descriptor with a higher sequence',
+  ERR_RECORD_OLD: 'publish one with a higher sequence',
+  ERR_RECORD_CONTENT: 'correct it and publish it again',
 };
 
 /**

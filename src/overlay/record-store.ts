@@ -20,6 +20,8 @@ export type RecordCode =
   /** The key names no kind that this overlay stores, or not the record under it. */
   | 'ERR_RECORD_KEY'
   | 'ERR_RECORD_SIGNER'
+  /** Well signed, but what it says cannot be used. */
+  | 'ERR_RECORD_CONTENT'
   /** A newer version was seen already. */
   | 'ERR_RECORD_OLD'
   | 'ERR_RECORD_EXPIRED'
@@ -29,6 +31,7 @@ export type RecordCode =
 const REMEDY: Record<RecordCode, string> = {
   ERR_RECORD_KEY: 'the other node runs another version or is broken: update it',
   ERR_RECORD_SIGNER: 'discard the record: it is forged',
+  ERR_RECORD_CONTENT: 'its signer must correct it; or update this node, if it is the older one',
   ERR_RECORD_OLD: 'read the newest version, then write one with a higher sequence',
   ERR_RECORD_EXPIRED: 'its signer must publish it anew; check both clocks',
   ERR_RECORD_FULL: 'this node stores no more: add nodes to the overlay',
@@ -38,8 +41,8 @@ const REMEDY: Record<RecordCode, string> = {
 export class RecordError extends IcvpnError {
   declare readonly code: RecordCode;
 
-  constructor(code: RecordCode, message: string) {
-    super(code, message, REMEDY[code]);
+  constructor(code: RecordCode, message: string, options?: ErrorOptions) {
+    super(code, message, REMEDY[code], options);
   }
 }
 
@@ -195,6 +198,7 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
     if (!kind.signer(value).equals(signer)) {
       throw new RecordError('ERR_RECORD_SIGNER', `${signer} may not sign ${key}`);
     }
+    checkContent(kind, value);
     const service = kind.service(value);
     const entry = { kind, key, opened };
     const sequence = kind.sequence(value);
@@ -283,6 +287,15 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
   #drop({ key, bytes }: Held): void {
     if (this.#held.delete(key)) this.#bytes -= bytes.length;
     this.#heard.delete(key);
+  }
+}
+
+function checkContent<T>(kind: StoredKind<T>, value: T): void {
+  try {
+    kind.check?.(value);
+  } catch (cause) {
+    if (!(cause instanceof IcvpnError)) throw cause;
+    throw new RecordError('ERR_RECORD_CONTENT', cause.message, { cause });
   }
 }
 

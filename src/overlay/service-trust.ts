@@ -6,6 +6,7 @@
  */
 import { EventEmitter } from 'node:events';
 import type { AbortOptions, Ed25519PeerId } from '@libp2p/interface';
+import { type PolicyDocument, parsePolicy } from '../policy/document.ts';
 import type { ServiceDescriptor } from '../records/descriptor.ts';
 import type { Opened } from '../records/envelope.ts';
 import type { PolicyRecord } from '../records/policy-record.ts';
@@ -17,9 +18,15 @@ import { DESCRIPTOR_RECORD, POLICY_RECORD, REVOCATION_RECORD } from './stored-ki
 /** Seconds from when this node learns of a new epoch during which credentials of the old one hold. */
 const EPOCH_GRACE = 300;
 
+/** The policy in force. */
+export interface ServicePolicy {
+  readonly sequence: number;
+  readonly document: PolicyDocument;
+}
+
 interface ServiceTrustEvents {
   change: [];
-  policy: [Opened<PolicyRecord>];
+  policy: [ServicePolicy];
 }
 
 export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
@@ -29,7 +36,7 @@ export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
   readonly #lists = new Map<string, RevocationList>();
   #descriptor: Opened<ServiceDescriptor>;
   #previousEpochUntil: number | undefined;
-  #policy: Opened<PolicyRecord> | undefined;
+  #policy: ServicePolicy | undefined;
   #revocations: Revocations;
   #trust: Trust;
 
@@ -62,7 +69,8 @@ export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
     return this.#descriptor;
   }
 
-  get policy(): Opened<PolicyRecord> | undefined {
+  /** The newest policy; undefined while the owner has published none that this node knows. */
+  get policy(): ServicePolicy | undefined {
     return this.#policy;
   }
 
@@ -104,11 +112,12 @@ export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
     this.#changed();
   }
 
-  #takePolicy(opened: Opened<PolicyRecord>): void {
-    if (!opened.value.serviceId.equals(this.serviceId)) return;
-    if (opened.value.sequence < (this.#policy?.value.sequence ?? 0)) return;
-    this.#policy = opened;
-    this.emit('policy', opened);
+  #takePolicy({ value }: Opened<PolicyRecord>): void {
+    const { serviceId, sequence, document } = value;
+    if (!serviceId.equals(this.serviceId)) return;
+    if (sequence < (this.#policy?.sequence ?? 0)) return;
+    this.#policy = { sequence, document: parsePolicy(document) };
+    this.emit('policy', this.#policy);
   }
 
   #takeRevocations(list: RevocationList): void {

@@ -3,6 +3,7 @@
  * ordered and when it ends. `docs/records.md` describes them for people.
  */
 import type { Ed25519PeerId } from '@libp2p/interface';
+import { readPolicy } from '../policy/embedded-tests.ts';
 import { DESCRIPTOR, type ServiceDescriptor } from '../records/descriptor.ts';
 import { ENDPOINT, type Endpoint } from '../records/endpoint.ts';
 import type { RecordKind } from '../records/envelope.ts';
@@ -26,6 +27,8 @@ export interface StoredKind<T> {
   sequence(value: T): number;
   /** Seconds since 1970 from when on the record means nothing; undefined when it has no end. */
   notAfter(value: T): number | undefined;
+  /** Whether the content can be used; a store keeps nothing for which this throws an IcvpnError. */
+  check?(value: T): void;
 }
 
 /** @returns the key of a record in the DHT */
@@ -84,7 +87,10 @@ export const REVOCATION_RECORD: StoredKind<RevocationList> = {
   notAfter: () => undefined,
 };
 
-/** The owner's policy: in tier 1 and tier 2. */
+/**
+ * The owner's policy: in tier 1 and tier 2. One that cannot be read, or whose own tests fail, is kept
+ * nowhere: what was there before it goes on.
+ */
 export const POLICY_RECORD: StoredKind<PolicyRecord> = {
   record: POLICY,
   namespace: 'icvpn-policy',
@@ -94,6 +100,7 @@ export const POLICY_RECORD: StoredKind<PolicyRecord> = {
   service: (value) => value.serviceId,
   sequence: (value) => value.sequence,
   notAfter: () => undefined,
+  check: ({ document }) => void readPolicy(document),
 };
 
 /** What every node of a service must have the newest version of: pushed to them, and polled. */

@@ -110,7 +110,7 @@ describe('what everybody must know', () => {
   const policy = (sequence: number): Promise<Uint8Array> =>
     seal(
       POLICY_RECORD.record,
-      { serviceId: service.id, sequence, document: Buffer.from(`version ${sequence}`) },
+      { serviceId: service.id, sequence, document: Buffer.from('{"version":1}') },
       service.key,
     );
 
@@ -123,9 +123,7 @@ describe('what everybody must know', () => {
 
   const everybodyHas = (sequence: number): Promise<unknown> =>
     Promise.all(
-      trusts.map((trust) =>
-        until(trust, 'policy', () => trust.policy?.value.sequence === sequence),
-      ),
+      trusts.map((trust) => until(trust, 'policy', () => trust.policy?.sequence === sequence)),
     );
 
   it('a policy published at one super-peer reaches everybody, also who has no super-peer', async () => {
@@ -142,14 +140,35 @@ describe('what everybody must know', () => {
     await assert.rejects(publish(POLICY_RECORD, old), { code: 'ERR_RECORD_OLD' });
     const { tier2 } = nth(members, 0);
     await assert.rejects(tier2.records.putSealed(POLICY_RECORD, old), { code: 'ERR_RECORD_OLD' });
-    for (const trust of trusts) assert.equal(trust.policy?.value.sequence, 2);
+    for (const trust of trusts) assert.equal(trust.policy?.sequence, 2);
+  });
+
+  it('P22 a policy that cannot be read, or whose tests fail, is kept nowhere', async () => {
+    await publish(POLICY_RECORD, await policy(1));
+    await everybodyHas(1);
+    const test = { from: '*', to: '*', port: 'icmp', expect: 'allow' };
+    for (const [json, why] of [
+      [{ version: 1, rulez: [] }, /unknown field "rulez"/],
+      [{ version: 1, rules: [], tests: [test] }, /tests\[0\]: \* to \* at icmp is denied/],
+    ] as const) {
+      const document = Buffer.from(JSON.stringify(json));
+      const content = { serviceId: service.id, sequence: 2, document };
+      const bytes = await seal(POLICY_RECORD.record, content, service.key);
+      const refused = { code: 'ERR_RECORD_CONTENT', message: why };
+      await assert.rejects(publish(POLICY_RECORD, bytes), refused);
+      const { tier2 } = nth(members, 0);
+      await assert.rejects(tier2.records.putSealed(POLICY_RECORD, bytes), refused);
+    }
+    // Its sequence counts for nothing: the corrected one may have the same.
+    await publish(POLICY_RECORD, await policy(2));
+    await everybodyHas(2);
   });
 
   it('who comes later learns it when it meets the first peer', async () => {
     await publish(POLICY_RECORD, await policy(1));
     const late = await join([nth(supers, 1)]);
     const trust = nth(trusts, -1 + trusts.length);
-    await until(trust, 'policy', () => trust.policy?.value.sequence === 1);
+    await until(trust, 'policy', () => trust.policy?.sequence === 1);
     assert.ok(late);
   });
 
@@ -161,7 +180,7 @@ describe('what everybody must know', () => {
     assert.ok(two && three);
     await three.tier2.records.putSealed(POLICY_RECORD, await policy(2));
     const trust = nth(trusts, 3);
-    await until(trust, 'policy', () => trust.policy?.value.sequence === 2);
+    await until(trust, 'policy', () => trust.policy?.sequence === 2);
     assert.ok(two.tier2.gate.isAdmitted(three.host.peerId));
   });
 
