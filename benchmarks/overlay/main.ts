@@ -62,7 +62,7 @@ async function revoke(members: number, times: number): Promise<object> {
     const list = { serviceId: service.service.id, issuer: service.service.id, sequence: i + 1 };
     const began = performance.now();
     const everybody = service.members.map(({ trust }) =>
-      until(trust, 'change', () => trust.barred(peerId, peerId), 60_000),
+      until(trust, 'change', () => trust.barred(peerId), 60_000),
     );
     await records.put(REVOCATION_RECORD, { ...list, revocations }, service.service.key);
     await Promise.all(everybody);

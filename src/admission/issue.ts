@@ -37,7 +37,7 @@ export function admittedBy(
 /** @param now seconds since 1970 */
 export async function issueCredential(
   service: ServedService,
-  bearer: { peerId: Ed25519PeerId; vmid: string; roles: string[]; ipv4: string },
+  bearer: Pick<Credential, 'peerId' | 'vmid' | 'roles' | 'ipv4' | 'admittedBy'>,
   by: { key: PrivateKey; now: number },
 ): Promise<Opened<Credential>> {
   const { serviceId, epoch, credentialLifetime } = service.descriptor.value;

@@ -93,10 +93,11 @@ async function grant(
 ): Promise<Verdict> {
   const { service, shown, answer, nonce, multiaddrs, now } = run;
   const { peerId, address: remoteAddress } = run.remote;
-  const { vmid, roles } = shown.value;
-  if (revoked(service, { peerId, vmid })) throw new Unavailable('this VM was revoked');
+  const { vmid, roles, admittedBy } = shown.value;
+  if (revoked(service, shown)) throw new Unavailable('this VM was revoked');
   const ipv4 = assignIpv4(service, peerId, shown.value.ipv4);
-  const credential = await issueCredential(service, { peerId, vmid, roles, ipv4 }, { key, now });
+  const bearer = { peerId, vmid, roles, ipv4, admittedBy };
+  const credential = await issueCredential(service, bearer, { key, now });
   const renewalKey = answer.renewalKey();
   const provision = encodeProvision(service, credential, renewalKey, remoteAddress);
   const renewal = {

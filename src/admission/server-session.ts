@@ -10,7 +10,8 @@
  */
 import type { Ed25519PeerId, PrivateKey } from '@libp2p/interface';
 import { IcvpnError } from '../errors.ts';
-import { EnvelopeError } from '../records/envelope.ts';
+import type { Credential } from '../records/credential.ts';
+import { EnvelopeError, type Opened } from '../records/envelope.ts';
 import type { Decoys, SrpRecord } from './decoy.ts';
 import { AdmissionProtocolError } from './errors.ts';
 import {
@@ -48,7 +49,10 @@ export interface ServerContext {
   readonly tickets: Pick<AdmissionStore, 'useTicket'> | undefined;
   services(serviceId: string): ServedService | undefined;
   assignIpv4(service: ServedService, peerId: Ed25519PeerId, current: string | undefined): string;
-  revoked(service: ServedService, member: { peerId: Ed25519PeerId; vmid: string }): boolean;
+  /** Whether a node was thrown out, so that it is not admitted again. */
+  barred(service: ServedService, peerId: Ed25519PeerId): boolean;
+  /** Whether a credential was taken back, so that it is not renewed. */
+  revoked(service: ServedService, credential: Opened<Credential>): boolean;
   random(length: number): Uint8Array;
   /** Milliseconds since 1970. */
   clock(): number;
@@ -158,17 +162,18 @@ export class ServerSession {
     keys: RunKeys,
     M2: Uint8Array,
   ): Promise<Verdict> {
-    const { services, self, key, clock, assignIpv4, revoked } = this.#context;
+    const { services, self, key, clock, assignIpv4, barred } = this.#context;
     const { peerId, address: remoteAddress } = this.#remote;
     // Asked for again: the owner may have taken this super-peer out since the challenge.
     const service = admittedBy(services(hello.serviceId.toString()), self);
     if (service === undefined) return refuse('unknown service', { guess: false });
     const now = Math.floor(clock() / 1000);
     const { vmid } = request;
-    if (revoked(service, { peerId, vmid })) throw new Unavailable('this VM was revoked');
+    if (barred(service, peerId)) throw new Unavailable('this VM was revoked');
     const roles = ticket === undefined ? request.roles : this.#useTicket(ticket, request, now);
     const ipv4 = assignIpv4(service, peerId, undefined);
-    const credential = await issueCredential(service, { peerId, vmid, roles, ipv4 }, { key, now });
+    const bearer = { peerId, vmid, roles, ipv4, admittedBy: self };
+    const credential = await issueCredential(service, bearer, { key, now });
     const renewalKey = keys.renewalKey();
     const provision = encodeProvision(service, credential, renewalKey, remoteAddress);
     const grant = {

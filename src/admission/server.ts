@@ -58,11 +58,10 @@ export interface AdmissionServerOptions {
   readonly onAdmitted: Recorder;
   /** The same for renewals; `onAdmitted` when absent. */
   readonly onRenewed?: Recorder;
-  /** Whether a VM was revoked: it is neither admitted nor renewed. */
-  readonly revoked?: (
-    service: ServedService,
-    member: { peerId: Ed25519PeerId; vmid: string },
-  ) => boolean;
+  /** Whether a node was thrown out, so that it is not admitted again. */
+  readonly barred?: ServerContext['barred'];
+  /** Whether a credential was taken back, so that it is not renewed. */
+  readonly revoked?: ServerContext['revoked'];
   /** Where tickets are used up; without it none is taken. */
   readonly store?: Pick<AdmissionStore, 'useTicket'>;
   readonly audit?: Pick<AuditLog, 'append'>;
@@ -96,6 +95,7 @@ export class AdmissionServer {
     this.#context = {
       ...{ self, clock, key: options.key, srp: this.#pool, decoys: new Decoys(options.key) },
       ...{ services: options.services, assignIpv4: options.assignIpv4, tickets: options.store },
+      barred: options.barred ?? (() => false),
       revoked: options.revoked ?? (() => false),
       random: (length) => randomBytes(length),
     };

@@ -42,7 +42,9 @@ export class Door implements AsyncDisposable {
       ...{ key, store, audit, limits },
       services: (id) => services.get(id)?.door,
       assignIpv4: (door, peerId, current) => services.ofDoor(door).assignIpv4(peerId, current),
-      revoked: (door, { peerId }) => services.ofDoor(door).barred(peerId),
+      barred: (door, peerId) => services.ofDoor(door).trust.barred(peerId),
+      revoked: (door, credential) =>
+        services.ofDoor(door).trust.trust().revoked?.(credential) === true,
       onAdmitted: async (door, applicant, credential) => {
         services.ofDoor(door).admitted(applicant, credential);
         const { serviceId: service } = door.descriptor.value;

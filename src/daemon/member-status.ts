@@ -24,7 +24,7 @@ type Counters = Awaited<ReturnType<DataPlane['counters']>>;
 
 export async function memberStatus(from: StatusSources): Promise<MemberStatus> {
   const { serviceId, name } = from.service;
-  const { value: me, signer } = from.credential;
+  const { value: me } = from.credential;
   const counters = await from.dataPlane.counters();
   return {
     role: 'member',
@@ -37,7 +37,7 @@ export async function memberStatus(from: StatusSources): Promise<MemberStatus> {
     epoch: me.epoch,
     credentialEnds: new Date(me.notAfter * 1000).toISOString(),
     superPeer: from.directory.superPeer?.toString() ?? null,
-    admittedBy: signer.toString(),
+    admittedBy: me.admittedBy.toString(),
     members: from.directory
       .members()
       .map((each) => peerStatus(each, each.peerId.equals(me.peerId), from, counters))

@@ -66,8 +66,8 @@ export class RevocationDesk implements Disposable {
     for (const service of this.#options.services.all()) {
       const listed = service.membership.member(member);
       if (listed === undefined) continue;
-      const { signer } = await open(CREDENTIAL, listed.credential);
-      if (signer.equals(this.#options.peerId)) found.push(service);
+      const { value } = await open(CREDENTIAL, listed.credential);
+      if (value.admittedBy.equals(this.#options.peerId)) found.push(service);
     }
     return found;
   }

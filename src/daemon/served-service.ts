@@ -130,11 +130,6 @@ export class ServedService implements AsyncDisposable {
     return { descriptor: this.descriptor, secrets: this.#terms.secrets };
   }
 
-  /** Whether a node was thrown out and must not come in again here. */
-  barred(node: Ed25519PeerId): boolean {
-    return this.trust.barred(node, this.#options.peerId);
-  }
-
   /**
    * @param current the address in the credential that is being renewed, perhaps from the slot of
    * another super-peer

@@ -74,9 +74,9 @@ export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
     return this.#policy;
   }
 
-  /** Whether `node` was thrown out and must not be admitted again at `superPeer`. */
-  barred(node: Ed25519PeerId, superPeer: Ed25519PeerId): boolean {
-    return this.#revocations.barred(node, superPeer);
+  /** Whether `node` was thrown out and must not be admitted again. */
+  barred(node: Ed25519PeerId): boolean {
+    return this.#revocations.barred(node);
   }
 
   /** Asks the overlay for newer versions of everything. */

@@ -37,6 +37,8 @@ const codec = message({
   /** Seconds since 1970, exclusive. */
   notAfter: required(9, uint53()),
   serial: required(10, bytes({ length: 16 })),
+  /** The super-peer that ran the admission, whoever renewed since: its revocations count. */
+  admittedBy: required(11, peerId()),
 });
 
 export type Credential = Infer<typeof codec>;

@@ -2,8 +2,9 @@
  * Revocation lists: which members are out before their credentials expire.
  *
  * The owner's list counts for every member. A super-peer has a list of its own, which counts for the
- * members that it admitted itself and for no other: so a super-peer that is taken over can throw out
- * nobody but those that it could have refused anyway.
+ * members that it admitted itself, whoever renewed their credentials since, and for no other: so a
+ * super-peer that is taken over can throw out nobody but those that it could have refused anyway.
+ * Who is on any list is not admitted anew, wherever it asks.
  */
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { equals } from 'uint8arrays/equals';
@@ -67,20 +68,20 @@ export class Revocations {
     }
   }
 
-  /** Whether a credential was taken back, by the owner or by the super-peer that signed it. */
-  revoked({ value, signer }: Opened<Credential>): boolean {
-    return [this.#serviceId, signer].some((issuer) =>
+  /** Whether a credential was taken back, by the owner or by the super-peer that admitted its bearer. */
+  revoked({ value }: Opened<Credential>): boolean {
+    return [this.#serviceId, value.admittedBy].some((issuer) =>
       this.#of(issuer, value.peerId).some(
         ({ serial }) => serial === undefined || equals(serial, value.serial),
       ),
     );
   }
 
-  /** Whether a node must not be admitted again at `superPeer`. */
-  barred(node: Ed25519PeerId, superPeer: Ed25519PeerId): boolean {
-    return [this.#serviceId, superPeer].some((issuer) =>
-      this.#of(issuer, node).some(({ serial }) => serial === undefined),
-    );
+  /** Whether a node was thrown out by anybody, so that it must not be admitted again. */
+  barred(node: Ed25519PeerId): boolean {
+    const name = node.toString();
+    const lists = [...this.#lists.values()];
+    return lists.some((nodes) => nodes.get(name)?.some(({ serial }) => serial === undefined));
   }
 
   #of(issuer: Ed25519PeerId, node: Ed25519PeerId): readonly Revocation[] {

@@ -19,6 +19,7 @@ describe('life of a member', function () {
   let owned: AsyncDisposableStack;
   let dir: string;
   let net: Topology;
+  let second: TestProcess;
   const file = (name: string): string => join(dir, name);
   const icvpn = (at: DemoHost, ...args: string[]): Promise<ExecResult> =>
     at.ns.exec(process.execPath, [ICVPN, ...args], { timeoutMs: 60_000 });
@@ -82,6 +83,7 @@ describe('life of a member', function () {
   it('renews without SRP, and its packets go on through the end of the first credential', async () => {
     const [vm1, vm2] = net.vms;
     const daemon = await up(vm2, 'vm2', 'shop.json');
+    second = daemon;
     const { ipv4 } = await status(vm1, 'vm1');
     await untilAnswered(vm2.ns, ipv4, AbortSignal.timeout(30_000));
     await daemon.said(' renewed by=', 60_000);
@@ -145,6 +147,10 @@ describe('life of a member', function () {
     await done(sp1, 'revoke', peerId, '--state', file(own));
     await untilSas(vm1, vm2.address, 0);
     await until(async () => (await status(vm1, 'vm1')).members.length === 1);
+    // No other super-peer takes it back: its time to renew comes and goes.
+    const there = JSON.parse(await done(sp2, 'status', '--state', file('sp1'), '--json')).peerId;
+    for (const each of [here, there]) await second.said(`renewal-failed superPeer=${each}`, 40_000);
+    assert.equal((await status(vm1, 'vm1')).members.length, 1);
   });
 
   it('P23 the audit log has it all, holds together, and has no secret', async () => {

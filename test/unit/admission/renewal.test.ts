@@ -8,6 +8,7 @@ import { makeAdmissionSecrets } from '../../../src/admission/sealed.ts';
 import type { ServerContext } from '../../../src/admission/server-session.ts';
 import { CREDENTIAL } from '../../../src/records/credential.ts';
 import { open, seal } from '../../../src/records/envelope.ts';
+import { Revocations } from '../../../src/records/revocation.ts';
 import { admission, attemptRenewal, contextOf, renewal, why } from './runs.ts';
 import {
   dial,
@@ -165,8 +166,21 @@ describe('renewal', () => {
   });
 
   it('is refused to a VM that was revoked, which is told', async () => {
-    const revoked = at(0, { revoked: (_service, member) => member.vmid === 'i-9' });
+    const revoked = at(0, { revoked: (_service, { value }) => value.vmid === 'i-9' });
     assert.equal(await refusal(revoked), 'this VM was revoked');
+  });
+
+  it('P11 whom its super-peer threw out renews at no other, and a renewal that came first does not help', async () => {
+    const list = { serviceId, sequence: 1, issuer: superPeers[0].id };
+    const out = { peerId: vm.id, serial: undefined, since: 0 };
+    const revocations = new Revocations(serviceId, [{ ...list, revocations: [out] }]);
+    const revoked: ServerContext['revoked'] = (_service, credential) =>
+      revocations.revoked(credential);
+    assert.equal(await refusal(at(1, { revoked })), 'this VM was revoked');
+    const early = await renewal(at(1), { vm, serviceId, last });
+    assert.ok(revocations.revoked(early.credential));
+    assert.equal(await refusal(at(1, { revoked }), { last: early }), 'this VM was revoked');
+    assert.ok(revocations.barred(vm.id), 'nor is it admitted anew');
   });
 
   it('is refused for what is no credential of this service', async () => {

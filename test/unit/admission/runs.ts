@@ -26,7 +26,7 @@ export function contextOf(
   return {
     ...{ key: superPeer.key, self: superPeer.id, decoys: new Decoys(superPeer.key) },
     services: (id) => services.find(({ owner }) => owner.id.toString() === id)?.served,
-    ...{ tickets: undefined, revoked: () => false, random, clock: Date.now },
+    ...{ tickets: undefined, barred: () => false, revoked: () => false, random, clock: Date.now },
     assignIpv4: (_service, _peer, current) => current ?? '100.64.0.1',
     srp: {
       start: async ({ verifier, b }) => engine.serverPublic(verifier, b),

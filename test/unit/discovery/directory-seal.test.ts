@@ -64,6 +64,7 @@ describe('directory updates as sealed lists', () => {
     notBefore: 0,
     notAfter: 0,
     serial: new Uint8Array(16),
+    admittedBy: superPeer,
   });
   const opener = (peerId: Ed25519PeerId, epoch = 7, clock = () => NOW): UpdateOpener => {
     const key = generateKey(masterKey, memberAttributes({ serviceId, peerId, vmid: 'vm', epoch }));

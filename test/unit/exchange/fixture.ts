@@ -54,6 +54,7 @@ export const issue = (
       notBefore: NOW,
       notAfter: NOW + 3600,
       serial: new Uint8Array(16),
+      admittedBy: idOf(service.superPeer),
       ...change,
     },
     service.superPeer,

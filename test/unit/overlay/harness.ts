@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { generateKeyPair } from '@libp2p/crypto/keys';
-import type { Ed25519PeerId, PrivateKey } from '@libp2p/interface';
+import type { Ed25519PeerId, Ed25519PrivateKey, PrivateKey } from '@libp2p/interface';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
 import { Dht } from '../../../src/overlay/dht.ts';
@@ -29,7 +29,7 @@ import { type Opened, open, seal } from '../../../src/records/envelope.ts';
 import { ipv6Address } from '../../../src/records/virtual-address.ts';
 
 export interface Identity {
-  readonly key: PrivateKey;
+  readonly key: Ed25519PrivateKey;
   readonly id: Ed25519PeerId;
 }
 
@@ -68,7 +68,7 @@ const seconds = (): number => Math.floor(Date.now() / 1000);
 /** Signs a credential as a super-peer would. */
 export async function credentialFor(
   service: Ed25519PeerId,
-  signer: PrivateKey,
+  signer: Ed25519PrivateKey,
   member: Ed25519PeerId,
   change: Partial<Credential> = {},
 ): Promise<Opened<Credential>> {
@@ -83,6 +83,7 @@ export async function credentialFor(
     notBefore: seconds(),
     notAfter: seconds() + 3600,
     serial: randomBytes(16),
+    admittedBy: peerIdFromPrivateKey(signer),
     ...change,
   };
   return open(CREDENTIAL, await seal(CREDENTIAL, value, signer));
@@ -151,7 +152,7 @@ export class Tier {
 /** A super-peer of one service: its part of tier 1, and the service's directory. */
 export class SuperPeer {
   readonly host: Host;
-  readonly key: PrivateKey;
+  readonly key: Ed25519PrivateKey;
   readonly tier1: Tier;
   readonly gate: Gate;
   readonly membership: Membership;
@@ -160,7 +161,7 @@ export class SuperPeer {
 
   constructor(
     host: Host,
-    key: PrivateKey,
+    key: Ed25519PrivateKey,
     overlayId: Ed25519PeerId,
     overlayTrust: () => Trust,
     serviceId: Ed25519PeerId,

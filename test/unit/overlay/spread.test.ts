@@ -203,7 +203,7 @@ describe('what everybody must know', () => {
       await three.host.libp2p.hangUp(host.peerId);
       await assert.rejects(three.tier2.gate.admit(addresses(host)), { code: 'ERR_REFUSED' });
     }
-    assert.ok(nth(trusts, 0).barred(id, nth(supers, 0).host.peerId));
+    assert.ok(nth(trusts, 0).barred(id));
     // Bystanders notice nothing.
     assert.ok(nth(supers, 1).gate.isAdmitted(two.host.peerId));
   });

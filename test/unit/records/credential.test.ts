@@ -28,6 +28,7 @@ const credential: Credential = {
   notBefore: NOW,
   notAfter: NOW + 3600,
   serial: new Uint8Array(16),
+  admittedBy: id(superPeer),
 };
 const context: CredentialContext = {
   serviceId: id(service),
