@@ -123,6 +123,8 @@ export class Gate extends EventEmitter<GateEvents> {
     );
     this.#timer = setInterval(() => this.recheck(), RECHECK_INTERVAL);
     this.#timer.unref();
+    const unknow = this.#host.strangers.except((each) => this.#passages.of(each) !== undefined);
+    this.#life.signal.addEventListener('abort', unknow, { once: true });
   }
 
   async close(): Promise<void> {

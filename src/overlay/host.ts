@@ -19,6 +19,7 @@ import { createLibp2p } from 'libp2p';
 import { IcvpnError } from '../errors.ts';
 import { PeerIdError } from '../records/peer-id.ts';
 import { Arrivals } from './arrivals.ts';
+import { type StrangerLimits, Strangers } from './strangers.ts';
 
 /** Connections that one host keeps at most; the least valuable are closed beyond that. */
 const MAX_CONNECTIONS = 4096;
@@ -48,6 +49,8 @@ export interface HostOptions extends AbortOptions {
   readonly announce?: readonly string[];
   /** Which of the addresses found are told to others. Default: all. */
   readonly announceFilter?: (all: Multiaddr[]) => Multiaddr[];
+  /** How long those may stay who pass no gate, where that is to differ from the usual. */
+  readonly strangers?: Partial<StrangerLimits>;
 }
 
 interface HostServices extends Record<string, unknown> {
@@ -61,6 +64,8 @@ export interface Host {
   readonly libp2p: Libp2p<HostServices>;
   /** libp2p's own parts, for protocols that are started later than the host. */
   readonly components: KadDHTComponents;
+  /** Ends connections of those who pass no gate. */
+  readonly strangers: Strangers;
   /** The addresses that others can dial, each ending in `/p2p/<PeerID>`. */
   multiaddrs(): string[];
   /** Closes every connection and listener. */
@@ -116,12 +121,15 @@ export async function createHost(options: HostOptions): Promise<Host> {
     signal?.throwIfAborted();
     throw listenError(listen, cause);
   }
+  const strangers = new Strangers(() => libp2p.getConnections(), options.strangers);
+  strangers.start();
   return {
-    peerId,
-    libp2p,
-    components,
+    ...{ peerId, libp2p, components, strangers },
     multiaddrs: () => libp2p.getMultiaddrs().map(String),
-    close: async () => libp2p.stop(),
+    close: async () => {
+      strangers.close();
+      await libp2p.stop();
+    },
   };
 }
 

@@ -26,6 +26,7 @@ import {
 } from '../../../src/index.ts';
 import type { Host } from '../../../src/overlay/host.ts';
 import { DESCRIPTOR_RECORD } from '../../../src/overlay/stored-kinds.ts';
+import { Strangers } from '../../../src/overlay/strangers.ts';
 
 /** What the start of one super-peer takes. */
 export interface Place {
@@ -108,6 +109,7 @@ export async function hostFrom(
   return {
     ...{ key, libp2p, peerId: peerIdFromPrivateKey(key) },
     components: libp2p.services.inside.components,
+    strangers: new Strangers(() => libp2p.getConnections()),
     multiaddrs: () => [`/ip4/${address}/tcp/4242`],
     close: async () => libp2p.stop(),
   };
