@@ -6,15 +6,22 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { buildTopology, type DemoHost, type Topology } from '../../examples/demo/topology.ts';
+import type { MemberStatus, MemberView } from '../../src/daemon/status.ts';
 import type { ExecResult } from '../lab/exec.ts';
 import type { Netns } from '../lab/netns.ts';
 import type { TestProcess } from '../lab/process.ts';
 
 const ICVPN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 
+export interface SceneOptions {
+  /** Further arguments of `icvpn service create`. */
+  readonly service?: readonly string[];
+}
+
 export class Scene implements AsyncDisposable {
   readonly net: Topology;
-  readonly #owned: AsyncDisposableStack;
+  readonly #daemons: TestProcess[] = [];
+  #owned: AsyncDisposableStack;
   readonly #dir: string;
 
   private constructor(net: Topology, owned: AsyncDisposableStack, dir: string) {
@@ -23,41 +30,46 @@ export class Scene implements AsyncDisposable {
     this.#dir = dir;
   }
 
-  static async build(): Promise<Scene> {
+  static async build({ service = [] }: SceneOptions = {}): Promise<Scene> {
     await using owned = new AsyncDisposableStack();
     const dir = await mkdtemp(join(tmpdir(), 'icvpn-e2e-'));
     owned.defer(() => rm(dir, { recursive: true }));
     const scene = new Scene(await buildTopology(owned), owned, dir);
-    await scene.#serve();
-    return new Scene(scene.net, owned.move(), dir);
+    await scene.#serve(service);
+    scene.#owned = owned.move();
+    return scene;
   }
 
-  async #serve(): Promise<void> {
+  async #serve(service: readonly string[]): Promise<void> {
     const { superPeers } = this.net;
     const cards: string[] = [];
     for (const [i, sp] of superPeers.entries()) {
-      const card = this.#file(`sp${i}.card`);
+      const card = this.file(`sp${i}.card`);
       const at = ['--address', `/ip4/${sp.address}/tcp/4242`];
       await this.done(sp, 'super-peer', 'card', ...this.#state(`sp${i}`), ...at, '--out', card);
       cards.push('--super-peer', card);
     }
     const [sp] = superPeers;
     const create = (name: string) => {
-      const files = ['--dir', this.#file(name), '--bootstrap', this.#file(`${name}.json`)];
+      const files = ['--dir', this.file(name), '--bootstrap', this.file(`${name}.json`)];
       return ['create', '--name', name, ...files, ...cards, '--json'];
     };
     await this.done(sp, 'overlay', ...create('overlay'));
-    const { serviceId } = JSON.parse(await this.done(sp, 'service', ...create('shop')));
+    const { serviceId } = JSON.parse(await this.done(sp, 'service', ...create('shop'), ...service));
     for (const [i, each] of superPeers.entries()) {
-      const overlay = ['--overlay', this.#file('overlay.json'), '--allow-service', serviceId];
+      const overlay = ['--overlay', this.file('overlay.json'), '--allow-service', serviceId];
       await this.#start(each, 'super-peer', 'run', ...this.#state(`sp${i}`), ...overlay);
     }
-    await this.done(sp, 'service', 'publish', '--dir', this.#file('shop'));
+    await this.owner('service', 'publish');
   }
 
-  /** Starts a member in the foreground; returns when it is up. */
+  /**
+   * Starts a member in the foreground, with the service's bootstrap data if `options` name no other;
+   * returns when it is up.
+   */
   up(at: DemoHost, name: string, ...options: string[]): Promise<TestProcess> {
-    const bootstrap = ['--bootstrap', this.#file('shop.json'), '--vmid', name];
+    const shop = ['--bootstrap', this.file('shop.json')];
+    const bootstrap = [...(options.includes('--bootstrap') ? [] : shop), '--vmid', name];
     return this.#start(at, 'up', '--foreground', ...this.#state(name), ...bootstrap, ...options);
   }
 
@@ -65,12 +77,26 @@ export class Scene implements AsyncDisposable {
     await this.done(at, 'down', ...this.#state(name));
   }
 
-  async status(at: DemoHost, name: string): Promise<{ peerId: string; ipv4: string }> {
+  async status(at: DemoHost, name: string): Promise<MemberStatus> {
     return JSON.parse(await this.done(at, 'status', ...this.#state(name), '--json'));
   }
 
+  async members(at: DemoHost, name: string): Promise<MemberView> {
+    return JSON.parse(await this.done(at, 'members', ...this.#state(name), '--json'));
+  }
+
+  /** The end of what every daemon said. */
+  logs(): string {
+    return this.#daemons.map(({ stderr }) => stderr.slice(-2_000)).join('\n');
+  }
+
+  /** What the service's owner does, at the first super-peer. */
+  owner(...args: string[]): Promise<string> {
+    return this.done(this.net.superPeers[0], ...args, '--dir', this.file('shop'));
+  }
+
   async done(at: DemoHost, ...args: string[]): Promise<string> {
-    const { code, stdout, stderr } = await this.#icvpn(at, ...args);
+    const { code, stdout, stderr } = await this.icvpn(at, ...args);
     assert.equal(code, 0, stderr);
     return stdout;
   }
@@ -78,20 +104,22 @@ export class Scene implements AsyncDisposable {
   async #start(at: DemoHost, ...args: string[]): Promise<TestProcess> {
     const listen = ['--listen', '/ip4/0.0.0.0/tcp/4242', '--json'];
     const daemon = this.#owned.use(at.ns.start(process.execPath, [ICVPN, ...args, ...listen]));
+    this.#daemons.push(daemon);
     await daemon.receive(60_000);
     return daemon;
   }
 
-  #icvpn(at: DemoHost, ...args: string[]): Promise<ExecResult> {
+  icvpn(at: DemoHost, ...args: string[]): Promise<ExecResult> {
     return at.ns.exec(process.execPath, [ICVPN, ...args], { timeoutMs: 60_000 });
   }
 
-  #file(name: string): string {
+  /** In the scene's own folder: `shop.json`, `sp0`, the state of each node under its name. */
+  file(name: string): string {
     return join(this.#dir, name);
   }
 
   #state(name: string): string[] {
-    return ['--state', this.#file(name)];
+    return ['--state', this.file(name)];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
