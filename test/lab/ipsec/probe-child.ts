@@ -1,0 +1,41 @@
+import { connect, createServer } from 'node:net';
+import { createInterface } from 'node:readline';
+
+// TCP, to find out what passes.
+//   `listen ADDRESS PORT...`  says `ready`; says for each line who asked, after $NAME if that is set
+//   `ask ADDRESS PORT [FROM]` for each line on stdin asks over one connection; says the answer, or
+//                             `silence` if none came within a second
+
+const SILENCE_MS = 1_000;
+const [role, address = '', ...rest] = process.argv.slice(2);
+const name = process.env['NAME'] ? `${process.env['NAME']} ` : '';
+const say = (line: string) => process.stdout.write(`${line}\n`);
+
+if (role === 'listen') {
+  const servers = rest.map((port) => {
+    const server = createServer((socket) => {
+      socket.on('error', () => {});
+      const asker = (socket.remoteAddress ?? '').replace('::ffff:', '');
+      socket.on('data', () => socket.write(`${name}${asker}\n`));
+    });
+    const listening = Promise.withResolvers<void>();
+    server.listen(Number(port), address, listening.resolve);
+    return listening.promise;
+  });
+  await Promise.all(servers);
+  say('ready');
+} else {
+  const [port = '', localAddress] = rest;
+  const socket = connect({
+    host: address,
+    port: Number(port),
+    ...(localAddress && { localAddress }),
+  });
+  socket.on('error', () => {});
+  const answers = createInterface({ input: socket })[Symbol.asyncIterator]();
+  for await (const line of createInterface({ input: process.stdin })) {
+    socket.write(`${line}\n`);
+    const silence = new Promise<string>((resolve) => setTimeout(resolve, SILENCE_MS, 'silence'));
+    say(await Promise.race([answers.next().then(({ value }) => String(value)), silence]));
+  }
+}
