@@ -8,6 +8,7 @@ import { randomBytes } from 'node:crypto';
 import { generateKeyPair } from '@libp2p/crypto/keys';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import {
+  decrypt,
   encodeMasterKey,
   encodePublicKey,
   encrypt,
@@ -15,14 +16,10 @@ import {
   initAbe,
   setup,
 } from '../../src/keymgmt/abe/index.ts';
-import { memberAttributes } from '../../src/keymgmt/discovery/attributes.ts';
+import { memberAttributes, requesterPolicy } from '../../src/keymgmt/discovery/attributes.ts';
 import { Authority } from '../../src/keymgmt/discovery/authority.ts';
 import { DataKeyReader, DataKeys } from '../../src/keymgmt/discovery/data-key.ts';
-import {
-  openMemberList,
-  policyFor,
-  sealMemberList,
-} from '../../src/keymgmt/discovery/member-list.ts';
+import { openMemberList, sealMemberList } from '../../src/keymgmt/discovery/member-list.ts';
 import { type Measured, measure } from './measure.ts';
 
 const n = Number(process.argv[2] ?? 50);
@@ -46,11 +43,11 @@ for (const members of [25, 250]) {
   const content = Uint8Array.from(randomBytes(members * BYTES_PER_MEMBER));
   const list = { serviceId, epoch: 7, sequence: 1, notAfter: now + 600, requester, content };
   const keys = new DataKeys((policy, dataKey) => encrypt(publicKey, policy, dataKey));
-  const reader = new DataKeyReader(key);
+  const reader = new DataKeyReader((wrapped) => decrypt(key, wrapped));
   let sealed = new Uint8Array(0);
   const seal = async (): Promise<void> => {
     sealed = Uint8Array.from(
-      await sealMemberList(list, await keys.get(policyFor(list)), superPeer),
+      await sealMemberList(list, await keys.get(requesterPolicy(peerId, serviceId)), superPeer),
     );
   };
   const open = async (): Promise<void> => {

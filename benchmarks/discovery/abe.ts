@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { Multiaddr } from '@multiformats/multiaddr';
 import { requestAttributeKey, serveAttributeKeys } from '../../src/daemon/attribute-protocol.ts';
 import { DiscoveryClient } from '../../src/daemon/discovery-client.ts';
-import { decodeAttributeKey } from '../../src/keymgmt/abe/index.ts';
+import { decodeAttributeKey, decrypt } from '../../src/keymgmt/abe/index.ts';
 import { SecureCache } from '../../src/keymgmt/cache/secure-cache.ts';
 import { Authority } from '../../src/keymgmt/discovery/authority.ts';
 import { DataKeyReader, DataKeys } from '../../src/keymgmt/discovery/data-key.ts';
@@ -70,7 +70,7 @@ export class AbeDiscovery implements AsyncDisposable {
     const requester = await this.#network.requester();
     await requester.gate.admit(at);
     const key = decodeAttributeKey(await requestAttributeKey(requester.gate, at));
-    const reader = new DataKeyReader(key);
+    const reader = new DataKeyReader((wrapped) => decrypt(key, wrapped));
     const { serviceId } = requester.credential.value;
     const trust = () => ({ ...this.#network.trust(), serviceId });
     const sealed = updateOpener(reader, requester.id, trust);

@@ -13,6 +13,7 @@ import { bytes, message, required, uint32 } from '../codec/protobuf.ts';
 import {
   type AttributeKey,
   decodeAttributeKey,
+  decrypt,
   initAbe,
   wipeAttributeKey,
 } from '../keymgmt/abe/index.ts';
@@ -99,7 +100,7 @@ export class DiscoveryClient implements AsyncDisposable {
     this.#life.signal.throwIfAborted();
     const key = decodeAttributeKey(encoded);
     encoded.fill(0);
-    const reader = new DataKeyReader(key);
+    const reader = new DataKeyReader((wrapped) => decrypt(key, wrapped));
     const context = () => ({ serviceId: gate.overlayId, epoch, admitters: trust().admitters });
     const opener = updateOpener(reader, peerId, context);
     this.#wipe();

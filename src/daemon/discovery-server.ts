@@ -5,23 +5,29 @@
  * ```
  *  descriptor: public key ─┐
  *  sealed secrets: master ─┴▶ authority's thread ─▶ attribute keys ─▶ members, once an epoch
- *                                    └────────────▶ data keys ─▶ seal ─▶ directory
+ *                                    └────────────▶ data keys ─▶ seal ─▶ directory, own shard in tier 1
  * ```
  *
  * A new epoch brings a new authority: keys of the old one open nothing of the new. Members move one after
  * the other; those whose credential is still of the epoch before are served as before for a while.
  */
-import type { PrivateKey } from '@libp2p/interface';
+import type { Ed25519PeerId, PrivateKey } from '@libp2p/interface';
 import { IcvpnError } from '../errors.ts';
+import { serviceAttributes } from '../keymgmt/discovery/attributes.ts';
 import { Authority, type AuthorityKeys } from '../keymgmt/discovery/authority.ts';
-import { DataKeys } from '../keymgmt/discovery/data-key.ts';
+import { DataKeyReader, DataKeys } from '../keymgmt/discovery/data-key.ts';
 import { type UpdateSealer, updateSealer } from '../keymgmt/discovery/directory-seal.ts';
+import { AuthorityError } from '../keymgmt/discovery/errors.ts';
+import { openShard, sealShard } from '../keymgmt/discovery/shard-seal.ts';
 import type { DirectorySeal } from '../overlay/directory.ts';
 import type { Gate } from '../overlay/gate.ts';
+import type { ShardSeal } from '../overlay/shard-seal.ts';
+import { MAX_ADMITTERS } from '../records/descriptor.ts';
 import { ATTRIBUTES_SUFFIX, serveAttributeKeys } from './attribute-protocol.ts';
 import type { Log } from './log.ts';
 
 export interface DiscoveryServerOptions {
+  readonly serviceId: Ed25519PeerId;
   /** The super-peer's own key. */
   readonly key: PrivateKey;
   readonly log: Log;
@@ -35,6 +41,8 @@ interface Term {
   readonly epoch: number;
   readonly authority: Promise<Authority>;
   readonly dataKeys: DataKeys;
+  /** Of the data keys under which super-peers seal their shards. */
+  readonly reader: DataKeyReader;
   readonly sealer: UpdateSealer;
 }
 
@@ -68,6 +76,27 @@ export class DiscoveryServer implements AsyncDisposable {
     },
   };
 
+  /** What shards in tier 1 are sealed with; in clear only for a service without an authority. */
+  readonly shards: ShardSeal = {
+    seal: async (content) => {
+      const term = this.#newest;
+      if (term === undefined) return content;
+      const { serviceId } = this.#options;
+      return sealShard(content, { serviceId, epoch: term.epoch }, term.dataKeys);
+    },
+    open: async (sealed) => {
+      if (this.#newest === undefined) return sealed;
+      try {
+        return await openShard(sealed, (epoch) => this.#terms.get(epoch)?.reader.unwrap);
+      } catch (error) {
+        // A thread that is busy, slow or has just ended says nothing about the shard.
+        const answered = !(error instanceof AuthorityError) || error.code === 'ERR_AUTHORITY';
+        if (answered && !(error instanceof DOMException)) throw error;
+        return undefined;
+      }
+    },
+  };
+
   /** Gives keys to members from now on, until the gate closes. */
   async serve(gate: Gate): Promise<void> {
     await serveAttributeKeys(gate, (epoch) => this.#terms.get(epoch)?.authority);
@@ -81,36 +110,45 @@ export class DiscoveryServer implements AsyncDisposable {
    * Takes the authority of the newest descriptor. It starts in its thread; who needs it waits.
    *
    * @param keys copied; undefined for a service without an authority
+   * @returns whether it is a new one
    */
-  follow(epoch: number, keys: AuthorityKeys | undefined): void {
+  follow(epoch: number, keys: AuthorityKeys | undefined): boolean {
     const old = this.#newest;
-    if (this.#closed || old?.epoch === epoch) return;
+    if (this.#closed || old?.epoch === epoch) return false;
     for (const term of this.#terms.values()) if (term !== old) this.#end(term);
     this.#newest = keys && this.#begin(epoch, keys);
     clearTimeout(this.#previous);
-    if (old === undefined) return;
+    if (old === undefined) return this.#newest !== undefined;
     this.#previous = setTimeout(() => this.#end(old), PREVIOUS_STAYS_MS);
     this.#previous.unref();
+    return true;
   }
 
   #begin(epoch: number, keys: AuthorityKeys): Term {
-    const { key, log } = this.#options;
+    const { key, log, serviceId } = this.#options;
     const authority = Authority.start(keys);
     authority.catch((error) => log('authority-failed', { why: String(error) }));
     const dataKeys = new DataKeys(async (policy, dataKey) =>
       (await authority).encrypt(policy, dataKey),
     );
+    const own = serviceAttributes(serviceId, epoch);
+    const reader = new DataKeyReader(
+      async (wrapped) => (await authority).decrypt(own, wrapped),
+      // One of each super-peer, and one more of each that has started anew.
+      2 * MAX_ADMITTERS,
+    );
     // The policy of an epoch that is over still admits those for whom it was ended.
     const mayShare = (): boolean => this.#newest === term;
     const sealer = updateSealer(dataKeys, key, Date.now, mayShare);
-    const term = { epoch, authority, dataKeys, sealer };
+    const term = { epoch, authority, dataKeys, reader, sealer };
     this.#terms.set(epoch, term);
     return term;
   }
 
-  #end({ epoch, authority, dataKeys }: Term): void {
+  #end({ epoch, authority, dataKeys, reader }: Term): void {
     this.#terms.delete(epoch);
     dataKeys.clear();
+    reader.clear();
     const ended = authority.then(
       (started) => started.close(),
       () => undefined,

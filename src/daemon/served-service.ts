@@ -58,11 +58,12 @@ export class ServedService implements AsyncDisposable {
     this.#options = options;
     this.trust = trust;
     this.#terms = terms;
+    const { serviceId } = trust;
+    this.#discovery = this.#owned.use(new DiscoveryServer({ ...options, serviceId }));
     this.membership = new Membership({
       ...{ records: tier.records, key, superPeer: peerId, trust: () => this.trust.trust() },
-      serviceId: trust.serviceId,
+      ...{ serviceId, seal: this.#discovery.shards },
     });
-    this.#discovery = this.#owned.use(new DiscoveryServer(options));
     this.#owned.defer(() => trust.close());
     this.#owned.defer(() => this.membership.close());
     trust.on('change', () => {
@@ -93,12 +94,13 @@ export class ServedService implements AsyncDisposable {
     const { membership } = this;
     const { key, tier, log } = this.#options;
     const trust = (): Trust => this.trust.trust();
+    // Before anything is awaited: shards that arrive meanwhile are sealed.
+    this.#offer(this.descriptor, this.#terms);
     // The overlay is a service too, and its gate is that of tier 1.
     const gate = tier.gate.overlayId.equals(membership.serviceId)
       ? tier.gate
       : await this.#ownGate(trust);
     const { seal } = this.#discovery;
-    this.#offer(this.descriptor, this.#terms);
     await this.#discovery.serve(gate);
     this.#owned.defer(() => this.#discovery.unserve(gate));
     const directory = new DirectoryServer({ gate, membership, key, trust, seal });
@@ -171,7 +173,7 @@ export class ServedService implements AsyncDisposable {
   #offer({ value }: Opened<ServiceDescriptor>, { secrets }: Terms): void {
     const { attributeMasterKey } = secrets;
     const keys = authorityKeys(value.attributePublicKey, attributeMasterKey);
-    this.#discovery.follow(value.epoch, keys);
+    if (this.#discovery.follow(value.epoch, keys)) this.membership.reseal();
     attributeMasterKey?.fill(0);
   }
 

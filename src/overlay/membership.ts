@@ -27,6 +27,7 @@ import { type Claim, Claims, type Member, type Place, placeOf, sameMember } from
 import type { Trust } from './gate.ts';
 import type { Records } from './records.ts';
 import { ShardReader } from './shard-reader.ts';
+import { type ShardSeal, UNSEALED } from './shard-seal.ts';
 import { ShardWriter } from './shard-writer.ts';
 import { MEMBERSHIP_RECORD } from './stored-kinds.ts';
 
@@ -55,6 +56,8 @@ export interface MembershipOptions {
   readonly key: PrivateKey;
   /** Of the service's newest descriptor. */
   readonly trust: () => Trust;
+  /** In clear when left out. */
+  readonly seal?: ShardSeal;
   /** Milliseconds since 1970. */
   readonly clock?: () => number;
 }
@@ -83,12 +86,15 @@ export class Membership extends EventEmitter<MembershipEvents> {
     this.#options = options;
     this.serviceId = options.serviceId;
     this.#clock = options.clock ?? Date.now;
+    const { seal = UNSEALED } = options;
     this.#reader = new ShardReader({
+      seal,
       known: ({ superPeer, bucket }) => this.#claims.of(superPeer, bucket),
       take: (shard, claims) => this.#take(shard, claims),
     });
     this.#writer = new ShardWriter({
       ...options,
+      seal,
       claims: (bucket) => this.#own(bucket),
       adopt: (shard) => this.#reader.read(shard),
       onDelayed: (error) => this.emit('delayed', error),
@@ -170,10 +176,19 @@ export class Membership extends EventEmitter<MembershipEvents> {
   recheck(): void {
     const places = this.#claims.places();
     this.#tidy();
+    this.#reader.retry();
     for (const superPeer of this.#options.trust().admitters) {
       if (!this.#claims.knows(superPeer)) this.#readHeld(superPeer);
     }
     this.#resolve(places);
+  }
+
+  /** What seals has changed: writes the whole own shard again, and looks at what did not open yet. */
+  reseal(): void {
+    this.#reader.retry();
+    for (let bucket = 0; bucket < SHARD_BUCKETS; bucket++) {
+      if (this.#own(bucket).size > 0) this.#writer.changed(bucket);
+    }
   }
 
   /** Shards that came before the descriptor that names their super-peer. */

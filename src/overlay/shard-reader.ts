@@ -1,10 +1,13 @@
 /** Opens membership shards as they arrive: one at a time, the newest of each bucket only. */
+import { IcvpnError } from '../errors.ts';
 import { CREDENTIAL, type Credential } from '../records/credential.ts';
 import { EnvelopeError, type Opened, open } from '../records/envelope.ts';
-import type { MembershipShard } from '../records/membership.ts';
+import { type MembershipShard, SHARD_CONTENT, type ShardContent } from '../records/membership.ts';
 import type { Claim } from './claims.ts';
+import type { ShardSeal } from './shard-seal.ts';
 
 export interface ShardReaderOptions {
+  readonly seal: Pick<ShardSeal, 'open'>;
   /** What is known already of the super-peer and bucket of a shard. */
   readonly known: (shard: MembershipShard) => ReadonlyMap<string, Claim>;
   /** Takes what a shard says. */
@@ -15,6 +18,8 @@ export class ShardReader {
   readonly #options: ShardReaderOptions;
   /** Shards that came and wait for their check. */
   readonly #waiting = new Map<string, MembershipShard>();
+  /** Shards that did not open when they came. */
+  readonly #unopened = new Map<string, MembershipShard>();
   #reading: Promise<void> | undefined;
   #closed = false;
 
@@ -24,10 +29,18 @@ export class ShardReader {
 
   /** Puts a shard in the place of an older one that still waits. */
   enqueue(shard: MembershipShard): void {
-    this.#waiting.set(`${shard.superPeer}/${shard.bucket}`, shard);
+    const name = `${shard.superPeer}/${shard.bucket}`;
+    this.#unopened.delete(name);
+    this.#waiting.set(name, shard);
     this.#reading ??= this.#readAll().finally(() => {
       this.#reading = undefined;
     });
+  }
+
+  /** Tries those again that did not open when they came. */
+  retry(): void {
+    const again = [...this.#unopened].filter(([name]) => !this.#waiting.has(name));
+    for (const [, shard] of again) this.enqueue(shard);
   }
 
   /** Resolves when none waits. */
@@ -42,7 +55,10 @@ export class ShardReader {
 
   /** Opens what is new in a shard; entries that nobody signed are left out. */
   async read(shard: MembershipShard): Promise<void> {
-    const { superPeer, members, departed } = shard;
+    const { superPeer } = shard;
+    const content = await this.#open(shard);
+    if (content === undefined) return;
+    const { members, departed } = content;
     const known = new Map<string, Opened<Credential>>();
     for (const { present } of this.#options.known(shard).values()) {
       if (present) known.set(spelling(present.credential.bytes), present.credential);
@@ -55,6 +71,18 @@ export class ShardReader {
       claims.push({ peerId, superPeer, session, present: { credential: opened, multiaddrs } });
     }
     this.#options.take(shard, claims);
+  }
+
+  /** @returns undefined for what says nothing, now or ever */
+  async #open(shard: MembershipShard): Promise<ShardContent | undefined> {
+    try {
+      const content = await this.#options.seal.open(shard.content);
+      if (content !== undefined) return SHARD_CONTENT.decode(content);
+      this.#unopened.set(`${shard.superPeer}/${shard.bucket}`, shard);
+    } catch (error) {
+      if (!(error instanceof IcvpnError)) throw error;
+    }
+    return undefined;
   }
 
   async #readAll(): Promise<void> {

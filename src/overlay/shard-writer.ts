@@ -1,9 +1,15 @@
 /** Writes a super-peer's own membership shard into tier 1: changed buckets only, collected. */
 import type { Ed25519PeerId, PrivateKey } from '@libp2p/interface';
-import { MAX_BUCKET_DEPARTED, type MembershipShard } from '../records/membership.ts';
+import {
+  MAX_BUCKET_DEPARTED,
+  type MembershipShard,
+  SHARD_CONTENT,
+  type ShardContent,
+} from '../records/membership.ts';
 import type { Claim } from './claims.ts';
 import { timeLimit } from './host.ts';
 import type { Records } from './records.ts';
+import type { ShardSeal } from './shard-seal.ts';
 import { MEMBERSHIP_RECORD } from './stored-kinds.ts';
 
 /** Milliseconds during which changes to the own shard are collected before they are written. */
@@ -19,6 +25,7 @@ export interface ShardWriterOptions {
   readonly superPeer: Ed25519PeerId;
   /** The super-peer's. */
   readonly key: PrivateKey;
+  readonly seal: Pick<ShardSeal, 'seal'>;
   /** The own claims in a bucket, newest last. */
   readonly claims: (bucket: number) => ReadonlyMap<string, Claim>;
   /** Takes over what this super-peer wrote before a restart. */
@@ -79,7 +86,7 @@ export class ShardWriter {
 
   /** @returns whether every bucket was written */
   async #write(signal: AbortSignal | undefined): Promise<boolean> {
-    const { records, key, serviceId, superPeer, onDelayed } = this.#options;
+    const { records, key, seal, serviceId, superPeer, onDelayed } = this.#options;
     const buckets = [...this.#dirty];
     this.#dirty.clear();
     let complete = true;
@@ -87,9 +94,10 @@ export class ShardWriter {
       buckets.map(async (bucket) => {
         const names = [serviceId, superPeer, String(bucket)];
         if (this.firstOf(bucket)) await this.#adopt(names);
-        const sequence = records.nextSequence(MEMBERSHIP_RECORD, ...names);
         try {
-          const shard = { ...this.#shard(bucket), sequence };
+          const content = await seal.seal(SHARD_CONTENT.encode(this.#content(bucket)));
+          const sequence = records.nextSequence(MEMBERSHIP_RECORD, ...names);
+          const shard = { serviceId, superPeer, bucket, sequence, content };
           await records.put(MEMBERSHIP_RECORD, shard, key, signal ? { signal } : {});
         } catch (error) {
           if (this.#life.signal.aborted) return;
@@ -111,11 +119,10 @@ export class ShardWriter {
     if (found) await this.#options.adopt(found.value);
   }
 
-  #shard(bucket: number): Omit<MembershipShard, 'sequence'> {
-    const { serviceId, superPeer, claims } = this.#options;
-    const members: MembershipShard['members'] = [];
-    const departed: MembershipShard['departed'] = [];
-    for (const { peerId, session, present } of claims(bucket).values()) {
+  #content(bucket: number): ShardContent {
+    const members: ShardContent['members'] = [];
+    const departed: ShardContent['departed'] = [];
+    for (const { peerId, session, present } of this.#options.claims(bucket).values()) {
       if (present === undefined) departed.push({ peerId, session });
       else {
         const { credential, multiaddrs } = present;
@@ -123,7 +130,6 @@ export class ShardWriter {
       }
     }
     // The newest stand last.
-    const latest = departed.slice(-MAX_BUCKET_DEPARTED);
-    return { serviceId, superPeer, bucket, members, departed: latest };
+    return { members, departed: departed.slice(-MAX_BUCKET_DEPARTED) };
   }
 }

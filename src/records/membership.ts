@@ -9,12 +9,16 @@
  * entry therefore carries the member's own session number, higher at each of its attachments, and of
  * all shards' words on a member the one with the highest number holds. A member that left is
  * remembered as departed for a while, so that an older entry elsewhere does not bring it back.
+ *
+ * What a record is about and its sequence stand in clear, for every node that stores it. Whom it lists is
+ * sealed: nodes store records of services that are not theirs (`docs/discovery.md`).
  */
 import { createHash } from 'node:crypto';
 import type { Ed25519PeerId } from '@libp2p/interface';
 import {
   bytes,
   type Infer,
+  type MessageCodec,
   message,
   repeated,
   required,
@@ -32,6 +36,8 @@ export const SHARD_BUCKETS = 16;
 export const MAX_BUCKET_MEMBERS = 512;
 /** The most departed members that a bucket remembers. */
 export const MAX_BUCKET_DEPARTED = 256;
+/** Bytes of a bucket's content, sealed or not. */
+const MAX_SHARD_BYTES = 1023 * 1024;
 
 const entry = message({
   /** The member's credential, as a signed envelope. */
@@ -52,13 +58,23 @@ const departure = message({
 
 export type Departure = Infer<typeof departure>;
 
+const content = message({
+  members: repeated(1, entry, { max: MAX_BUCKET_MEMBERS }),
+  departed: repeated(2, departure, { max: MAX_BUCKET_DEPARTED }),
+});
+
+/** Whom a shard lists. */
+export type ShardContent = Infer<typeof content>;
+
+export const SHARD_CONTENT: MessageCodec<ShardContent> = content;
+
 const codec = message({
   serviceId: required(1, peerId()),
   superPeer: required(2, peerId()),
   bucket: required(3, uint32({ max: SHARD_BUCKETS - 1 })),
   sequence: required(4, uint53()),
-  members: repeated(5, entry, { max: MAX_BUCKET_MEMBERS }),
-  departed: repeated(6, departure, { max: MAX_BUCKET_DEPARTED }),
+  /** A `ShardContent`, sealed where the service has an attribute authority. */
+  content: required(5, bytes({ max: MAX_SHARD_BYTES })),
 });
 
 export type MembershipShard = Infer<typeof codec>;
@@ -66,7 +82,7 @@ export type MembershipShard = Infer<typeof codec>;
 export const MEMBERSHIP: RecordKind<MembershipShard> = {
   name: 'membership',
   codec,
-  maxLength: 1024 * 1024,
+  maxLength: MAX_SHARD_BYTES + 1024,
 };
 
 /** @returns which bucket a member is in, at every super-peer */

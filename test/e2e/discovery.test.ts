@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { DemoHost } from '../../examples/demo/topology.ts';
 import type { MemberView } from '../../src/daemon/status.ts';
@@ -71,6 +73,19 @@ describe('discovery', function () {
     const { code, stderr } = await scene.icvpn(sp, 'members', '--state', scene.file('sp0'));
     assert.equal(code, 1);
     assert.match(stderr, /a super-peer shows no members/);
+  });
+
+  it('what the super-peer stores of its members names none of them', async () => {
+    const { members: listed } = await scene.members(scene.net.vms[0], 'vm1');
+    const dir = join(scene.file('sp0'), 'records');
+    const names = await readdir(dir);
+    const stored = await Promise.all(names.map((name) => readFile(join(dir, name))));
+    assert.ok(stored.some((bytes) => bytes.includes('/icvpn-membership/')));
+    for (const { vmid, peerId, ipv4 } of listed) {
+      for (const text of [vmid, `role-of-${vmid}`, peerId, ipv4]) {
+        assert.ok(!stored.some((bytes) => bytes.includes(text)), text);
+      }
+    }
   });
 
   it('a list is of no use to another member; who was revoked gets no key and opens no new list', async () => {

@@ -49,6 +49,14 @@ export function memberAttributes({
   };
 }
 
+/** The attributes of a super-peer's key: what is for the whole service, and nothing that is for one member. */
+export function serviceAttributes(
+  serviceId: Ed25519PeerId,
+  epoch: number,
+): Pick<MemberAttributes, 'ServiceID' | 'epoch'> {
+  return { ServiceID: serviceId.toString(), epoch: epochValue(epoch) };
+}
+
 /** For one reader: the member that asked. */
 export function requesterPolicy(peerId: Ed25519PeerId, serviceId: Ed25519PeerId): string {
   return `PeerID: ${peerId} and ServiceID: ${serviceId}`;

@@ -1,8 +1,10 @@
 /** The thread that holds the master key of one service's attribute authority; see authority.ts. */
 import { parentPort, workerData } from 'node:worker_threads';
 import {
+  type AttributeKey,
   decodeMasterKey,
   decodePublicKey,
+  decrypt,
   encodeAttributeKey,
   encrypt,
   generateKey,
@@ -22,6 +24,18 @@ const publicKey = decodePublicKey(encoded.publicKey);
 const masterKey = decodeMasterKey(encoded.masterKey);
 encoded.masterKey.fill(0);
 
+/** For what this super-peer reads itself: one service has one authority, so that these are always the same. */
+let own: { readonly name: string; readonly key: AttributeKey } | undefined;
+
+function ownKey(attributes: Record<string, string>): AttributeKey {
+  const name = JSON.stringify(attributes);
+  if (own?.name !== name) {
+    if (own) wipeAttributeKey(own.key);
+    own = { name, key: generateKey(masterKey, attributes) };
+  }
+  return own.key;
+}
+
 function run(job: Exclude<AuthorityJob, { task: 'close' }>): Uint8Array {
   if (job.task === 'encrypt') {
     try {
@@ -30,6 +44,7 @@ function run(job: Exclude<AuthorityJob, { task: 'close' }>): Uint8Array {
       job.plaintext.fill(0);
     }
   }
+  if (job.task === 'decrypt') return decrypt(ownKey(job.attributes), job.ciphertext);
   const key = generateKey(masterKey, job.attributes);
   try {
     return encodeAttributeKey(key);
@@ -41,6 +56,7 @@ function run(job: Exclude<AuthorityJob, { task: 'close' }>): Uint8Array {
 port.on('message', (job: AuthorityJob) => {
   if (job.task === 'close') {
     wipeMasterKey(masterKey);
+    if (own) wipeAttributeKey(own.key);
     port.close();
     return;
   }

@@ -27,6 +27,12 @@ const CLOSE_TIMEOUT_MS = 2_000;
 export type AuthorityJob =
   | { readonly task: 'key'; readonly attributes: Record<string, string> }
   | { readonly task: 'encrypt'; readonly policy: string; readonly plaintext: Uint8Array }
+  | {
+      readonly task: 'decrypt';
+      /** Of a key that the thread makes once and keeps. */
+      readonly attributes: Record<string, string>;
+      readonly ciphertext: Uint8Array;
+    }
   | { readonly task: 'close' };
 
 export interface AuthorityKeys {
@@ -115,6 +121,19 @@ export class Authority {
     options?: AbortOptions,
   ): Promise<Uint8Array> {
     return this.#run({ task: 'encrypt', policy, plaintext }, options);
+  }
+
+  /**
+   * `decrypt` of icvpn/abe, with a key for these attributes that stays in the thread.
+   *
+   * @throws AuthorityError (ERR_AUTHORITY if it does not open), or the signal's reason
+   */
+  async decrypt(
+    attributes: Record<string, string>,
+    ciphertext: Uint8Array,
+    options?: AbortOptions,
+  ): Promise<Uint8Array> {
+    return this.#run({ task: 'decrypt', attributes, ciphertext }, options);
   }
 
   /** Fails what waits, has the keys overwritten and ends the thread. */

@@ -5,7 +5,6 @@
  */
 import { createHash, randomFillSync } from 'node:crypto';
 import type { AbortOptions } from '@libp2p/interface';
-import { type AttributeKey, decrypt } from '../abe/index.ts';
 import { MemberListError } from './errors.ts';
 import { DATA_KEY_BYTES } from './messages.ts';
 
@@ -99,42 +98,59 @@ export class DataKeys {
   }
 }
 
-/** Data keys that a member remembers. */
-const MAX_READ_KEYS = 4;
+/** Decrypts a data key: `decrypt` of icvpn/abe, here or in the authority's thread. */
+export type UnwrapKey = (wrapped: Uint8Array) => Uint8Array | Promise<Uint8Array>;
 
-/** The member's side. */
+/** The reader's side: data keys that were unwrapped, the least recently used ones dropped. */
 export class DataKeyReader {
-  readonly #attributeKey: AttributeKey;
-  readonly #known = new Map<string, Uint8Array>();
+  readonly #unwrap: UnwrapKey;
+  readonly #most: number;
+  readonly #known = new Map<string, Promise<Uint8Array>>();
 
-  /** @param attributeKey the member's; for the caller to overwrite in the end */
-  constructor(attributeKey: AttributeKey) {
-    this.#attributeKey = attributeKey;
+  /** @param most how many keys to remember */
+  constructor(unwrap: UnwrapKey, most = 4) {
+    this.#unwrap = unwrap;
+    this.#most = most;
   }
 
   /**
    * @returns the data key; a copy, for the caller to overwrite
-   * @throws what `decrypt` of icvpn/abe throws; MemberListError if what was wrapped is no data key
+   * @throws what unwrapping throws; MemberListError if what was wrapped is no data key
    */
-  readonly unwrap = (wrapped: Uint8Array): Uint8Array => {
+  readonly unwrap = async (wrapped: Uint8Array): Promise<Uint8Array> => {
     const name = createHash('sha256').update(wrapped).digest('base64');
-    const key = this.#known.get(name) ?? decrypt(this.#attributeKey, wrapped);
-    if (key.length !== DATA_KEY_BYTES) {
-      throw new MemberListError('content', `a member list: a data key of ${key.length} bytes`);
-    }
+    const made = this.#known.get(name) ?? this.#open(wrapped);
     this.#known.delete(name);
-    this.#known.set(name, key);
+    this.#known.set(name, made);
     for (const [oldest, old] of this.#known) {
-      if (this.#known.size <= MAX_READ_KEYS) break;
-      this.#known.delete(oldest);
-      old.fill(0);
+      if (this.#known.size <= this.#most) break;
+      this.#forget(oldest, old);
     }
-    return key.slice();
+    try {
+      return (await made).slice();
+    } catch (error) {
+      if (this.#known.get(name) === made) this.#known.delete(name);
+      throw error;
+    }
   };
 
   /** Overwrites the remembered keys. */
   clear(): void {
-    for (const key of this.#known.values()) key.fill(0);
-    this.#known.clear();
+    for (const [name, made] of this.#known) this.#forget(name, made);
+  }
+
+  #forget(name: string, made: Promise<Uint8Array>): void {
+    this.#known.delete(name);
+    // After those who already wait for it have taken their copies. Why it does not open, they hear.
+    made.then(
+      (key) => key.fill(0),
+      () => undefined,
+    );
+  }
+
+  async #open(wrapped: Uint8Array): Promise<Uint8Array> {
+    const key = await this.#unwrap(wrapped);
+    if (key.length === DATA_KEY_BYTES) return key;
+    throw new MemberListError('content', `a member list: a data key of ${key.length} bytes`);
   }
 }

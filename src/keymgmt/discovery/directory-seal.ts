@@ -10,9 +10,9 @@
  */
 import type { Ed25519PeerId, PrivateKey } from '@libp2p/interface';
 import type { Credential } from '../../records/credential.ts';
-import { epochPolicy } from './attributes.ts';
+import { epochPolicy, requesterPolicy } from './attributes.ts';
 import type { DataKeyReader, DataKeys } from './data-key.ts';
-import { openMemberList, policyFor, sealMemberList } from './member-list.ts';
+import { openMemberList, sealMemberList } from './member-list.ts';
 
 /** Seconds for which an update may be on its way. */
 export const UPDATE_LIFETIME_SECONDS = 300;
@@ -50,7 +50,7 @@ export function updateSealer(
       last = Math.max(last + 1, clock());
       const notAfter = Math.floor(clock() / 1000) + UPDATE_LIFETIME_SECONDS;
       const list = { serviceId, epoch, sequence: last, notAfter, requester: { peerId, nonce } };
-      const own = policyFor(list);
+      const own = requesterPolicy(peerId, serviceId);
       const busy = !dataKeys.has(own) && dataKeys.wrapping >= MOST_WRAPPING;
       const dataKey = await dataKeys.get(busy && mayShare() ? epochPolicy(serviceId, epoch) : own);
       try {

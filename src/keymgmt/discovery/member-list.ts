@@ -1,43 +1,30 @@
 /**
- * Member lists that only members read, and that nobody but a super-peer writes.
+ * Member lists that only the member reads that asked, and that nobody but a super-peer writes.
  *
  *     statement = envelope signed by the super-peer over
  *                 { ServiceID, epoch, sequence, expiry, hash, and PeerID and nonce of who asked }
- *     header    = { data key under the policy, IV }
- *     body      = AES-256-GCM(data key, IV, list), associated data SHA-256(header)
- *     hash      = SHA-256(SHA-256(header) || body)
+ *     hash      = SHA-256(SHA-256(header) || body)        header and body: body.ts
  *
- * The list itself is bytes to this module. Two forms. For a requester, under `PeerID and ServiceID`: fresh,
- * since the requester's nonce is in the statement. For an epoch, under `ServiceID and epoch`: made once, the same for all, kept and passed on
- * by nodes that must not read it; it is as fresh as its sequence and expiry say.
+ * The list itself is bytes to this module. It is fresh, since the requester's nonce is in the statement. What is
+ * stored for everybody in an epoch is a shard: shard-seal.ts.
  *
  * Attribute-based encryption proves nothing about who encrypted: the statement is checked first, and
  * nothing is decrypted that it does not cover.
  */
-import { createCipheriv, createDecipheriv, createHash, randomFillSync } from 'node:crypto';
 import type { AbortOptions, Ed25519PeerId, PrivateKey } from '@libp2p/interface';
 import { equals } from 'uint8arrays/equals';
-import { DecodeError, type MessageCodec } from '../../codec/protobuf.ts';
 import { CLOCK_SKEW_SECONDS } from '../../records/credential.ts';
 import { EnvelopeError, type Opened, open, seal } from '../../records/envelope.ts';
-import { epochPolicy, requesterPolicy } from './attributes.ts';
-import type { DataKey } from './data-key.ts';
+import { decodePart, openBody, sealBody, sha256 } from './body.ts';
+import type { DataKey, UnwrapKey } from './data-key.ts';
 import { type ListFault, MemberListError } from './errors.ts';
-import {
-  header,
-  IV_BYTES,
-  LIST_STATEMENT,
-  type ListStatement,
-  MAX_LIST_BYTES,
-  sealedList,
-  TAG_BYTES,
-} from './messages.ts';
+import { LIST_STATEMENT, type ListStatement, MAX_LIST_BYTES, sealedList } from './messages.ts';
 
 /** Whom a list is for. */
 export interface Requester {
   readonly peerId: Ed25519PeerId;
-  /** 16 to 32 bytes, chosen for this request; absent where the list itself proves to be fresh. */
-  readonly nonce?: Uint8Array | undefined;
+  /** 16 to 32 bytes, chosen for this request. */
+  readonly nonce: Uint8Array;
 }
 
 /** A list as a super-peer makes it. */
@@ -48,30 +35,13 @@ export interface MemberList {
   readonly sequence: number;
   /** Seconds since 1970, exclusive. */
   readonly notAfter: number;
-  /** For whom; absent for the whole epoch. */
-  readonly requester?: Requester | undefined;
+  readonly requester: Requester;
   /** At most 4 MiB. */
   readonly content: Uint8Array;
 }
 
-const CIPHER = 'aes-256-gcm';
-
-function sha256(...parts: readonly Uint8Array[]): Uint8Array {
-  const hash = createHash('sha256');
-  for (const part of parts) hash.update(part);
-  return Uint8Array.from(hash.digest());
-}
-
-/** The policy under which the data key of a list belongs. */
-export function policyFor(list: Pick<MemberList, 'serviceId' | 'epoch' | 'requester'>): string {
-  const { serviceId, epoch, requester } = list;
-  return requester === undefined
-    ? epochPolicy(serviceId, epoch)
-    : requesterPolicy(requester.peerId, serviceId);
-}
-
 /**
- * @param dataKey made for `policyFor(list)`; its clear half is not kept and not overwritten
+ * @param dataKey under a policy that the requester satisfies; its clear half is not kept and not overwritten
  * @param key the super-peer's own
  * @throws RangeError for a list that breaks a limit
  */
@@ -85,19 +55,14 @@ export async function sealMemberList(
   if (content.length > MAX_LIST_BYTES) {
     throw new RangeError(`a member list of ${content.length} bytes; at most ${MAX_LIST_BYTES}`);
   }
-  const iv = randomFillSync(new Uint8Array(IV_BYTES));
-  const headerBytes = header.encode({ wrappedKey: dataKey.wrapped, iv });
-  const headerHash = sha256(headerBytes);
-  const cipher = createCipheriv(CIPHER, dataKey.key, iv).setAAD(headerHash);
-  const body = Buffer.concat([cipher.update(content), cipher.final(), cipher.getAuthTag()]);
-  const ciphertextHash = sha256(headerHash, body);
+  const { header, body } = sealBody(content, dataKey);
+  const ciphertextHash = sha256(sha256(header), body);
   const facts = { serviceId, epoch, sequence, notAfter, ciphertextHash };
-  const asked = requester && { peerId: requester.peerId, nonce: requester.nonce };
-  const statement = await seal(LIST_STATEMENT, { ...facts, requester: asked }, key, options);
-  return sealedList.encode({ statement, header: headerBytes, body });
+  const statement = await seal(LIST_STATEMENT, { ...facts, requester }, key, options);
+  return sealedList.encode({ statement, header, body });
 }
 
-/** What a reader or keeper of lists knows. */
+/** What a reader of lists knows. */
 export interface ListContext {
   readonly serviceId: Ed25519PeerId;
   readonly epoch: number;
@@ -105,14 +70,14 @@ export interface ListContext {
   readonly admitters: readonly Ed25519PeerId[];
   /** Seconds since 1970. */
   readonly now: number;
-  /** Who asked with which nonce; absent where a list for the epoch is wanted. */
-  readonly requester?: Requester | undefined;
+  /** Who asked, with which nonce. */
+  readonly requester: Requester;
   /** The largest sequence already seen from a super-peer, or undefined. */
   readonly lastSequence?: (superPeer: Ed25519PeerId) => number | undefined;
 }
 
 /** A list whose statement holds. It is still encrypted. */
-export interface CheckedList {
+interface CheckedList {
   readonly superPeer: Ed25519PeerId;
   readonly sequence: number;
   readonly notAfter: number;
@@ -120,27 +85,13 @@ export interface CheckedList {
   readonly body: Uint8Array;
 }
 
-function decode<T>(codec: MessageCodec<T>, fault: ListFault, bytes: Uint8Array): T {
-  try {
-    return codec.decode(bytes);
-  } catch (cause) {
-    if (!(cause instanceof DecodeError)) throw cause;
-    throw new MemberListError(fault, `a member list: ${cause.message}`, { cause });
-  }
-}
-
-/**
- * Checks everything but the content; needs no key, so that a node which must not read lists can keep
- * only genuine ones.
- *
- * @throws MemberListError (ERR_MEMBER_LIST) whose `fault` says which check failed
- */
-export async function checkMemberList(
+/** Checks everything but the content, without a key. */
+async function checkMemberList(
   bytes: Uint8Array,
   context: ListContext,
   options?: AbortOptions,
 ): Promise<CheckedList> {
-  const { statement, header, body } = decode(sealedList, 'format', bytes);
+  const { statement, header, body } = decodePart(sealedList, 'format', bytes);
   let opened: Opened<ListStatement>;
   try {
     opened = await open(LIST_STATEMENT, statement, options);
@@ -174,11 +125,7 @@ export async function checkMemberList(
   return { superPeer: signer, sequence, notAfter, header, body };
 }
 
-function sameRequester(a: Requester | undefined, b: Requester | undefined): boolean {
-  if (a === undefined || b === undefined) return a === b;
-  if (a.nonce === undefined || b.nonce === undefined) {
-    return a.peerId.equals(b.peerId) && a.nonce === b.nonce;
-  }
+function sameRequester(a: Requester, b: Requester): boolean {
   return a.peerId.equals(b.peerId) && equals(a.nonce, b.nonce);
 }
 
@@ -186,35 +133,15 @@ function sameRequester(a: Requester | undefined, b: Requester | undefined): bool
  * Checks a list, then opens it.
  *
  * @param unwrap gives the data key, for this function to overwrite; called after all checks
- * @throws MemberListError (ERR_MEMBER_LIST); what `unwrap` throws, if the list is for others
+ * @throws MemberListError (ERR_MEMBER_LIST) whose `fault` says which check failed; what `unwrap` throws,
+ *   if the list is for others
  */
 export async function openMemberList(
   bytes: Uint8Array,
-  unwrap: (wrappedKey: Uint8Array) => Uint8Array,
+  unwrap: UnwrapKey,
   context: ListContext,
   options?: AbortOptions,
 ): Promise<CheckedList & { readonly content: Uint8Array }> {
   const checked = await checkMemberList(bytes, context, options);
-  const { wrappedKey, iv } = decode(header, 'content', checked.header);
-  const dataKey = unwrap(wrappedKey);
-  try {
-    return { ...checked, content: decryptBody(dataKey, iv, checked) };
-  } finally {
-    dataKey.fill(0);
-  }
-}
-
-function decryptBody(key: Uint8Array, iv: Uint8Array, { header, body }: CheckedList): Uint8Array {
-  const end = body.length - TAG_BYTES;
-  try {
-    const decipher = createDecipheriv(CIPHER, key, iv, { authTagLength: TAG_BYTES })
-      .setAAD(sha256(header))
-      .setAuthTag(body.subarray(end));
-    // A copy with memory of its own, which is not Node's pool of Buffers.
-    return new Uint8Array(
-      Buffer.concat([decipher.update(body.subarray(0, end)), decipher.final()]),
-    );
-  } catch (cause) {
-    throw new MemberListError('content', 'a member list: its body does not open', { cause });
-  }
+  return { ...checked, content: await openBody(checked, unwrap) };
 }

@@ -1,13 +1,5 @@
 /** The bytes of sealed member lists. */
-import {
-  bytes,
-  type Infer,
-  message,
-  optional,
-  required,
-  uint32,
-  uint53,
-} from '../../codec/protobuf.ts';
+import { bytes, type Infer, message, required, uint32, uint53 } from '../../codec/protobuf.ts';
 import type { RecordKind } from '../../records/envelope.ts';
 import { peerId } from '../../records/peer-id.ts';
 
@@ -25,7 +17,7 @@ export const header = message({
 
 const requester = message({
   peerId: required(1, peerId()),
-  nonce: optional(2, bytes({ min: 16, max: 32 })),
+  nonce: required(2, bytes({ min: 16, max: 32 })),
 });
 
 const statement = message({
@@ -37,8 +29,8 @@ const statement = message({
   notAfter: required(4, uint53()),
   /** SHA-256(SHA-256(header) || body) */
   ciphertextHash: required(5, bytes({ length: 32 })),
-  /** For whom, and the nonce of the request; absent in a list for the whole epoch. */
-  requester: optional(6, requester),
+  /** For whom, and the nonce of the request. */
+  requester: required(6, requester),
 });
 
 /** What the super-peer signs. */
@@ -52,6 +44,13 @@ export const LIST_STATEMENT: RecordKind<ListStatement> = {
 
 export const sealedList = message({
   statement: required(1, bytes({ max: LIST_STATEMENT.maxLength })),
+  header: required(2, bytes({ max: 8300 })),
+  body: required(3, bytes({ min: TAG_BYTES, max: MAX_LIST_BYTES + TAG_BYTES })),
+});
+
+/** What stands in a membership shard in the place of its content. */
+export const sealedShard = message({
+  epoch: required(1, uint32()),
   header: required(2, bytes({ max: 8300 })),
   body: required(3, bytes({ min: TAG_BYTES, max: MAX_LIST_BYTES + TAG_BYTES })),
 });

@@ -4,6 +4,7 @@ import type { Ed25519PeerId, Ed25519PrivateKey } from '@libp2p/interface';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import {
   AbeUnsatisfiedError,
+  decrypt,
   encrypt,
   generateKey,
   initAbe,
@@ -69,7 +70,12 @@ describe('directory updates as sealed lists', () => {
   const opener = (peerId: Ed25519PeerId, epoch = 7, clock = () => NOW): UpdateOpener => {
     const key = generateKey(masterKey, memberAttributes({ serviceId, peerId, vmid: 'vm', epoch }));
     const trust = () => ({ serviceId, epoch, admitters: [superPeer] });
-    return updateOpener(new DataKeyReader(key), peerId, trust, clock);
+    return updateOpener(
+      new DataKeyReader((wrapped) => decrypt(key, wrapped)),
+      peerId,
+      trust,
+      clock,
+    );
   };
   const fault = (wanted: ListFault) => (error: unknown) =>
     error instanceof MemberListError && error.fault === wanted;

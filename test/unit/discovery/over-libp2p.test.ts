@@ -96,7 +96,7 @@ describe('discovery over libp2p', function () {
     const own = { key: superPeer.key, superPeer: superPeer.id, serviceId: service.id };
     membership = new Membership({ records, trust, ...own });
     cleanup.add({ close: () => membership.close({ signal: AbortSignal.abort() }) });
-    server = new DiscoveryServer({ key: superPeer.key, log });
+    server = new DiscoveryServer({ key: superPeer.key, serviceId: service.id, log });
     cleanup.add({ close: () => server[Symbol.asyncDispose]() });
     server.follow(epoch, authority);
     await server.serve(gate);

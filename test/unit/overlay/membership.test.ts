@@ -180,8 +180,7 @@ describe('membership', () => {
       superPeer: at(0).id,
       bucket: 0,
       sequence: 1,
-      members: [],
-      departed: [],
+      content: new Uint8Array(0),
     };
     await assert.rejects(b.records.put(MEMBERSHIP_RECORD, shard, at(1).key), {
       code: 'ERR_RECORD_SIGNER',
