@@ -122,7 +122,10 @@ async function attachTo(vm: Vm): Promise<void> {
   const signal = AbortSignal.timeout(60_000);
   const multiaddrs = vm.multiaddrs();
   const nonce = randomBytes(32);
-  await frames.write(frame({ attach: { nonce, session: Date.now(), multiaddrs } }), { signal });
+  await frames.write(
+    frame({ attach: { nonce, session: Date.now(), multiaddrs, known: undefined } }),
+    { signal },
+  );
   while ((await frames.read({ signal })).update === undefined);
   const beat = setInterval(() => {
     frames.write(frame({ beat: 1 }), { signal: AbortSignal.timeout(BEAT_INTERVAL) }).catch(() => {

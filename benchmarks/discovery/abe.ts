@@ -55,9 +55,11 @@ export class AbeDiscovery implements AsyncDisposable {
     const { gate, membership, superPeer, trust } = this.#network;
     await serveAttributeKeys(gate, () => Promise.resolve(this.#authority));
     const sealer = updateSealer(this.#dataKeys, superPeer.key);
-    const seal: Pick<DirectorySeal, 'seal'> = {
+    const seal: Pick<DirectorySeal, 'seal' | 'sealForAll'> = {
       seal: (update, recipient, nonce) =>
         this.#plain ? PLAIN.seal(update, recipient, nonce) : sealer.seal(update, recipient, nonce),
+      sealForAll: (update, of) =>
+        this.#plain ? PLAIN.sealForAll(update, of) : sealer.sealForAll(update, of),
     };
     const server = new DirectoryServer({ gate, membership, key: superPeer.key, trust, seal });
     await server.start();

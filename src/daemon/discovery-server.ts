@@ -63,16 +63,19 @@ export class DiscoveryServer implements AsyncDisposable {
    * What the directory seals updates with. A service without an authority has them in clear; one that
    * has an authority never, whatever the epoch of the recipient.
    */
-  readonly seal: Pick<DirectorySeal, 'seal'> = {
+  readonly seal: Pick<DirectorySeal, 'seal' | 'sealForAll'> = {
     seal: async (envelope, recipient, nonce) => {
       if (this.#newest === undefined) return envelope;
       const term = this.#terms.get(recipient.epoch);
-      if (term !== undefined) return term.sealer.seal(envelope, recipient, nonce);
-      throw new IcvpnError(
-        'ERR_NO_AUTHORITY',
-        `there is no attribute authority for epoch ${recipient.epoch}`,
-        'the member must renew its credential',
-      );
+      if (term === undefined) throw noAuthority(recipient.epoch);
+      return term.sealer.seal(envelope, recipient, nonce);
+    },
+    sealForAll: async (envelope, of) => {
+      const term = this.#newest;
+      if (term === undefined) return envelope;
+      // The policy of an epoch that is over still admits those for whom it was ended.
+      if (term.epoch !== of.epoch) throw noAuthority(of.epoch);
+      return term.sealer.sealForAll(envelope, of);
     },
   };
 
@@ -163,6 +166,14 @@ export class DiscoveryServer implements AsyncDisposable {
     for (const term of this.#terms.values()) this.#end(term);
     await Promise.all(this.#ending);
   }
+}
+
+function noAuthority(epoch: number): IcvpnError {
+  return new IcvpnError(
+    'ERR_NO_AUTHORITY',
+    `there is no attribute authority for epoch ${epoch}`,
+    'the member must renew its credential',
+  );
 }
 
 /** The owner's two halves must come together. @throws IcvpnError ERR_AUTHORITY_KEYS */

@@ -100,7 +100,6 @@ export function memberView(
         ipv6: each.ipv6,
         ipv4: each.ipv4,
         multiaddrs: each.multiaddrs,
-        superPeer: each.superPeer.toString(),
         credentialEnds: new Date(each.notAfter * 1000).toISOString(),
         self: each.peerId.equals(me.peerId),
       }))

@@ -61,8 +61,6 @@ export interface MemberAttributes {
   readonly ipv6: string;
   readonly ipv4: string;
   readonly multiaddrs: readonly string[];
-  /** The super-peer that it is attached to, or was admitted by. */
-  readonly superPeer: string;
   /** When its credential ends, RFC 3339. */
   readonly credentialEnds: string;
   readonly self: boolean;

@@ -26,12 +26,16 @@ export interface Member {
   readonly ipv4: string;
   readonly ipv6: string;
   readonly multiaddrs: readonly string[];
-  /** The super-peer that it is attached to or was admitted by. */
-  readonly superPeer: Ed25519PeerId;
   /** End of its credential, in seconds since 1970. */
   readonly notAfter: number;
   /** Its credential, as a signed envelope. */
   readonly credential: Uint8Array;
+}
+
+/** A member as super-peers know it. */
+export interface PlacedMember extends Member {
+  /** The super-peer that it is attached to or was admitted by. */
+  readonly superPeer: Ed25519PeerId;
 }
 
 /** Where the claims on a member stand. */
@@ -79,7 +83,7 @@ export class Claims {
     { name, bucket }: Place,
     superPeers: readonly Ed25519PeerId[],
     holds: (claim: Claim) => boolean,
-  ): Member | undefined {
+  ): PlacedMember | undefined {
     let best: Claim | undefined;
     for (const superPeer of superPeers) {
       const claim = this.#bySuperPeer.get(superPeer.toString())?.[bucket]?.get(name);
@@ -96,7 +100,7 @@ function outweighs(a: Claim, b: Claim): boolean {
   return a.present.credential.value.notBefore > b.present.credential.value.notBefore;
 }
 
-function memberOf({ present, superPeer }: Claim): Member | undefined {
+function memberOf({ present, superPeer }: Claim): PlacedMember | undefined {
   if (present === undefined) return undefined;
   const { value, bytes } = present.credential;
   const { peerId, vmid, roles, ipv4, ipv6, notAfter } = value;
@@ -104,10 +108,16 @@ function memberOf({ present, superPeer }: Claim): Member | undefined {
   return { peerId, vmid, roles, ipv4, ipv6, multiaddrs, superPeer, notAfter, credential: bytes };
 }
 
-export function sameMember(a: Member, b: Member): boolean {
-  return (
-    a.superPeer.equals(b.superPeer) &&
-    Buffer.compare(a.credential, b.credential) === 0 &&
-    a.multiaddrs.join() === b.multiaddrs.join()
-  );
+/**
+ * What makes two versions of a member differ: nothing, where it is attached, a credential that was
+ * only renewed, or something that others act on.
+ */
+export type Difference = 'none' | 'place' | 'credential' | 'facts';
+
+export function difference(a: PlacedMember, b: PlacedMember): Difference {
+  const facts = ({ vmid, roles, ipv4, ipv6, multiaddrs }: Member): string =>
+    JSON.stringify([vmid, roles, ipv4, ipv6, multiaddrs]);
+  if (facts(a) !== facts(b)) return 'facts';
+  if (Buffer.compare(a.credential, b.credential) !== 0) return 'credential';
+  return a.superPeer.equals(b.superPeer) ? 'none' : 'place';
 }

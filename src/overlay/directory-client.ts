@@ -6,21 +6,11 @@ import { randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AbortOptions, Ed25519PeerId } from '@libp2p/interface';
-import { equals } from 'uint8arrays/equals';
-import { IcvpnError } from '../errors.ts';
 import {
-  CREDENTIAL,
-  type CredentialContext,
-  CredentialError,
-  checkCredential,
-} from '../records/credential.ts';
-import {
-  DIRECTORY,
   DIRECTORY_NONCE_LENGTH,
   type DirectoryUpdate,
-  type ListedMember,
+  MAX_DIRECTORY_MEMBERS,
 } from '../records/directory.ts';
-import { EnvelopeError, open } from '../records/envelope.ts';
 import {
   BEAT_INTERVAL,
   DIRECTORY_FRAMES,
@@ -32,9 +22,18 @@ import {
   PLAIN,
   SILENCE_LIMIT,
 } from './directory.ts';
+import {
+  DirectoryClientError,
+  type Expected,
+  openListed,
+  openUpdate,
+  type Position,
+  type UpdateContext,
+} from './directory-check.ts';
 import { Frames } from './frames.ts';
 import type { Gate, Target, Trust } from './gate.ts';
 import { timeLimit } from './host.ts';
+import { digestsOf, stands } from './known-members.ts';
 import type { Member } from './membership.ts';
 
 /** Milliseconds before a super-peer is tried again, when all have failed: at first, at most. */
@@ -43,7 +42,7 @@ const RETRY = { first: 500, most: 10_000 };
 /** Milliseconds for which a member stays that the first list of a new attachment leaves out. */
 const DOUBT = 20_000;
 
-export class DirectoryClientError extends IcvpnError {}
+export { DirectoryClientError } from './directory-check.ts';
 
 export interface DirectoryClientOptions {
   /** The service's gate on this member. */
@@ -58,6 +57,12 @@ export interface DirectoryClientOptions {
   readonly clock?: () => number;
 }
 
+interface Attachment extends Expected {
+  /** The members that it said it knows, in order. */
+  readonly known: readonly Member[];
+  position: Position | undefined;
+}
+
 interface DirectoryClientEvents {
   /** All members, this one included. */
   change: [Member[]];
@@ -69,6 +74,7 @@ interface DirectoryClientEvents {
 export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
   readonly #options: DirectoryClientOptions;
   readonly #clock: () => number;
+  readonly #context: UpdateContext;
   readonly #life = new AbortController();
   readonly #members = new Map<string, Member>();
   /** Members that the list of a new attachment has not confirmed yet. */
@@ -77,12 +83,18 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
   #frames: Frames<DirectoryFrame> | undefined;
   #superPeer: Ed25519PeerId | undefined;
   #session = 0;
+  /** Whether the attachment that ends is to be begun again where it was. */
+  #again = false;
   #running: Promise<void> | undefined;
 
   constructor(options: DirectoryClientOptions) {
     super();
     this.#options = options;
     this.#clock = options.clock ?? Date.now;
+    const { gate, trust, seal = PLAIN } = options;
+    this.#context = {
+      ...{ serviceId: gate.overlayId, self: gate.host.peerId, trust, seal, clock: this.#clock },
+    };
   }
 
   /** The super-peer that this member is attached to. */
@@ -127,8 +139,9 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
     }
   }
 
-  /** Attaches anew, as a node with a newer credential must. */
+  /** Attaches anew at the same super-peer, as a node with a newer credential must. */
   reattach(): void {
+    this.#again = this.#frames !== undefined;
     this.#frames?.stream.abort(new Error('attaching anew'));
   }
 
@@ -154,17 +167,21 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
     while (!this.#life.signal.aborted) {
       for (const superPeer of this.#options.superPeers()) {
         if (this.#life.signal.aborted) break;
-        try {
-          await this.#attachTo(superPeer, first ? wish : undefined, () => {
-            first = false;
-            delay = RETRY.first;
-            ready();
-          });
-        } catch (error) {
-          last = error;
-          if (first && wish?.aborted) break;
-          if (this.listenerCount('detached') > 0) this.emit('detached', error);
-        }
+        do {
+          this.#again = false;
+          try {
+            await this.#attachTo(superPeer, first ? wish : undefined, () => {
+              first = false;
+              delay = RETRY.first;
+              ready();
+            });
+          } catch (error) {
+            last = error;
+            if (first && wish?.aborted) break;
+            if (this.listenerCount('detached') > 0) this.emit('detached', error);
+          }
+        } while (this.#again && !this.#life.signal.aborted);
+        if (first && wish?.aborted) break;
       }
       if (first) {
         this.#running = undefined;
@@ -190,20 +207,20 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
     const stream = await gate.open(target, DIRECTORY_SUFFIX, { signal: limit });
     const frames: Frames<DirectoryFrame> = new Frames(stream, DIRECTORY_FRAMES);
     const nonce = randomBytes(DIRECTORY_NONCE_LENGTH);
+    const known = this.members().slice(0, MAX_DIRECTORY_MEMBERS);
+    const attachment: Attachment = { nonce, known, position: undefined };
     this.#session = Math.max(this.#session + 1, this.#clock());
     let beat: NodeJS.Timeout | undefined;
     try {
-      const session = this.#session;
       const own = multiaddrs().slice(0, 8);
-      await frames.write(frame({ attach: { nonce, session, multiaddrs: [...own] } }), {
+      const wanted = { nonce, session: this.#session, multiaddrs: [...own] };
+      await frames.write(frame({ attach: { ...wanted, known: digestsOf(known) } }), {
         signal: limit,
       });
-      let sequence: number | undefined;
       for (;;) {
         const signal = timeLimit(SILENCE_LIMIT, this.#life.signal);
-        const { update } = await frames.read({ signal: sequence === undefined ? limit : signal });
-        if (update === undefined) continue;
-        sequence = await this.#take(update, nonce, sequence);
+        const message = await frames.read({ signal: attachment.position ? signal : limit });
+        if (!(await this.#take(message, attachment))) continue;
         if (beat === undefined) {
           beat = setInterval(() => this.#beat(frames), BEAT_INTERVAL);
           this.#frames = frames;
@@ -227,42 +244,55 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
     });
   }
 
-  /** @returns the sequence of the update. @throws DirectoryClientError when it must not be taken */
-  async #take(sealed: Uint8Array, nonce: Uint8Array, last: number | undefined): Promise<number> {
-    const { seal = PLAIN, gate, trust } = this.#options;
-    const { value, signer } = await open(DIRECTORY, await seal.open(sealed, nonce));
-    if (!trust().admitters.some((id) => id.equals(signer))) {
-      throw refused(`${signer} is no super-peer of this service`);
-    }
-    if (!value.serviceId.equals(gate.overlayId) || !value.recipient.equals(gate.host.peerId)) {
-      throw refused('it is for somebody else');
-    }
-    if (!equals(value.nonce, nonce)) throw refused('it is from another attachment');
-    if (value.base !== last && value.base !== undefined) throw refused('an update is missing');
-    if (last !== undefined && value.sequence <= last) throw refused('it is older than the last');
-    await this.#apply(value);
-    if (last === undefined) {
+  /** @returns whether the message was an update. @throws DirectoryClientError when it must not be taken */
+  async #take(message: DirectoryFrame, attachment: Attachment): Promise<boolean> {
+    const opened = await openUpdate(message, attachment, this.#context);
+    if (opened === undefined) return false;
+    const { value, signer } = opened;
+    const before = attachment.position;
+    if (value.base === undefined) await this.#applyWhole(value, before ? [] : attachment.known);
+    else await this.#applyChanges(value);
+    attachment.position = { feed: value.feed, sequence: value.sequence };
+    if (before === undefined) {
       this.#superPeer = signer;
       this.emit('attached', signer);
     }
-    return value.sequence;
+    return true;
   }
 
-  async #apply({ base, joined, left }: DirectoryUpdate): Promise<void> {
-    if (base === undefined) this.#doubtAll();
-    let changed = base === undefined;
+  async #applyWhole(
+    { joined, kept = new Uint8Array() }: DirectoryUpdate,
+    known: readonly Member[],
+  ): Promise<void> {
+    this.#doubtAll();
+    for (const [i, { peerId }] of known.entries()) {
+      if (stands(kept, i)) this.#doubted.delete(peerId.toString());
+    }
+    await this.#enter(joined);
+    this.emit('change', this.members());
+  }
+
+  async #applyChanges({ joined, left }: DirectoryUpdate): Promise<void> {
+    let changed = false;
     for (const id of left) {
       this.#doubted.delete(id.toString());
       changed = this.#members.delete(id.toString()) || changed;
     }
+    if ((await this.#enter(joined)) || changed) this.emit('change', this.members());
+  }
+
+  /** @returns whether any of them is a member */
+  async #enter(joined: DirectoryUpdate['joined']): Promise<boolean> {
+    let any = false;
     for (const entry of joined) {
-      const member = await this.#check(entry);
+      const member = await openListed(entry, this.#context);
       if (member === undefined) continue;
-      this.#doubted.delete(member.peerId.toString());
-      this.#members.set(member.peerId.toString(), member);
-      changed = true;
+      const name = member.peerId.toString();
+      this.#doubted.delete(name);
+      this.#members.set(name, member);
+      any = true;
     }
-    if (changed) this.emit('change', this.members());
+    return any;
   }
 
   /**
@@ -280,39 +310,6 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
       if (changed) this.emit('change', this.members());
     }, DOUBT);
   }
-
-  /** A super-peer's word is not enough: each member's own credential must hold. */
-  async #check({ credential, multiaddrs, superPeer }: ListedMember): Promise<Member | undefined> {
-    const { epoch, previousEpochUntil, admitters, revoked } = this.#options.trust();
-    const now = Math.floor(this.#clock() / 1000);
-    const serviceId = this.#options.gate.overlayId;
-    try {
-      const opened = await open(CREDENTIAL, credential);
-      const { peerId, vmid, roles, ipv4, ipv6, notAfter } = opened.value;
-      const context: CredentialContext = {
-        serviceId,
-        bearer: peerId,
-        epoch,
-        previousEpochUntil,
-        admitters,
-        now,
-      };
-      checkCredential(opened, context);
-      if (revoked?.(opened)) return undefined;
-      return { peerId, vmid, roles, ipv4, ipv6, multiaddrs, superPeer, notAfter, credential };
-    } catch (error) {
-      if (error instanceof EnvelopeError || error instanceof CredentialError) return undefined;
-      throw error;
-    }
-  }
-}
-
-function refused(why: string): DirectoryClientError {
-  return new DirectoryClientError(
-    'ERR_DIRECTORY_UPDATE',
-    `a directory update was refused: ${why}`,
-    'another super-peer is tried',
-  );
 }
 
 function unreachable(cause: unknown): DirectoryClientError {

@@ -6,7 +6,6 @@ import { IcvpnError } from '../errors.ts';
 import type { Credential } from '../records/credential.ts';
 import { DIRECTORY, type DirectoryUpdate } from '../records/directory.ts';
 import { type Opened, seal } from '../records/envelope.ts';
-import { parsePeerId } from '../records/peer-id.ts';
 import {
   DIRECTORY_FRAMES,
   DIRECTORY_SUFFIX,
@@ -17,10 +16,11 @@ import {
   PLAIN,
   SILENCE_LIMIT,
 } from './directory.ts';
+import { type Contents, DirectoryFeed } from './directory-feed.ts';
 import { Frames } from './frames.ts';
 import type { Gate, Pass, Trust } from './gate.ts';
 import { timeLimit } from './host.ts';
-import type { Member, Membership, MembershipChange } from './membership.ts';
+import type { Membership, MembershipChange } from './membership.ts';
 
 /**
  * Milliseconds during which changes are collected before members are told: this, or so much for each
@@ -33,8 +33,6 @@ const COLLECT_EACH = 2;
 const SLICE = 16;
 /** Milliseconds that a member whose stream broke has to come back before it counts as gone. */
 const GRACE = 4_000;
-/** Changes remembered; a member that is further behind gets the whole list again. */
-const MAX_LOG = 8_192;
 
 export class DirectoryError extends IcvpnError {}
 
@@ -45,32 +43,39 @@ export interface DirectoryServerOptions {
   /** The super-peer's key, which signs the updates. */
   readonly key: PrivateKey;
   readonly trust: () => Trust;
-  readonly seal?: Pick<DirectorySeal, 'seal'>;
+  readonly seal?: Pick<DirectorySeal, 'seal' | 'sealForAll'>;
 }
 
 interface Attachment {
   readonly member: Opened<Credential>;
   readonly frames: Frames<DirectoryFrame>;
   readonly nonce: Uint8Array;
-  /** Sequence of the last update sent. */
-  sequence: number;
-  /** How much of the log it has been told; undefined before the whole list. */
+  /** Digests of the members that it knew when it attached. */
+  readonly known: Uint8Array;
+  /** The feed's sequence up to which it has been told; undefined before the whole list. */
   told: number | undefined;
   sending: Promise<void> | undefined;
 }
 
+/** Updates for all who are as far, by their base; of one state of the feed and one epoch. */
+interface News {
+  readonly sequence: number;
+  readonly epoch: number;
+  readonly byBase: Map<number, Promise<Uint8Array>>;
+}
+
 export class DirectoryServer {
   readonly #options: DirectoryServerOptions;
+  readonly #feed: DirectoryFeed;
   readonly #attached = new Map<string, Attachment>();
   readonly #leaving = new Map<string, NodeJS.Timeout>();
-  /** PeerIDs in the order of their changes; `#logStart` is the number of the first one kept. */
-  #log: string[] = [];
-  #logStart = 0;
+  #news: News = { sequence: 0, epoch: 0, byBase: new Map() };
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
   constructor(options: DirectoryServerOptions) {
     this.#options = options;
+    this.#feed = new DirectoryFeed(options.membership, () => this.#schedule());
   }
 
   async start(): Promise<void> {
@@ -86,6 +91,7 @@ export class DirectoryServer {
     const { gate, membership } = this.#options;
     membership.off('change', this.#onChange);
     await gate.unhandle(DIRECTORY_SUFFIX);
+    this.#feed.close();
     clearTimeout(this.#timer);
     for (const timer of this.#leaving.values()) clearTimeout(timer);
     const attached = [...this.#attached.values()];
@@ -111,13 +117,13 @@ export class DirectoryServer {
     if (attach === undefined || this.#closed) {
       throw new DirectoryError('ERR_DIRECTORY', 'no attachment', 'update the member');
     }
-    const { nonce, session } = attach;
+    const { nonce, session, known = new Uint8Array() } = attach;
     const older = this.#attached.get(name);
     const attachment: Attachment = {
       member: pass,
       frames,
       nonce,
-      sequence: 0,
+      known,
       told: undefined,
       sending: undefined,
     };
@@ -160,20 +166,15 @@ export class DirectoryServer {
     }
   }
 
-  readonly #onChange = ({ joined, left }: MembershipChange): void => {
-    for (const { peerId } of joined) this.#log.push(peerId.toString());
-    for (const peerId of left) this.#log.push(peerId.toString());
-    const excess = this.#log.length - MAX_LOG;
-    if (excess > 0) {
-      this.#log = this.#log.slice(excess);
-      this.#logStart += excess;
-    }
+  readonly #onChange = (change: MembershipChange): void => this.#feed.note(change);
+
+  #schedule(): void {
     const wait = Math.max(COLLECT, COLLECT_EACH * this.#attached.size);
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       void this.#tellAll();
     }, wait);
-  };
+  }
 
   async #tellAll(): Promise<void> {
     const attached = [...this.#attached.values()];
@@ -199,51 +200,61 @@ export class DirectoryServer {
   }
 
   #behind({ told }: Attachment): boolean {
-    return told !== undefined && told < this.#logStart + this.#log.length;
+    return told !== undefined && told < this.#feed.sequence;
   }
 
   async #send(attachment: Attachment): Promise<void> {
-    const { gate, key, trust, seal: sealing = PLAIN } = this.#options;
-    const { member, nonce } = attachment;
-    const base = attachment.sequence;
-    const change = this.#since(attachment.told);
-    attachment.told = this.#logStart + this.#log.length;
-    attachment.sequence++;
-    const update: DirectoryUpdate = {
-      serviceId: gate.overlayId,
-      recipient: member.value.peerId,
-      nonce,
-      epoch: trust().epoch,
-      sequence: attachment.sequence,
-      base: change.whole ? undefined : base,
-      joined: change.joined.map(({ credential, multiaddrs, superPeer }) => ({
-        credential,
-        multiaddrs: [...multiaddrs],
-        superPeer,
-      })),
-      left: [...change.left],
-    };
-    const envelope = await seal(DIRECTORY, update, key);
-    const sealed = await sealing.seal(envelope, member.value, nonce);
-    await attachment.frames.write(frame({ update: sealed }), {
-      signal: this.#limit(MESSAGE_LIMIT),
-    });
+    const { told, member } = attachment;
+    if (told === this.#feed.sequence) return;
+    const { epoch } = this.#options.trust();
+    const changes = told === undefined ? undefined : this.#feed.since(told);
+    attachment.told = this.#feed.sequence;
+    // Members of an epoch that is over get nothing that is for all.
+    const shared = told !== undefined && changes && member.value.epoch === epoch;
+    const message = shared
+      ? { news: await this.#sharedNews(told, changes, epoch) }
+      : { update: await this.#ownUpdate(attachment, told, changes, epoch) };
+    await attachment.frames.write(frame(message), { signal: this.#limit(MESSAGE_LIMIT) });
   }
 
-  #since(told: number | undefined): MembershipChange & { whole: boolean } {
-    const { membership } = this.#options;
-    if (told === undefined || told < this.#logStart) {
-      return { whole: true, joined: membership.members(), left: [] };
+  /** Made once for all who have been told as much. */
+  #sharedNews(base: number, changes: Contents, epoch: number): Promise<Uint8Array> {
+    const { key, seal: sealing = PLAIN } = this.#options;
+    const { sequence } = this.#feed;
+    if (this.#news.sequence !== sequence || this.#news.epoch !== epoch) {
+      this.#news = { sequence, epoch, byBase: new Map() };
     }
-    const joined: Member[] = [];
-    const left: MembershipChange['left'][number][] = [];
-    for (const name of new Set(this.#log.slice(told - this.#logStart))) {
-      const id = parsePeerId(name);
-      const member = membership.member(id);
-      if (member) joined.push(member);
-      else left.push(id);
-    }
-    return { whole: false, joined, left };
+    const { byBase } = this.#news;
+    const made = byBase.get(base);
+    if (made !== undefined) return made;
+    const update = { ...this.#position(epoch), ...changes, base, recipient: undefined };
+    const { serviceId } = update;
+    const making = seal(DIRECTORY, update, key).then((envelope) =>
+      sealing.sealForAll(envelope, { serviceId, epoch }),
+    );
+    byBase.set(base, making);
+    return making;
+  }
+
+  /** The first one of an attachment, or one for a member that cannot read what is for all. */
+  async #ownUpdate(
+    { member, nonce, known }: Attachment,
+    told: number | undefined,
+    changes: Contents | undefined,
+    epoch: number,
+  ): Promise<Uint8Array> {
+    const { key, seal: sealing = PLAIN } = this.#options;
+    // Whoever is too far behind for the feed is told all, as if it knew nobody.
+    const contents = changes ?? this.#feed.whole(told === undefined ? known : new Uint8Array());
+    const recipient = { peerId: member.value.peerId, nonce };
+    const base = changes && told;
+    const update = { ...this.#position(epoch), ...contents, base, recipient };
+    return sealing.seal(await seal(DIRECTORY, update, key), member.value, nonce);
+  }
+
+  #position(epoch: number): Pick<DirectoryUpdate, 'serviceId' | 'feed' | 'epoch' | 'sequence'> {
+    const { id: feed, sequence } = this.#feed;
+    return { serviceId: this.#options.gate.overlayId, feed, epoch, sequence };
   }
 
   #limit(limit: number): AbortSignal {

@@ -3,12 +3,12 @@
  *
  * ```
  *  member                                            super-peer
- *   │ attach {nonce, session, my addresses}               │ enters the member in its shard
+ *   │ attach {nonce, session, my addresses, whom I know}  │ enters the member in its shard
  *   ├────────────────────────────────────────────────────▶│
- *   │                   update {whole list, nonce} signed │
+ *   │           update {nonce, who still stands, joined}  │ signed for this member
  *   │◀────────────────────────────────────────────────────┤
- *   │                          update {joined, left} …    │ at each change, collected for 100 ms or more
- *   │◀────────────────────────────────────────────────────┤
+ *   │                          news {joined, left} …      │ at each change, collected for 100 ms or more;
+ *   │◀────────────────────────────────────────────────────┤ signed once for all who are as far
  *   │ beat                                                │ every 10 s; answered. 22 s of silence
  *   ├──────────────────────────────────────────▶◀─────────┤ end the stream on either side
  *   │ goodbye                                             │ removes the member at once
@@ -29,7 +29,8 @@ import {
   uint53,
 } from '../codec/protobuf.ts';
 import type { Credential } from '../records/credential.ts';
-import { DIRECTORY, DIRECTORY_NONCE_LENGTH } from '../records/directory.ts';
+import { DIRECTORY, DIRECTORY_NONCE_LENGTH, MAX_DIRECTORY_MEMBERS } from '../records/directory.ts';
+import { DIGEST_LENGTH } from './known-members.ts';
 
 export const DIRECTORY_SUFFIX = 'directory/1.0.0';
 /** Milliseconds between beats. */
@@ -44,6 +45,8 @@ const attach = message({
   /** Higher at each attachment of this member, at whichever super-peer: its clock in milliseconds. */
   session: required(2, uint53()),
   multiaddrs: repeated(3, string({ min: 1, max: 256 }), { max: 8 }),
+  /** Digests of the members that it knows already (`known-members.ts`). */
+  known: optional(4, bytes({ max: MAX_DIRECTORY_MEMBERS * DIGEST_LENGTH })),
 });
 
 /** Room for what sealing adds to an update. */
@@ -55,6 +58,8 @@ const FRAME = message({
   update: optional(2, bytes({ max: DIRECTORY.maxLength + SEAL_OVERHEAD })),
   beat: optional(3, uint32({ max: 1 })),
   goodbye: optional(4, uint32({ max: 1 })),
+  /** As `update`, for all who are as far. */
+  news: optional(5, bytes({ max: DIRECTORY.maxLength + SEAL_OVERHEAD })),
 });
 
 export type DirectoryFrame = Infer<typeof FRAME>;
@@ -65,8 +70,12 @@ export const DIRECTORY_FRAMES = {
 };
 
 export function frame(fields: Partial<DirectoryFrame>): DirectoryFrame {
-  return { attach: undefined, update: undefined, beat: undefined, goodbye: undefined, ...fields };
+  const none = { attach: undefined, update: undefined, beat: undefined, goodbye: undefined };
+  return { ...none, news: undefined, ...fields };
 }
+
+/** Whom an update for all is for. */
+export type ServiceEpoch = Pick<Credential, 'serviceId' | 'epoch'>;
 
 /**
  * How updates are hidden from everybody but the members they are for. The signature is inside: what
@@ -75,12 +84,15 @@ export function frame(fields: Partial<DirectoryFrame>): DirectoryFrame {
 export interface DirectorySeal {
   /** On the super-peer. */
   seal(envelope: Uint8Array, recipient: Credential, nonce: Uint8Array): Promise<Uint8Array>;
-  /** On the member. */
-  open(sealed: Uint8Array, nonce: Uint8Array): Promise<Uint8Array>;
+  /** On the super-peer: for all members of an epoch, which must be the newest. */
+  sealForAll(envelope: Uint8Array, of: ServiceEpoch): Promise<Uint8Array>;
+  /** On the member. @param nonce undefined for what was sealed for all */
+  open(sealed: Uint8Array, nonce: Uint8Array | undefined): Promise<Uint8Array>;
 }
 
 /** Noise alone hides the updates. */
 export const PLAIN: DirectorySeal = {
   seal: async (envelope) => envelope,
+  sealForAll: async (envelope) => envelope,
   open: async (sealed) => sealed,
 };

@@ -23,7 +23,14 @@ import {
   type MembershipShard,
   SHARD_BUCKETS,
 } from '../records/membership.ts';
-import { type Claim, Claims, type Member, type Place, placeOf, sameMember } from './claims.ts';
+import {
+  type Claim,
+  Claims,
+  difference,
+  type Place,
+  type PlacedMember,
+  placeOf,
+} from './claims.ts';
 import type { Trust } from './gate.ts';
 import type { Records } from './records.ts';
 import { ShardReader } from './shard-reader.ts';
@@ -41,8 +48,12 @@ const PARALLEL_READS = 8;
 export type { Member } from './claims.ts';
 
 export interface MembershipChange {
-  /** Members that are new or have changed. */
-  readonly joined: readonly Member[];
+  /** Members that are new, or of whom something has changed that others act on. */
+  readonly joined: readonly PlacedMember[];
+  /** Members with a newer credential that says the same as the one before. */
+  readonly renewed: readonly PlacedMember[];
+  /** Members that are attached at another super-peer, and else as before. */
+  readonly moved: readonly PlacedMember[];
   readonly left: readonly Ed25519PeerId[];
 }
 
@@ -77,7 +88,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
   readonly #claims = new Claims();
   /** Since when members of the own shard, that have not attached here, are waited for. */
   readonly #awaited = new Map<string, number>();
-  readonly #view = new Map<string, Member>();
+  readonly #view = new Map<string, PlacedMember>();
   readonly #reader: ShardReader;
   readonly #writer: ShardWriter;
 
@@ -114,11 +125,11 @@ export class Membership extends EventEmitter<MembershipEvents> {
   }
 
   /** The members of the service, at all super-peers. */
-  members(): Member[] {
+  members(): PlacedMember[] {
     return [...this.#view.values()];
   }
 
-  member(peer: Ed25519PeerId): Member | undefined {
+  member(peer: Ed25519PeerId): PlacedMember | undefined {
     return this.#view.get(peer.toString());
   }
 
@@ -265,19 +276,26 @@ export class Membership extends EventEmitter<MembershipEvents> {
 
   #resolve(places: Iterable<Place>): void {
     const trust = this.#options.trust();
-    const joined: Member[] = [];
+    const joined: PlacedMember[] = [];
+    const renewed: PlacedMember[] = [];
+    const moved: PlacedMember[] = [];
     const left: Ed25519PeerId[] = [];
+    const kinds = { facts: joined, credential: renewed, place: moved };
     for (const place of places) {
       const before = this.#view.get(place.name);
       const after = this.#claims.best(place, trust.admitters, (claim) => this.#holds(claim, trust));
       if (after === undefined) {
         if (before && this.#view.delete(place.name)) left.push(before.peerId);
-      } else if (before === undefined || !sameMember(before, after)) {
-        this.#view.set(place.name, after);
-        joined.push(after);
+        continue;
       }
+      const change = before ? difference(before, after) : 'facts';
+      if (change === 'none') continue;
+      this.#view.set(place.name, after);
+      kinds[change].push(after);
     }
-    if (joined.length + left.length > 0) this.emit('change', { joined, left });
+    if (joined.length + renewed.length + moved.length + left.length > 0) {
+      this.emit('change', { joined, renewed, moved, left });
+    }
   }
 
   #holds({ present }: Claim, trust: Trust): boolean {

@@ -1,9 +1,12 @@
 /**
- * Directory updates: a super-peer's word to one member on who the service's members are.
+ * Directory updates: a super-peer's word to its members on who the service's members are.
  *
- * Never stored, so that no sequence floor protects them; the member's own nonce does. The first
- * update of an attachment has no `base` and is the whole list; each later one says what has changed
- * since the update whose sequence is `base`.
+ * A directory is a feed of changes, counted by its sequence; its id is drawn anew whenever a super-peer
+ * starts. The first update of an attachment is for its recipient alone and bound to the recipient's
+ * nonce, so that none from another attachment counts. It says where in the feed it stands, which of the
+ * members that the recipient knew still stand, and who there is besides. Each later one says what has
+ * changed since the sequence that is its `base`; it may be for everybody who is as far, and then names no
+ * recipient.
  */
 import {
   bytes,
@@ -24,26 +27,35 @@ import { peerId } from './peer-id.ts';
 export const MAX_DIRECTORY_MEMBERS = 4096;
 /** Bytes of the nonce that a member draws for each attachment. */
 export const DIRECTORY_NONCE_LENGTH = 32;
+/** Bytes of a feed's id. */
+export const FEED_ID_LENGTH = 16;
 
 const listed = message({
   credential: required(1, bytes({ max: CREDENTIAL.maxLength })),
   multiaddrs: repeated(2, string({ min: 1, max: 256 }), { max: 8 }),
-  /** The super-peer that the member is attached to or was admitted by. */
-  superPeer: required(3, peerId()),
 });
 
 export type ListedMember = Infer<typeof listed>;
 
+const recipient = message({
+  peerId: required(1, peerId()),
+  nonce: required(2, bytes({ length: DIRECTORY_NONCE_LENGTH })),
+});
+
 const codec = message({
   serviceId: required(1, peerId()),
-  /** The member that this update is for. */
-  recipient: required(2, peerId()),
-  nonce: required(3, bytes({ length: DIRECTORY_NONCE_LENGTH })),
+  /** The one member that this update is for; absent in one for everybody. */
+  recipient: optional(2, recipient),
+  feed: required(3, bytes({ length: FEED_ID_LENGTH })),
   epoch: required(4, uint32()),
+  /** How many changes the feed has had, those in this update included. */
   sequence: required(5, uint53()),
+  /** The sequence that this update goes on from; absent in the first one of an attachment. */
   base: optional(6, uint53()),
   joined: repeated(7, listed, { max: MAX_DIRECTORY_MEMBERS }),
   left: repeated(8, peerId(), { max: MAX_DIRECTORY_MEMBERS }),
+  /** Without a base: a bit for each member that the recipient said it knows, first ones in the low bits. */
+  kept: optional(9, bytes({ max: MAX_DIRECTORY_MEMBERS / 8 })),
 });
 
 export type DirectoryUpdate = Infer<typeof codec>;

@@ -31,7 +31,7 @@ try {
   const key = await requestAttributeKey(gate, at, { signal });
   const stream = await gate.open(at, DIRECTORY_SUFFIX, { signal });
   const frames = new Frames(stream, DIRECTORY_FRAMES);
-  const attach = { nonce: randomBytes(32), session: Date.now(), multiaddrs: [] };
+  const attach = { nonce: randomBytes(32), session: Date.now(), multiaddrs: [], known: undefined };
   await frames.write(frame({ attach }), { signal });
   const { update = new Uint8Array() } = await frames.read({ signal });
   await frames.write(frame({ goodbye: 1 }), { signal });

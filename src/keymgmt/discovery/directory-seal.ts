@@ -1,18 +1,16 @@
 /**
- * Directory updates, which a super-peer sends to one member after another, as sealed member lists:
- * what the overlay's directory asks of its seal.
+ * Directory updates as sealed member lists: what the overlay's directory asks of its seal.
  *
- *     few members at once    a data key for each, wrapped under `PeerID and ServiceID` at the first update
- *     many at once           one for all, under `ServiceID and epoch`, until there is time for their own
- *
- * The statement is the same for both: it names the recipient and the nonce of its attachment. Only the
- * policy over the data key differs, and all who satisfy either may read the list.
+ *     the first update to a member    under `PeerID and ServiceID`; its statement names the member and the nonce
+ *                                     of its attachment. When many come at once the data key is one for all,
+ *                                     under `ServiceID and epoch`: the statement is the same.
+ *     news, the same for all          under `ServiceID and epoch`, sealed once
  */
 import type { Ed25519PeerId, PrivateKey } from '@libp2p/interface';
 import type { Credential } from '../../records/credential.ts';
 import { epochPolicy, requesterPolicy } from './attributes.ts';
 import type { DataKeyReader, DataKeys } from './data-key.ts';
-import { openMemberList, sealMemberList } from './member-list.ts';
+import { type MemberList, openMemberList, sealMemberList } from './member-list.ts';
 
 /** Seconds for which an update may be on its way. */
 export const UPDATE_LIFETIME_SECONDS = 300;
@@ -26,11 +24,14 @@ const MOST_WRAPPING = 8;
 export interface UpdateSealer {
   /** @param nonce 16 to 32 bytes that the member drew when it attached */
   seal(update: Uint8Array, recipient: Credential, nonce: Uint8Array): Promise<Uint8Array>;
+  /** For all members of the epoch. */
+  sealForAll(update: Uint8Array, of: Pick<Credential, 'serviceId' | 'epoch'>): Promise<Uint8Array>;
 }
 
 /** The member's half. */
 export interface UpdateOpener {
-  open(sealed: Uint8Array, nonce: Uint8Array): Promise<Uint8Array>;
+  /** @param nonce of the member's attachment; undefined for what was sealed for all */
+  open(sealed: Uint8Array, nonce: Uint8Array | undefined): Promise<Uint8Array>;
 }
 
 /**
@@ -45,20 +46,26 @@ export function updateSealer(
   mayShare: () => boolean = () => true,
 ): UpdateSealer {
   let last = 0;
+  const sealUnder = async (policy: string, list: Omit<MemberList, 'sequence' | 'notAfter'>) => {
+    last = Math.max(last + 1, clock());
+    const sequence = last;
+    const notAfter = Math.floor(clock() / 1000) + UPDATE_LIFETIME_SECONDS;
+    const dataKey = await dataKeys.get(policy);
+    try {
+      return await sealMemberList({ ...list, sequence, notAfter }, dataKey, key);
+    } finally {
+      dataKey.key.fill(0);
+    }
+  };
   return {
-    async seal(update, { serviceId, peerId, epoch }, nonce) {
-      last = Math.max(last + 1, clock());
-      const notAfter = Math.floor(clock() / 1000) + UPDATE_LIFETIME_SECONDS;
-      const list = { serviceId, epoch, sequence: last, notAfter, requester: { peerId, nonce } };
+    seal(update, { serviceId, peerId, epoch }, nonce) {
+      const list = { serviceId, epoch, requester: { peerId, nonce }, content: update };
       const own = requesterPolicy(peerId, serviceId);
       const busy = !dataKeys.has(own) && dataKeys.wrapping >= MOST_WRAPPING;
-      const dataKey = await dataKeys.get(busy && mayShare() ? epochPolicy(serviceId, epoch) : own);
-      try {
-        return await sealMemberList({ ...list, content: update }, dataKey, key);
-      } finally {
-        dataKey.key.fill(0);
-      }
+      return sealUnder(busy && mayShare() ? epochPolicy(serviceId, epoch) : own, list);
     },
+    sealForAll: (update, { serviceId, epoch }) =>
+      sealUnder(epochPolicy(serviceId, epoch), { serviceId, epoch, content: update }),
   };
 }
 
@@ -80,17 +87,19 @@ export function updateOpener(
   trust: () => UpdateTrust,
   clock: () => number = Date.now,
 ): UpdateOpener {
-  /** The latest update of each super-peer; they are few, for only admitters get this far. */
+  /** The latest update of each super-peer and form; they are few, for only admitters get this far. */
   const latest = new Map<string, number>();
+  const name = (superPeer: Ed25519PeerId, nonce: Uint8Array | undefined): string =>
+    `${superPeer} ${nonce ? 'own' : 'all'}`;
   return {
     async open(sealed, nonce) {
       const { content, superPeer, sequence } = await openMemberList(sealed, reader.unwrap, {
         ...trust(),
         now: Math.floor(clock() / 1000),
-        requester: { peerId, nonce },
-        lastSequence: (id) => latest.get(id.toString()),
+        requester: nonce && { peerId, nonce },
+        lastSequence: (id) => latest.get(name(id, nonce)),
       });
-      latest.set(superPeer.toString(), sequence);
+      latest.set(name(superPeer, nonce), sequence);
       return content;
     },
   };

@@ -1,12 +1,13 @@
 /**
- * Member lists that only the member reads that asked, and that nobody but a super-peer writes.
+ * Member lists that only members read, and that nobody but a super-peer writes.
  *
  *     statement = envelope signed by the super-peer over
- *                 { ServiceID, epoch, sequence, expiry, hash, and PeerID and nonce of who asked }
+ *                 { ServiceID, epoch, sequence, expiry, hash, and PeerID and nonce of who asked, if one asked }
  *     hash      = SHA-256(SHA-256(header) || body)        header and body: body.ts
  *
- * The list itself is bytes to this module. It is fresh, since the requester's nonce is in the statement. What is
- * stored for everybody in an epoch is a shard: shard-seal.ts.
+ * The list itself is bytes to this module. For a requester it is fresh, since the requester's nonce is in the
+ * statement. Without one it is for all members of the epoch, and as fresh as its sequence and expiry say. What is
+ * stored is a shard: shard-seal.ts.
  *
  * Attribute-based encryption proves nothing about who encrypted: the statement is checked first, and
  * nothing is decrypted that it does not cover.
@@ -35,7 +36,8 @@ export interface MemberList {
   readonly sequence: number;
   /** Seconds since 1970, exclusive. */
   readonly notAfter: number;
-  readonly requester: Requester;
+  /** Absent in what is for all members of the epoch. */
+  readonly requester?: Requester | undefined;
   /** At most 4 MiB. */
   readonly content: Uint8Array;
 }
@@ -70,8 +72,8 @@ export interface ListContext {
   readonly admitters: readonly Ed25519PeerId[];
   /** Seconds since 1970. */
   readonly now: number;
-  /** Who asked, with which nonce. */
-  readonly requester: Requester;
+  /** Who asked, with which nonce; absent where a list for all is wanted. */
+  readonly requester?: Requester | undefined;
   /** The largest sequence already seen from a super-peer, or undefined. */
   readonly lastSequence?: (superPeer: Ed25519PeerId) => number | undefined;
 }
@@ -125,7 +127,8 @@ async function checkMemberList(
   return { superPeer: signer, sequence, notAfter, header, body };
 }
 
-function sameRequester(a: Requester, b: Requester): boolean {
+function sameRequester(a: Requester | undefined, b: Requester | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
   return a.peerId.equals(b.peerId) && equals(a.nonce, b.nonce);
 }
 

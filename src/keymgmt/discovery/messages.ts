@@ -1,5 +1,13 @@
 /** The bytes of sealed member lists. */
-import { bytes, type Infer, message, required, uint32, uint53 } from '../../codec/protobuf.ts';
+import {
+  bytes,
+  type Infer,
+  message,
+  optional,
+  required,
+  uint32,
+  uint53,
+} from '../../codec/protobuf.ts';
 import type { RecordKind } from '../../records/envelope.ts';
 import { peerId } from '../../records/peer-id.ts';
 
@@ -29,8 +37,8 @@ const statement = message({
   notAfter: required(4, uint53()),
   /** SHA-256(SHA-256(header) || body) */
   ciphertextHash: required(5, bytes({ length: 32 })),
-  /** For whom, and the nonce of the request. */
-  requester: required(6, requester),
+  /** For whom, and the nonce of the request; absent in a list for all members of the epoch. */
+  requester: optional(6, requester),
 });
 
 /** What the super-peer signs. */

@@ -107,6 +107,23 @@ describe('directory updates as sealed lists', () => {
     await assert.rejects(reader.open(first, nonce), fault('old'));
   });
 
+  it('news is sealed once for all members of the epoch, and for nobody else', async () => {
+    const sealer = updateSealer(dataKeys, superPeerKey, () => NOW);
+    const of = { serviceId, epoch: 7 };
+    const older = await sealer.sealForAll(text.encode('older'), of);
+    const sealed = await sealer.sealForAll(text.encode('news'), of);
+    for (const who of [alice, bob]) {
+      const reader = opener(who);
+      assert.equal(Buffer.from(await reader.open(sealed, undefined)).toString(), 'news');
+      await assert.rejects(reader.open(older, undefined), fault('old'));
+    }
+    await assert.rejects(opener(alice, 8).open(sealed, undefined), fault('epoch'));
+    await assert.rejects(opener(alice).open(sealed, nonce), fault('requester'));
+    const own = await sealer.seal(text.encode('own'), credential(alice), nonce);
+    await assert.rejects(opener(alice).open(own, undefined), fault('requester'));
+    assert.equal(wraps, 2, 'one data key for all, one for alice');
+  });
+
   it('a key for another member does not open an update that claims to be for it', async () => {
     // As a super-peer would send it that wraps a data key for the wrong member.
     const wrong = new DataKeys((_, key) =>

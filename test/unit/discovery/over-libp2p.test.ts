@@ -158,7 +158,7 @@ describe('discovery over libp2p', function () {
   const wrappedKey = (sealed: Uint8Array): Uint8Array =>
     header.decode(sealedList.decode(sealed).header).wrappedKey;
 
-  it('members find each other, and what went over the wire is for its recipient alone', async () => {
+  it('members find each other: the list for its recipient alone, what changes for all members of the epoch', async () => {
     const [alice, bob] = [await node(), await node()];
     const [a, b] = [await discover(alice), await discover(bob)];
     for (const { directory } of [a, b]) {
@@ -177,8 +177,10 @@ describe('discovery over libp2p', function () {
       for (const each of a.captured) assert.equal(Buffer.from(each).indexOf(vmid), -1);
     }
     const later = a.captured.at(-1) ?? assert.fail();
-    assert.ok(a.captured.length > 1, 'an update followed the list');
-    assert.ok(Buffer.from(wrapped).equals(wrappedKey(later)), 'under the data key of the first');
+    assert.ok(a.captured.length > 1, 'news followed the list');
+    const policy = formatPolicy(policyOf(wrappedKey(later)));
+    assert.equal(policy, `(ServiceID: ${service.id} and epoch: 1)`);
+    assert.equal(decrypt(others, wrappedKey(later)).length, 32);
   });
 
   it('a key is asked for once, and kept in the secure cache', async () => {
@@ -255,6 +257,12 @@ describe('discovery over libp2p', function () {
     for (const each of sealed) {
       assert.match(formatPolicy(policyOf(wrappedKey(each))), /^\(PeerID: /);
     }
+    await assert.rejects(
+      server.seal.sealForAll(new Uint8Array(9), { serviceId: service.id, epoch: 1 }),
+      {
+        code: 'ERR_NO_AUTHORITY',
+      },
+    );
     server.follow(3, await makeAuthority());
     await assert.rejects(server.seal.seal(new Uint8Array(9), alice.credential.value, nonce), {
       code: 'ERR_NO_AUTHORITY',

@@ -1,0 +1,108 @@
+/** What a member checks of a directory update, and of each member in it, before it believes it. */
+import type { Ed25519PeerId } from '@libp2p/interface';
+import { equals } from 'uint8arrays/equals';
+import { IcvpnError } from '../errors.ts';
+import { CREDENTIAL, CredentialError, checkCredential } from '../records/credential.ts';
+import { DIRECTORY, type DirectoryUpdate, type ListedMember } from '../records/directory.ts';
+import { EnvelopeError, type Opened, open } from '../records/envelope.ts';
+import type { Member } from './claims.ts';
+import type { DirectoryFrame, DirectorySeal } from './directory.ts';
+import type { Trust } from './pass.ts';
+
+export class DirectoryClientError extends IcvpnError {}
+
+export interface UpdateContext {
+  readonly serviceId: Ed25519PeerId;
+  /** This member. */
+  readonly self: Ed25519PeerId;
+  readonly trust: () => Trust;
+  readonly seal: Pick<DirectorySeal, 'open'>;
+  /** Milliseconds since 1970. */
+  readonly clock: () => number;
+}
+
+/** How far an attachment is in the feed of its super-peer. */
+export interface Position {
+  readonly feed: Uint8Array;
+  readonly sequence: number;
+}
+
+/** What an attachment expects of its next update. */
+export interface Expected {
+  readonly nonce: Uint8Array;
+  /** Undefined before the first update. */
+  readonly position: Position | undefined;
+}
+
+/**
+ * @returns the update in a frame; undefined when the frame has none
+ * @throws DirectoryClientError `ERR_DIRECTORY_UPDATE`, or what the seal throws
+ */
+export async function openUpdate(
+  { update, news }: DirectoryFrame,
+  expected: Expected,
+  { seal, trust, serviceId, self }: UpdateContext,
+): Promise<Opened<DirectoryUpdate> | undefined> {
+  const sealed = update ?? news;
+  if (sealed === undefined) return undefined;
+  const nonce = update ? expected.nonce : undefined;
+  const opened = await open(DIRECTORY, await seal.open(sealed, nonce));
+  const { value, signer } = opened;
+  if (!trust().admitters.some((id) => id.equals(signer))) {
+    throw refused(`${signer} is no super-peer of this service`);
+  }
+  if (!value.serviceId.equals(serviceId)) throw refused('it is for another service');
+  const { recipient } = value;
+  if ((recipient === undefined) !== (nonce === undefined)) throw refused('it is not what it says');
+  if (recipient && !recipient.peerId.equals(self)) throw refused('it is for somebody else');
+  if (recipient && !equals(recipient.nonce, expected.nonce)) {
+    throw refused('it is from another attachment');
+  }
+  checkPosition(value, expected.position);
+  return opened;
+}
+
+/** @throws DirectoryClientError when an update does not go on from where the attachment is */
+function checkPosition(
+  { base, sequence, feed, recipient }: DirectoryUpdate,
+  at: Position | undefined,
+): void {
+  // Only the own nonce proves that a whole list is no old one.
+  if (base === undefined && recipient === undefined)
+    throw refused('anybody may have sent it again');
+  if (at === undefined) {
+    if (base !== undefined) throw refused('the whole list must come first');
+    return;
+  }
+  if (!equals(feed, at.feed)) throw refused('it is of another feed');
+  if (base !== undefined && base !== at.sequence) throw refused('an update is missing');
+  if (sequence <= at.sequence) throw refused('it is older than the last');
+}
+
+/** A super-peer's word is not enough: each member's own credential must hold. */
+export async function openListed(
+  { credential, multiaddrs }: ListedMember,
+  { serviceId, trust, clock }: UpdateContext,
+): Promise<Member | undefined> {
+  const { epoch, previousEpochUntil, admitters, revoked } = trust();
+  const now = Math.floor(clock() / 1000);
+  try {
+    const opened = await open(CREDENTIAL, credential);
+    const { peerId, vmid, roles, ipv4, ipv6, notAfter } = opened.value;
+    const context = { serviceId, bearer: peerId, epoch, previousEpochUntil, admitters, now };
+    checkCredential(opened, context);
+    if (revoked?.(opened)) return undefined;
+    return { peerId, vmid, roles, ipv4, ipv6, multiaddrs, notAfter, credential };
+  } catch (error) {
+    if (error instanceof EnvelopeError || error instanceof CredentialError) return undefined;
+    throw error;
+  }
+}
+
+function refused(why: string): DirectoryClientError {
+  return new DirectoryClientError(
+    'ERR_DIRECTORY_UPDATE',
+    `a directory update was refused: ${why}`,
+    'another super-peer is tried',
+  );
+}

@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { PLAIN } from '../../../src/overlay/directory.ts';
+import { type Expected, openUpdate } from '../../../src/overlay/directory-check.ts';
+import { DIRECTORY, type DirectoryUpdate } from '../../../src/records/directory.ts';
+import { seal } from '../../../src/records/envelope.ts';
+import { identities, identity, nth } from './harness.ts';
+
+const [service, alice, bob] = await identities(3);
+const supers = await identities(2);
+const stranger = await identity();
+assert.ok(service && alice && bob);
+
+describe('what a member believes of directory updates', () => {
+  const nonce = Uint8Array.from(randomBytes(32));
+  const feed = Uint8Array.from(randomBytes(16));
+  const context = {
+    ...{ serviceId: service.id, self: alice.id, seal: PLAIN, clock: Date.now },
+    trust: () => ({ epoch: 1, admitters: supers.map(({ id }) => id) }),
+  };
+  const first: DirectoryUpdate = {
+    ...{ serviceId: service.id, recipient: { peerId: alice.id, nonce }, feed, epoch: 1 },
+    ...{ sequence: 7, base: undefined, joined: [], left: [], kept: undefined },
+  };
+  const next: DirectoryUpdate = { ...first, recipient: undefined, base: 7, sequence: 9 };
+  const attached: Expected = { nonce, position: { feed, sequence: 7 } };
+  const fresh: Expected = { nonce, position: undefined };
+
+  async function take(
+    form: 'update' | 'news',
+    update: DirectoryUpdate,
+    expected: Expected,
+    signer = nth(supers, 0),
+  ): Promise<unknown> {
+    const none = { attach: undefined, beat: undefined, goodbye: undefined };
+    const bytes = { update: undefined, news: undefined, ...none };
+    const envelope = await seal(DIRECTORY, update, signer.key);
+    return (await openUpdate({ ...bytes, [form]: envelope }, expected, context))?.value;
+  }
+
+  it('takes the first for it alone, then what goes on from there', async () => {
+    assert.deepEqual(await take('update', first, fresh), first);
+    assert.deepEqual(await take('news', next, attached), next);
+    const own = { ...next, recipient: first.recipient };
+    assert.deepEqual(await take('update', own, attached), own);
+    const whole = { ...first, sequence: 20 };
+    assert.deepEqual(await take('update', whole, attached), whole);
+  });
+
+  it('refuses what is replayed, left out, for others, from another feed or signer', async () => {
+    const { recipient } = first;
+    const other = Uint8Array.from(randomBytes(32));
+    const cases: [string, 'update' | 'news', DirectoryUpdate, Expected][] = [
+      ['news first', 'news', next, fresh],
+      ['changes first', 'update', { ...next, recipient }, fresh],
+      ['a whole list that is for nobody', 'news', { ...first, recipient: undefined }, fresh],
+      ['the same later', 'news', { ...first, recipient: undefined, sequence: 20 }, attached],
+      [
+        'another nonce',
+        'update',
+        { ...first, recipient: { peerId: alice.id, nonce: other } },
+        fresh,
+      ],
+      ['another member', 'update', { ...first, recipient: { peerId: bob.id, nonce } }, fresh],
+      ['a gap', 'news', { ...next, base: 8 }, attached],
+      ['again', 'news', { ...next, base: 5, sequence: 7 }, attached],
+      ['back', 'update', { ...first, sequence: 6 }, attached],
+      ['another feed', 'news', { ...next, feed: other.slice(0, 16) }, attached],
+      ['another service', 'news', { ...next, serviceId: bob.id }, attached],
+      ['own as news', 'news', { ...next, recipient }, attached],
+      ['news as own', 'update', next, attached],
+    ];
+    for (const [what, form, update, expected] of cases) {
+      await assert.rejects(take(form, update, expected), { code: 'ERR_DIRECTORY_UPDATE' }, what);
+    }
+    await assert.rejects(take('update', first, fresh, stranger), { code: 'ERR_DIRECTORY_UPDATE' });
+  });
+});
