@@ -65,6 +65,8 @@ export class Peers implements AsyncDisposable {
   readonly #closed = new AbortController();
   /** One change of the set of peers at a time. */
   #queue: Promise<void> = Promise.resolve();
+  #wanted: readonly Listed[] = [];
+  #setting: Promise<void> | undefined;
   readonly #usage: UsageWatch;
   readonly #whereabouts: Whereabouts;
   readonly #onAcquire = (peerId: string): void => this.#entries.get(peerId)?.pair.acquire();
@@ -112,14 +114,26 @@ export class Peers implements AsyncDisposable {
 
   /** Makes the peers equal to the list, this member itself left out. */
   async set(members: readonly Listed[]): Promise<void> {
-    const others = members.filter((each) => !each.peerId.equals(this.#options.local));
-    await this.#enqueue(async () => {
+    this.#wanted = members.filter((each) => !each.peerId.equals(this.#options.local));
+    // Of lists that come while the kernel is busy only the last is wanted.
+    this.#setting ??= this.#enqueue(async () => {
+      this.#setting = undefined;
+      const others = this.#wanted;
       const listed = new Set(others.map((each) => each.peerId.toString()));
       for (const id of this.#entries.keys()) if (!listed.has(id)) await this.#remove(id);
       for (const each of others) {
+        if (this.#isAsListed(each)) continue;
         await this.#put(await open(CREDENTIAL, each.credential), each.multiaddrs);
       }
     });
+    await this.#setting;
+  }
+
+  /** Most of a list of a thousand is as it was: opening its credentials again would take 200 ms. */
+  #isAsListed({ peerId, credential, multiaddrs }: Listed): boolean {
+    const entry = this.#entries.get(peerId.toString());
+    if (entry === undefined || entry.listed !== multiaddrs.join()) return false;
+    return Buffer.compare(entry.credential.bytes, credential) === 0;
   }
 
   /** Removes at once whoever may no longer be a member, without waiting for the directory to say so. */

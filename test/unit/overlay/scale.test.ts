@@ -8,7 +8,7 @@
  * ```
  */
 import assert from 'node:assert/strict';
-import type { PrivateKey } from '@libp2p/interface';
+import type { Ed25519PrivateKey } from '@libp2p/interface';
 import type { Multiaddr } from '@multiformats/multiaddr';
 import { PLAIN } from '../../../src/overlay/directory.ts';
 import { DirectoryClient } from '../../../src/overlay/directory-client.ts';
@@ -175,7 +175,7 @@ describe('many members', function () {
 });
 
 /** The key, telling when it signs. */
-function count(key: PrivateKey, onSign: () => void): PrivateKey {
+function count(key: Ed25519PrivateKey, onSign: () => void): Ed25519PrivateKey {
   return new Proxy(key, {
     get(target, name) {
       const value: unknown = Reflect.get(target, name, target);
