@@ -94,7 +94,8 @@ describe('sealed member lists', () => {
   });
   const sealed = async (more?: Partial<MemberList>, by = superPeer): Promise<Uint8Array> => {
     const made = list(more);
-    const policy = requesterPolicy(made.requester.peerId, made.serviceId);
+    const { peerId } = made.requester ?? { peerId: alice.id };
+    const policy = requesterPolicy(peerId, made.serviceId);
     return sealMemberList(made, dataKey(policy), by.key);
   };
   const openWith = async (bytes: Uint8Array, key: AttributeKey, ctx = context()) =>
