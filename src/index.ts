@@ -36,17 +36,32 @@ export type { Publication } from './daemon/publish.ts';
 export { publishAtAll } from './daemon/publish.ts';
 export { makeCard } from './daemon/sealing-key.ts';
 export { NodeState } from './daemon/state.ts';
-export type { MemberStatus, PeerStatus, SaStatus } from './daemon/status.ts';
+export type {
+  MemberStatus,
+  PeerStatus,
+  PolicyStatus,
+  PolicyView,
+  SaStatus,
+} from './daemon/status.ts';
 export type { SuperPeerOptions, SuperPeerStatus } from './daemon/super-peer.ts';
 export { SuperPeer } from './daemon/super-peer.ts';
 export { IcvpnError } from './errors.ts';
+export {
+  DESCRIPTOR_RECORD,
+  POLICY_RECORD,
+  REVOCATION_RECORD,
+} from './overlay/stored-kinds.ts';
 export { OwnerError, readDescriptor } from './owner/directory.ts';
 export { readBootstrap, writeBootstrap } from './owner/files.ts';
+export { signPolicy } from './owner/policy.ts';
 export { revokeMember } from './owner/revocation.ts';
 export type { NewService, ServiceUpdate, SignedService } from './owner/service.ts';
 export { createService, updateService } from './owner/service.ts';
 export type { NewTicket } from './owner/ticket.ts';
 export { createTicket } from './owner/ticket.ts';
+export type { PolicyDocument, PolicyTest, Route, Rule } from './policy/document.ts';
+export { readPolicy } from './policy/embedded-tests.ts';
+export { PolicyError } from './policy/errors.ts';
 export type { Bootstrap, SuperPeerAddress } from './records/bootstrap.ts';
 export { formatBootstrap, parseBootstrap } from './records/bootstrap.ts';
 export { parsePeerId } from './records/peer-id.ts';

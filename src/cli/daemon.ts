@@ -19,6 +19,8 @@ export interface Daemon extends AsyncDisposable {
   status(): unknown | Promise<unknown>;
   /** The members of its service; absent in a node that is in none. */
   members?(): unknown;
+  /** The policy that it applies, undefined when it knows none; absent in a node that applies none. */
+  policy?(): unknown;
   /** Throws a member out; only super-peers can. */
   revoke?(member: Ed25519PeerId): Promise<unknown>;
 }
@@ -43,6 +45,8 @@ export async function runDaemon<D extends Daemon>(run: DaemonRun<D>): Promise<vo
         return daemon ? daemon.status() : { role: 'starting' };
       case 'members':
         return membersOf(daemon);
+      case 'policy':
+        return policyOf(daemon);
       case 'revoke':
         if (daemon?.revoke !== undefined) return daemon.revoke(parsePeerId(argument));
         throw new IcvpnError(
@@ -71,6 +75,15 @@ export async function runDaemon<D extends Daemon>(run: DaemonRun<D>): Promise<vo
     ended.resolve();
     await control[Symbol.asyncDispose]();
   }
+}
+
+function policyOf(daemon: Daemon | undefined): unknown {
+  if (daemon?.policy) return daemon.policy() ?? null;
+  throw new IcvpnError(
+    'ERR_NO_POLICY',
+    daemon ? 'a super-peer applies no policy' : 'the daemon is starting',
+    daemon ? 'ask at a VM that is a member of the service' : 'try again in a few seconds',
+  );
 }
 
 function membersOf(daemon: Daemon | undefined): unknown {

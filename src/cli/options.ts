@@ -27,6 +27,8 @@ const parseMultiaddr = (text: string): string => multiaddr(text).toString();
 
 export const jsonOption = (): Option => new Option('--json', 'print JSON').default(false);
 
+export const DEFAULT_MEMBER_STATE = '/var/lib/icvpn/member';
+
 export const stateOption = (fallback: string): Option =>
   new Option('--state <dir>', 'directory of this node: key, secure cache, socket').default(
     fallback,

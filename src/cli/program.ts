@@ -8,6 +8,7 @@ import { Command, CommanderError } from 'commander';
 import { addAuditCommand } from './commands/audit.ts';
 import { addMemberCommands } from './commands/member.ts';
 import { addOverlayCommands } from './commands/overlay.ts';
+import { addPolicyCommands } from './commands/policy.ts';
 import { addRevokeCommand } from './commands/revoke.ts';
 import { addServiceCommands } from './commands/service.ts';
 import { addSuperPeerCommands } from './commands/super-peer.ts';
@@ -38,6 +39,7 @@ export async function runCli(args: readonly string[], context: CliContext): Prom
     addMemberCommands,
     addAuditCommand,
     addRevokeCommand,
+    addPolicyCommands,
   ]) {
     add(program, context);
   }

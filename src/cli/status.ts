@@ -1,5 +1,5 @@
-/** `icvpn status` and `icvpn members` for people. */
-import type { MemberStatus, MemberView } from '../daemon/status.ts';
+/** `icvpn status`, `icvpn members` and `icvpn policy show` for people. */
+import type { MemberStatus, MemberView, PolicyStatus, PolicyView } from '../daemon/status.ts';
 import type { SuperPeerStatus } from '../daemon/super-peer.ts';
 import { table } from './output.ts';
 
@@ -27,10 +27,27 @@ function memberText(status: MemberStatus): string {
   ]);
   return [
     `${status.service.name}: ${status.vmid} is ${status.ipv4}, ${status.ipv6} on ${status.interface}`,
+    policyLine(status.policy),
     `attached to ${status.superPeer ?? 'no super-peer'}; credential ends ${status.credentialEnds}`,
     table(['VM', 'IPv4', 'IPv6', 'underlay', 'traffic', 'packets'], rows),
   ].join('\n');
 }
+
+function policyLine(policy: PolicyStatus | null): string {
+  if (policy === null) return 'no policy: all members may talk to each other';
+  const { sequence, applied, problem } = policy;
+  if (applied !== null) return `policy ${sequence}, applied since ${applied}`;
+  return `policy ${sequence} is NOT applied, and nobody is talked to: ${problem ?? 'it has just come'}`;
+}
+
+/** @param view what the daemon answered: a PolicyView, or null */
+export function policyText(view: unknown): string {
+  if (!isPolicyView(view)) return policyLine(null);
+  return [policyLine(view), JSON.stringify(view.document, undefined, 2)].join('\n');
+}
+
+const isPolicyView = (view: unknown): view is PolicyView =>
+  typeof view === 'object' && view !== null && 'sequence' in view && 'document' in view;
 
 function superPeerText(status: SuperPeerStatus): string {
   const rows = status.services.map((each) => [each.name, String(each.members), each.id]);

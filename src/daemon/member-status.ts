@@ -1,4 +1,4 @@
-/** Puts together what `icvpn status` and `icvpn members` show at a member. */
+/** Puts together what `icvpn status`, `icvpn members` and `icvpn policy show` show at a member. */
 import type { DataPlane } from '../ipsec/dataplane.ts';
 import type { DirectoryClient } from '../overlay/directory-client.ts';
 import type { Host } from '../overlay/host.ts';
@@ -6,8 +6,10 @@ import type { Member as Listed } from '../overlay/membership.ts';
 import type { Credential } from '../records/credential.ts';
 import type { ServiceDescriptor } from '../records/descriptor.ts';
 import type { Opened } from '../records/envelope.ts';
+import type { PolicyRecord } from '../records/policy-record.ts';
 import type { Peer, Peers } from './peers.ts';
-import type { MemberStatus, MemberView, PeerStatus, SaStatus } from './status.ts';
+import type { PolicyEnforcement } from './policy.ts';
+import type { MemberStatus, MemberView, PeerStatus, PolicyView, SaStatus } from './status.ts';
 import { addressesOf } from './underlay.ts';
 
 export interface StatusSources {
@@ -17,6 +19,7 @@ export interface StatusSources {
   readonly dataPlane: DataPlane;
   readonly directory: DirectoryClient;
   readonly peers: Peers;
+  readonly policy: PolicyEnforcement;
   readonly interfaceName: string;
 }
 
@@ -38,6 +41,7 @@ export async function memberStatus(from: StatusSources): Promise<MemberStatus> {
     credentialEnds: new Date(me.notAfter * 1000).toISOString(),
     superPeer: from.directory.superPeer?.toString() ?? null,
     admittedBy: me.admittedBy.toString(),
+    policy: from.policy.status() ?? null,
     members: from.directory
       .members()
       .map((each) => peerStatus(each, each.peerId.equals(me.peerId), from, counters))
@@ -105,4 +109,14 @@ export function memberView(
       }))
       .sort((a, b) => (a.vmid < b.vmid ? -1 : 1)),
   };
+}
+
+/** @param record the newest that is known */
+export function policyView(
+  enforcement: PolicyEnforcement,
+  record: PolicyRecord | undefined,
+): PolicyView | undefined {
+  const status = enforcement.status();
+  if (status === undefined || record === undefined) return undefined;
+  return { ...status, document: JSON.parse(new TextDecoder().decode(record.document)) };
 }

@@ -8,8 +8,8 @@
  * ```
  */
 import { join } from 'node:path';
-import type { Ed25519PeerId, Ed25519PrivateKey } from '@libp2p/interface';
-import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
+import type { Ed25519PrivateKey } from '@libp2p/interface';
+import type { Multiaddr } from '@multiformats/multiaddr';
 import { formatPrefix } from '../codec/ip.ts';
 import { IcvpnError } from '../errors.ts';
 import { DataPlane } from '../ipsec/dataplane.ts';
@@ -18,7 +18,7 @@ import { ALL_SUITES, type Lifetimes } from '../keymgmt/exchange/suite.ts';
 import { DirectoryClient } from '../overlay/directory-client.ts';
 import type { Trust } from '../overlay/gate.ts';
 import { createHost, type Host } from '../overlay/host.ts';
-import type { Member as Listed } from '../overlay/membership.ts';
+import { POLICY_RECORD } from '../overlay/stored-kinds.ts';
 import {
   type Bootstrap,
   formatBootstrap,
@@ -28,17 +28,21 @@ import {
 } from '../records/bootstrap.ts';
 import type { ServiceDescriptor } from '../records/descriptor.ts';
 import { interfaceId, ipv6Prefix } from '../records/virtual-address.ts';
+import { contacts } from './contacts.ts';
 import { DiscoveryClient } from './discovery-client.ts';
 import { EndpointPublisher } from './endpoint.ts';
+import { MemberFirewall } from './firewall.ts';
 import type { Log } from './log.ts';
-import { memberStatus, memberView } from './member-status.ts';
+import { memberStatus, memberView, policyView } from './member-status.ts';
 import { Peers } from './peers.ts';
+import { PolicyEnforcement, policyMember } from './policy.ts';
+import { learnPolicy } from './policy-news.ts';
 import { Renewal } from './renewal.ts';
 import { Roaming } from './roaming.ts';
 import { obtainStanding, type Standing } from './standing.ts';
 import { NodeState } from './state.ts';
-import type { MemberStatus, MemberView } from './status.ts';
-import { type Contact, TIER_2, Tier } from './tier.ts';
+import type { MemberStatus, MemberView, PolicyView } from './status.ts';
+import { TIER_2, Tier } from './tier.ts';
 import { underlayOnly } from './underlay.ts';
 
 /**
@@ -75,6 +79,7 @@ interface Parts {
   readonly dataPlane: DataPlane;
   readonly directory: DirectoryClient;
   readonly peers: Peers;
+  readonly policy: PolicyEnforcement;
 }
 
 export class Member implements AsyncDisposable {
@@ -105,6 +110,8 @@ export class Member implements AsyncDisposable {
     owned.defer(() => host.close());
     const standing = await obtainStanding(state, { ...bootstrap, ...options, host });
     virtual.push(standing.descriptor.value.ipv4Prefix);
+    // Goes after the data plane, so that nothing passes unfiltered meanwhile.
+    const firewall = owned.use(MemberFirewall.of(options.interfaceName, standing.credential.value));
     const dataPlane = await openDataPlane(options.interfaceName, standing, signal);
     owned.defer(() => dataPlane.close());
     dataPlane.on('error', (error) => log('kernel-events-failed', { why: error.message }));
@@ -119,17 +126,30 @@ export class Member implements AsyncDisposable {
     const superPeers = (): readonly SuperPeerAddress[] =>
       knownSuperPeers(bootstrap, tier.trust.descriptor.value);
     const trust = (): Trust => tier.trust.trust();
+    const policy = new PolicyEnforcement({
+      ...{ firewall, log, policy: () => tier.trust.policy, prefixes: virtual.map(formatPrefix) },
+      self: () => policyMember(newest.credential.value),
+    });
     const lifetimes = { ...LIFETIMES, ...options.saLifetimes };
     const context = () => ({ ...exchangeContext(key, newest), lifetimes });
     const peers = owned.use(
       await Peers.start({
-        ...{ tier, dataPlane, local: peerId, serviceId, trust, context, log },
+        ...{ tier, dataPlane, local: peerId, serviceId, context, log },
+        // While the policy is not enforced nobody is a peer.
+        trust: () => (policy.blocked ? { ...trust(), revoked: () => true } : trust()),
         multiaddrs: () => host.multiaddrs(),
         ...(options.saIdle !== undefined && { timing: { idle: options.saIdle } }),
       }),
     );
-    tier.trust.on('change', () => {
+    owned.use(policy);
+    const recheck = (): void => {
       peers.recheck().catch((error) => log('recheck-failed', { why: String(error) }));
+    };
+    tier.trust.on('change', recheck);
+    tier.trust.on('policy', () => policy.refresh());
+    policy.on('blocked', recheck);
+    policy.on('enforced', (members) => {
+      peers.set(members).catch((error) => log('peers-failed', { why: String(error) }));
     });
     const endpoint = owned.use(
       new EndpointPublisher({
@@ -151,13 +171,19 @@ export class Member implements AsyncDisposable {
       multiaddrs: () => host.multiaddrs(),
     });
     owned.defer(() => directory.goodbye());
-    directory.on('change', (members) => void follow(members, { tier, peers, log }));
+    directory.on('change', (members) => {
+      tier.keep(contacts(peerId, members));
+      policy.follow(members);
+    });
     await directory.attach({ signal });
+    await learnPolicy(tier, directory, { log, signal });
+    await policy.open();
     const renewal = owned.use(
       new Renewal(standing, {
         ...{ host, key, cache, serviceId, superPeers, log },
         onRenewed: (renewed) => {
           newest = renewed;
+          policy.refresh();
           directory.reattach();
         },
       }),
@@ -175,7 +201,7 @@ export class Member implements AsyncDisposable {
       }),
     );
     log('up', { service: serviceId, ipv4: standing.credential.value.ipv4 });
-    const parts = { host, renewal, tier, dataPlane, directory, peers };
+    const parts = { host, renewal, tier, dataPlane, directory, peers, policy };
     return new Member(options, parts, owned.move());
   }
 
@@ -193,6 +219,12 @@ export class Member implements AsyncDisposable {
   members(): MemberView {
     const { directory, tier, renewal } = this.#parts;
     return memberView(tier.trust.descriptor.value, directory, renewal.standing.credential.value);
+  }
+
+  /** The newest policy that this member knows; undefined while it knows none. */
+  policy(): PolicyView | undefined {
+    const { policy, tier } = this.#parts;
+    return policyView(policy, tier.records.latest(POLICY_RECORD, tier.trust.serviceId)?.value);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -226,31 +258,6 @@ function knownSuperPeers(
   const first = superPeers.filter(({ peerId }) => named.some((each) => each.peerId.equals(peerId)));
   const rest = named.filter(({ peerId }) => !first.some((each) => each.peerId.equals(peerId)));
   return [...first, ...rest];
-}
-
-/** A member keeps connections to a few others for the sake of tier 2; exchanges open more. */
-const MAX_CONTACTS = 8;
-
-/** The members that come next in the order of PeerIDs, so that each is kept by as many others. */
-function successors(self: Ed25519PeerId, others: readonly Listed[]): readonly Listed[] {
-  const sorted = others.toSorted((a, b) => (a.peerId.toString() < b.peerId.toString() ? -1 : 1));
-  const after = sorted.findIndex((each) => each.peerId.toString() > self.toString());
-  const start = Math.max(after, 0);
-  return [...sorted.slice(start), ...sorted.slice(0, start)].slice(0, MAX_CONTACTS);
-}
-
-const contactOf = ({ peerId, multiaddrs }: Listed): Contact => ({
-  peerId,
-  multiaddrs: multiaddrs.map((text) => multiaddr(text)),
-});
-
-async function follow(
-  members: readonly Listed[],
-  { tier, peers, log }: { tier: Tier; peers: Peers; log: Log },
-): Promise<void> {
-  const others = members.filter((each) => !each.peerId.equals(tier.gate.host.peerId));
-  tier.keep(successors(tier.gate.host.peerId, others).map(contactOf));
-  await peers.set(members).catch((error) => log('peers-failed', { why: String(error) }));
 }
 
 /** Bootstrap data given now takes the place of what was kept. @throws MemberError when there is neither */

@@ -16,8 +16,25 @@ export interface MemberStatus {
   readonly superPeer: string | null;
   /** Where this member was admitted. */
   readonly admittedBy: string;
+  /** The owner's newest policy that this member knows; null while it knows none. */
+  readonly policy: PolicyStatus | null;
   /** All members of the service, this one among them. */
   readonly members: readonly PeerStatus[];
+}
+
+export interface PolicyStatus {
+  /** Of the newest policy. */
+  readonly sequence: number;
+  /** Since when this member enforces it, RFC 3339; null while it does not. */
+  readonly applied: string | null;
+  /** Why it does not; it talks to nobody then. */
+  readonly problem: string | null;
+}
+
+/** What `icvpn policy show` shows. */
+export interface PolicyView extends PolicyStatus {
+  /** As the owner published it, parsed as JSON. */
+  readonly document: unknown;
 }
 
 export interface PeerStatus {

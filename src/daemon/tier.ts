@@ -10,10 +10,10 @@
  */
 import { once, setMaxListeners } from 'node:events';
 import { setTimeout } from 'node:timers/promises';
-import type { Ed25519PeerId, PeerId } from '@libp2p/interface';
+import type { AbortOptions, Ed25519PeerId, PeerId } from '@libp2p/interface';
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
 import { Dht } from '../overlay/dht.ts';
-import { Gate } from '../overlay/gate.ts';
+import { Gate, type Target } from '../overlay/gate.ts';
 import type { Host } from '../overlay/host.ts';
 import { RecordFiles } from '../overlay/record-files.ts';
 import { RecordStore } from '../overlay/record-store.ts';
@@ -103,12 +103,19 @@ export class Tier implements AsyncDisposable {
   readonly store: RecordStore;
   readonly records: Records;
   readonly trust: ServiceTrust;
+  readonly #spread: Spread;
   readonly #log: Log;
   readonly #owned: AsyncDisposableStack;
   readonly #kept = new Map<string, { stop: AbortController; done: Promise<void> }>();
 
   private constructor(
-    parts: { gate: Gate; store: RecordStore; records: Records; trust: ServiceTrust },
+    parts: {
+      gate: Gate;
+      store: RecordStore;
+      records: Records;
+      trust: ServiceTrust;
+      spread: Spread;
+    },
     log: Log,
     owned: AsyncDisposableStack,
   ) {
@@ -116,6 +123,7 @@ export class Tier implements AsyncDisposable {
     this.store = parts.store;
     this.records = parts.records;
     this.trust = parts.trust;
+    this.#spread = parts.spread;
     this.#log = log;
     this.#owned = owned;
   }
@@ -148,12 +156,17 @@ export class Tier implements AsyncDisposable {
     const spread = new Spread({ gate, store, kinds: kind.spread, audience });
     owned.defer(() => spread.close());
     await spread.start();
-    return new Tier({ gate, store, records, trust }, log, owned.move());
+    return new Tier({ gate, store, records, trust, spread }, log, owned.move());
   }
 
   /** The nodes of this tier that are connected and have passed the gate. */
   connected(): PeerId[] {
     return this.gate.peers();
+  }
+
+  /** Learns from one node whatever it has that is newer, and tells it the same. @throws GateError */
+  learn(from: Target, options: AbortOptions): Promise<void> {
+    return this.#spread.sync(from, options);
   }
 
   /** Stays connected to these nodes, and lets those of the last call go that are not among them. */

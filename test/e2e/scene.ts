@@ -113,6 +113,11 @@ export class Scene implements AsyncDisposable {
     return at.ns.exec(process.execPath, [ICVPN, ...args], { timeoutMs: 60_000 });
   }
 
+  /** Ends a process with the scene. */
+  own(started: TestProcess): TestProcess {
+    return this.#owned.use(started);
+  }
+
   /** In the scene's own folder: `shop.json`, `sp0`, the state of each node under its name. */
   file(name: string): string {
     return join(this.#dir, name);

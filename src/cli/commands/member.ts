@@ -10,6 +10,7 @@ import {
   announceOption,
   cacheKey,
   DEFAULT_LISTEN,
+  DEFAULT_MEMBER_STATE,
   jsonOption,
   keyFileOption,
   listenOption,
@@ -21,7 +22,6 @@ import { print } from '../output.ts';
 import type { CliContext } from '../program.ts';
 import { membersText, statusText } from '../status.ts';
 
-const DEFAULT_STATE = '/var/lib/icvpn/member';
 const STATUS_TIMEOUT_MS = 10_000;
 const DOWN_TIMEOUT_MS = 60_000;
 
@@ -45,7 +45,7 @@ export function addMemberCommands(program: Command, context: CliContext): void {
     .command('up')
     .description('make this VM a member of a service; returns when it is one')
     .option('--bootstrap <file>', 'bootstrap data of the service; needed at the first start only')
-    .addOption(stateOption(DEFAULT_STATE))
+    .addOption(stateOption(DEFAULT_MEMBER_STATE))
     .addOption(keyFileOption())
     .option('--vmid <id>', 'name of this instance', hostname())
     .option('--role <role>', 'role of this VM; may be given again', parseTextList, [])
@@ -64,7 +64,7 @@ export function addMemberCommands(program: Command, context: CliContext): void {
   program
     .command('status')
     .description('what the daemon of a state directory is and does')
-    .addOption(stateOption(DEFAULT_STATE))
+    .addOption(stateOption(DEFAULT_MEMBER_STATE))
     .addOption(jsonOption())
     .action(async (options: { state: string; json: boolean }) => {
       const status = await request(options.state, 'status', STATUS_TIMEOUT_MS, context);
@@ -73,7 +73,7 @@ export function addMemberCommands(program: Command, context: CliContext): void {
   program
     .command('members')
     .description('the VMs of the service and their public attributes, as this member may see them')
-    .addOption(stateOption(DEFAULT_STATE))
+    .addOption(stateOption(DEFAULT_MEMBER_STATE))
     .addOption(jsonOption())
     .action(async (options: { state: string; json: boolean }) => {
       const view = await request(options.state, 'members', STATUS_TIMEOUT_MS, context);
@@ -82,7 +82,7 @@ export function addMemberCommands(program: Command, context: CliContext): void {
   program
     .command('down')
     .description('leave: stop the daemon and remove what it put into the kernel')
-    .addOption(stateOption(DEFAULT_STATE))
+    .addOption(stateOption(DEFAULT_MEMBER_STATE))
     .addOption(jsonOption())
     .action(async (options: { state: string; json: boolean }) => {
       await request(options.state, 'down', DOWN_TIMEOUT_MS, context);

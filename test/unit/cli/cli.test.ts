@@ -116,4 +116,36 @@ describe('icvpn command line', () => {
     assert.equal(code, 1);
     assert.match(err, /unknown field "sekret": get the file anew/);
   });
+
+  const policy = {
+    version: 1,
+    rules: [{ from: ['role:web'], to: ['role:db'], ports: ['tcp/5432'] }],
+    tests: [{ from: 'role:web', to: 'role:db', port: 'tcp/5432', expect: 'allow' }],
+  };
+
+  it('checks a policy and runs its tests', async () => {
+    await writeFile(path('policy.json'), JSON.stringify(policy));
+    const run = await icvpn('policy', 'check', path('policy.json'));
+    assert.deepEqual([run.code, run.out, run.err], [0, '1 rules, 0 routes, 1 tests\n', '']);
+    const open = JSON.stringify({ version: 1 });
+    await writeFile(path('open.json'), open);
+    const { out } = await icvpn('policy', 'check', path('open.json'), '--json');
+    assert.deepEqual(JSON.parse(out), { rules: null, routes: 0, tests: 0, failures: [] });
+  });
+
+  it('P22 names what is wrong in a policy, and every test of it that fails', async () => {
+    await writeFile(path('typo.json'), JSON.stringify({ ...policy, ruels: [] }));
+    const typo = await icvpn('policy', 'check', path('typo.json'));
+    assert.equal(typo.code, 1);
+    assert.match(typo.err, /^icvpn: policy: unknown field "ruels": known here are .*rules.*\n$/);
+    const tests = ['tcp/80', 'tcp/81'].map((port) => ({ ...policy.tests[0], port }));
+    await writeFile(path('failing.json'), JSON.stringify({ ...policy, tests }));
+    for (const command of ['check', 'publish']) {
+      const dir = command === 'publish' ? ['--dir', path('shop')] : [];
+      const run = await icvpn('policy', command, path('failing.json'), ...dir);
+      assert.equal(run.code, 1);
+      assert.match(run.err, /^icvpn: policy, tests\[0\]: role:web to role:db at tcp\/80 is denied/);
+      if (command === 'check') assert.match(run.out, /tests\[0\] fails.*\n.*tests\[1\] fails/);
+    }
+  });
 });
