@@ -117,7 +117,7 @@ export class AbeDiscovery implements AsyncDisposable {
     });
     const superPeers = (): Multiaddr[][] => [at];
     let own: AsyncDisposableStack;
-    let client: DirectoryClient;
+    let attach: () => Promise<void>;
     return sample(n, {
       before: async () => {
         own = new AsyncDisposableStack();
@@ -127,17 +127,20 @@ export class AbeDiscovery implements AsyncDisposable {
         own.defer(() => rm(dir, { recursive: true }));
         const cache = own.use(await SecureCache.open(dir));
         const { gate, id: peerId } = requester;
-        const discovery = own.use(
-          new DiscoveryClient({
-            ...{ gate, cache, peerId, superPeers, trust, log },
-            service: () => descriptor,
-            epoch: () => 1,
-          }),
-        );
-        client = this.#client(requester, at, discovery.seal);
-        own.defer(() => client.goodbye());
+        attach = () => {
+          const discovery = own.use(
+            new DiscoveryClient({
+              ...{ gate, cache, peerId, superPeers, trust, log },
+              service: () => descriptor,
+              epoch: () => 1,
+            }),
+          );
+          const client = this.#client(requester, at, discovery.seal);
+          own.defer(() => client.goodbye());
+          return client.attach();
+        };
       },
-      work: () => client.attach(),
+      work: () => attach(),
       after: () => own.disposeAsync(),
     });
   }

@@ -65,8 +65,11 @@ export class DiscoveryClient implements AsyncDisposable {
 
   constructor(options: DiscoveryClientOptions) {
     this.#options = options;
-    // Compiling the pairing library takes 90 ms, in the background; the first list is later than that.
-    if (options.service().attributePublicKey !== undefined) initAbe().catch(() => undefined);
+    // Compiling the pairing library takes 90 ms, and a key some round trips: while the member attaches.
+    if (options.service().attributePublicKey === undefined) return;
+    initAbe().catch(() => undefined);
+    // Who opens the first list asks again, and hears why it failed.
+    this.#current().catch(() => undefined);
   }
 
   /** What the directory opens updates with: sealed ones only, if the descriptor says that they are. */

@@ -198,6 +198,26 @@ describe('discovery over libp2p', function () {
     assert.equal(asked, 1);
   });
 
+  it('the key is asked for at once, not when the first list is there', async () => {
+    const alice = await node();
+    const cache = await SecureCache.open(alice.dir);
+    cleanup.add(cache);
+    await new Promise<void>((resolve) => {
+      const discovery = new DiscoveryClient({
+        ...{ gate: alice.gate, cache, peerId: alice.id, trust },
+        superPeers: () => [addresses(host)],
+        service: () =>
+          descriptorOf(service.id, [host], { attributePublicKey: authority.publicKey }),
+        epoch: () => 1,
+        log: (event) => {
+          if (event === 'attribute-key') resolve();
+        },
+      });
+      cleanup.add({ close: () => discovery[Symbol.asyncDispose]() });
+    });
+    assert.ok(await cache.get('attribute-key'));
+  });
+
   it('who is no member gets no key', async () => {
     const mallory = await node();
     const foreign = await identity();
