@@ -171,11 +171,16 @@ export function bytes(
   };
 }
 
+const utf8 = {
+  decoder: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }),
+  encoder: new TextEncoder(),
+};
+
 /** UTF-8 text of at most `max` bytes. */
 export function string(limits: { min?: number; max: number }): Codec<string> {
   return refine(bytes(limits), {
-    parse: (raw) => new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(raw),
-    format: (text) => new TextEncoder().encode(text),
+    parse: (raw) => utf8.decoder.decode(raw),
+    format: (text) => utf8.encoder.encode(text),
   });
 }
 

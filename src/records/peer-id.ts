@@ -2,11 +2,16 @@
 import type { Ed25519PeerId, PeerId } from '@libp2p/interface';
 import { peerIdFromMultihash, peerIdFromString } from '@libp2p/peer-id';
 import * as Digest from 'multiformats/hashes/digest';
+import { identity } from 'multiformats/hashes/identity';
 import { bytes, type Codec, refine } from '../codec/protobuf.ts';
 import { IcvpnError } from '../errors.ts';
 
 /** Length of an Ed25519 PeerID: a 2-byte identity multihash header and a 36-byte public key message. */
 export const PEER_ID_LENGTH = 38;
+
+/** A public key as libp2p writes it, up to the 32 bytes of an Ed25519 key: `PublicKey { type = 1: 1, data = 2 }`. */
+export const ED25519_PREFIX = Uint8Array.of(0x08, 0x01, 0x12, 0x20);
+const ED25519_MESSAGE_LENGTH = ED25519_PREFIX.length + 32;
 
 export class PeerIdError extends IcvpnError {
   constructor(text: string) {
@@ -35,6 +40,13 @@ export function parsePeerId(text: string): Ed25519PeerId {
   // peerIdFromString takes several spellings (base58, CIDs); identifiers are compared as text.
   if (checked.toString() !== text) throw new PeerIdError(text);
   return checked;
+}
+
+/** @param key a public key as libp2p writes it. @returns undefined when it is no Ed25519 key */
+export function peerIdFromEd25519(key: Uint8Array): Ed25519PeerId | undefined {
+  const isEd25519 =
+    key.length === ED25519_MESSAGE_LENGTH && ED25519_PREFIX.every((byte, at) => key[at] === byte);
+  return isEd25519 ? ed25519(peerIdFromMultihash(identity.digest(key)), 'bytes') : undefined;
 }
 
 /** Codec of a PeerID or ServiceID (38 bytes). */

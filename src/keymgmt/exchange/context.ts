@@ -70,9 +70,14 @@ export function assertContext(context: ExchangeContext, inboundSpi: number): voi
   assertLifetimes(context.lifetimes);
 }
 
-export function localId(context: ExchangeContext): Ed25519PeerId {
-  const id = peerIdFromPrivateKey(context.identity.key);
+const localIds = new WeakMap<PrivateKey, Ed25519PeerId>();
+
+export function localId({ identity: { key } }: ExchangeContext): Ed25519PeerId {
+  const known = localIds.get(key);
+  if (known !== undefined) return known;
+  const id = peerIdFromPrivateKey(key);
   if (id.type !== 'Ed25519') throw new TypeError('the node key must be an Ed25519 key');
+  localIds.set(key, id);
   return id;
 }
 

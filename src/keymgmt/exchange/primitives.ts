@@ -1,11 +1,8 @@
-/**
- * The primitives, each OpenSSL's through node:crypto except HMAC, whose many short calls are three
- * times as fast in @noble/hashes.
- */
+/** The primitives, each OpenSSL's through node:crypto. */
 import {
   createCipheriv,
   createDecipheriv,
-  createPrivateKey,
+  createHmac,
   createPublicKey,
   createSecretKey,
   decapsulate,
@@ -15,13 +12,9 @@ import {
   hash,
   type KeyObject,
   randomBytes,
-  sign,
-  verify,
 } from 'node:crypto';
-import type { Ed25519PeerId, PrivateKey } from '@libp2p/interface';
-import { hmac as nobleHmac } from '@noble/hashes/hmac.js';
-import { sha256 } from '@noble/hashes/sha2.js';
 import { concat } from 'uint8arrays/concat';
+import { publicKeyPem } from '../../records/ed25519.ts';
 import { ExchangeError } from './errors.ts';
 import { TAG_LENGTH } from './messages.ts';
 
@@ -40,6 +33,8 @@ export interface Randomness {
   encapsulate(share: Uint8Array): { sharedKey: Uint8Array; ciphertext: Uint8Array };
 }
 
+/** SubjectPublicKeyInfo of X25519 up to the key itself (RFC 8410). */
+const X25519_SPKI_PREFIX = Buffer.from('302a300506032b656e032100', 'hex');
 /** SubjectPublicKeyInfo of ML-KEM-768 up to the key itself (RFC 9935). */
 const MLKEM768_SPKI_PREFIX = Buffer.from('308204b2300b0609608648016503040402038204a100', 'hex');
 
@@ -58,26 +53,15 @@ export const systemRandomness: Randomness = {
     };
   },
   encapsulate(share) {
-    const key = createPublicKey({
-      key: Buffer.concat([MLKEM768_SPKI_PREFIX, share]),
-      format: 'der',
-      type: 'spki',
-    });
-    return encapsulate(key);
+    return encapsulate(createPublicKey(publicKeyPem(MLKEM768_SPKI_PREFIX, share)));
   },
 };
 
 function rawPublic(key: KeyObject): Uint8Array {
   const { x } = key.export({ format: 'jwk' });
-  if (x === undefined) throw new TypeError('not an X25519 or Ed25519 key');
+  if (x === undefined) throw new TypeError('not an X25519 key');
   return Uint8Array.from(Buffer.from(x, 'base64url'));
 }
-
-const jwk = (crv: 'X25519' | 'Ed25519', raw: Uint8Array): { [name: string]: string } => ({
-  kty: 'OKP',
-  crv,
-  x: Buffer.from(raw).toString('base64url'),
-});
 
 /**
  * X25519 (RFC 7748). OpenSSL refuses points of low order, whose result would be all zero.
@@ -86,7 +70,7 @@ const jwk = (crv: 'X25519' | 'Ed25519', raw: Uint8Array): { [name: string]: stri
  */
 export function x25519(own: KeyObject, share: Uint8Array): Uint8Array {
   try {
-    const publicKey = createPublicKey({ key: jwk('X25519', share), format: 'jwk' });
+    const publicKey = createPublicKey(publicKeyPem(X25519_SPKI_PREFIX, share));
     return diffieHellman({ privateKey: own, publicKey });
   } catch (cause) {
     throw new ExchangeError('share', 'the X25519 share of the peer is not usable', { cause });
@@ -109,33 +93,7 @@ export function mlkem768Encapsulate(
 export const mlkem768Decapsulate = (own: KeyObject, ciphertext: Uint8Array): Uint8Array =>
   decapsulate(own, ciphertext);
 
-/** Importing a key costs nearly as much as signing with it, and the same peers rekey again and again. */
-const signingKeys = new WeakMap<PrivateKey, KeyObject>();
-const verifyingKeys = new WeakMap<Ed25519PeerId, KeyObject>();
-
-/** Ed25519 (RFC 8032). @throws TypeError when `key` is no Ed25519 key */
-export function ed25519Sign(key: PrivateKey, data: Uint8Array): Uint8Array {
-  let imported = signingKeys.get(key);
-  if (imported === undefined) {
-    if (key.type !== 'Ed25519') throw new TypeError(`an Ed25519 key is needed, not ${key.type}`);
-    const d = Buffer.from(key.raw.subarray(0, 32)).toString('base64url');
-    imported = createPrivateKey({
-      key: { ...jwk('Ed25519', key.publicKey.raw), d },
-      format: 'jwk',
-    });
-    signingKeys.set(key, imported);
-  }
-  return sign(null, data, imported);
-}
-
-export function ed25519Verify(id: Ed25519PeerId, data: Uint8Array, signature: Uint8Array): boolean {
-  let imported = verifyingKeys.get(id);
-  if (imported === undefined) {
-    imported = createPublicKey({ key: jwk('Ed25519', id.publicKey.raw), format: 'jwk' });
-    verifyingKeys.set(id, imported);
-  }
-  return verify(null, data, imported, signature);
-}
+// Keys are given as KeyObjects, since Node takes 15 us to find out that raw bytes are none.
 
 /** Each key seals one message, so the nonce may be constant. */
 const ZERO_NONCE = new Uint8Array(12);
@@ -144,7 +102,6 @@ const TAG = { authTagLength: TAG_LENGTH } as const;
 
 /** AES-256-GCM under a key that is used once. @returns ciphertext and 16-byte tag */
 export function seal(key: Uint8Array, plain: Uint8Array, aad: Uint8Array): Uint8Array {
-  // A KeyObject, because Node takes 15 us to find out that raw bytes are none.
   const cipher = createCipheriv(AEAD, createSecretKey(key), ZERO_NONCE, TAG);
   cipher.setAAD(aad);
   return concat([cipher.update(plain), cipher.final(), cipher.getAuthTag()]);
@@ -163,7 +120,9 @@ export function unseal(key: Uint8Array, sealed: Uint8Array, aad: Uint8Array): Ui
   }
 }
 
-export const hmac = (key: Uint8Array, data: Uint8Array): Uint8Array => nobleHmac(sha256, key, data);
+/** HMAC-SHA-256, 32 bytes. */
+export const hmac = (key: Uint8Array, data: Uint8Array): Uint8Array =>
+  createHmac('sha256', createSecretKey(key)).update(data).digest();
 
 /** SHA-256 over parts that are each preceded by their length (4 bytes, big endian). */
 export const digest = (...parts: Uint8Array[]): Uint8Array =>

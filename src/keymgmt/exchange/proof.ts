@@ -9,11 +9,12 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { AbortOptions } from '@libp2p/interface';
 import type { Credential } from '../../records/credential.ts';
+import { ed25519Sign, ed25519Verify } from '../../records/ed25519.ts';
 import type { Opened } from '../../records/envelope.ts';
 import type { ExchangeContext } from './context.ts';
 import { ExchangeError } from './errors.ts';
 import { decode, MIN_SPI, proofCodec } from './messages.ts';
-import { digest, ed25519Sign, ed25519Verify, hmac, joined, seal, unseal } from './primitives.ts';
+import { digest, hmac, joined, seal, unseal } from './primitives.ts';
 import { proofKeys, type Role, wipe } from './schedule.ts';
 
 const SIGNED = {
@@ -73,7 +74,7 @@ export async function checkProof(
     if (!timingSafeEqual(hmac(keys.mac, said), proof.mac)) {
       throw new ExchangeError('mac', `the ${role} does not know the shared secret`);
     }
-    if (!ed25519Verify(context.peer, said, proof.signature)) {
+    if (!ed25519Verify(context.peer.publicKey.raw, said, proof.signature)) {
       throw new ExchangeError('signature', `not signed by ${context.peer}`);
     }
     if (proof.spi < MIN_SPI) throw new ExchangeError('spi', `SPI ${proof.spi} is reserved`);

@@ -9,7 +9,6 @@ import {
 } from '../../../src/keymgmt/exchange/messages.ts';
 import {
   digest,
-  ed25519Sign,
   hmac,
   joined,
   seal,
@@ -18,6 +17,7 @@ import {
 } from '../../../src/keymgmt/exchange/primitives.ts';
 import { readM1 } from '../../../src/keymgmt/exchange/responder.ts';
 import { handshakeSecret, proofKeys, transcript } from '../../../src/keymgmt/exchange/schedule.ts';
+import { ed25519Sign } from '../../../src/records/ed25519.ts';
 
 export interface Lies {
   readonly spi?: number;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { generateKeyPair } from '@libp2p/crypto/keys';
+import type { PrivateKey } from '@libp2p/interface';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { RecordEnvelope } from '@libp2p/peer-record';
 import fc from 'fast-check';
@@ -18,6 +19,18 @@ const endpoint: Endpoint = {
   underlay: ['10.0.0.1', 'fd00::1'],
 };
 
+const text = new TextEncoder();
+/** The same document, sealed by libp2p. */
+async function libraryEnvelope(by: PrivateKey): Promise<Uint8Array> {
+  const record = {
+    domain: 'icvpn endpoint 1',
+    codec: text.encode('/icvpn/endpoint/1'),
+    marshal: () => ENDPOINT.codec.encode(endpoint),
+    equals: () => false,
+  };
+  return (await RecordEnvelope.seal(record, by)).marshal();
+}
+
 describe('signed envelopes', () => {
   it('open to what was sealed, and say who signed', async () => {
     const opened = await open(ENDPOINT, await seal(ENDPOINT, endpoint, key));
@@ -26,11 +39,10 @@ describe('signed envelopes', () => {
     assert.equal(opened.value.sequence, 7);
   });
 
-  it('are libp2p envelopes that the library itself certifies', async () => {
-    const envelope = await RecordEnvelope.openAndCertify(
-      await seal(ENDPOINT, endpoint, key),
-      'icvpn endpoint 1',
-    );
+  it('are the libp2p envelopes that the library itself makes and certifies', async () => {
+    const sealed = await seal(ENDPOINT, endpoint, key);
+    assert.deepEqual(sealed, await libraryEnvelope(key));
+    const envelope = await RecordEnvelope.openAndCertify(sealed, 'icvpn endpoint 1');
     assert.ok(envelope.publicKey.equals(key.publicKey));
   });
 
@@ -57,8 +69,11 @@ describe('signed envelopes', () => {
   });
 
   it('signed by another kind of key do not open', async () => {
-    const sealed = await seal(ENDPOINT, endpoint, await generateKeyPair('secp256k1'));
-    await assert.rejects(open(ENDPOINT, sealed), /not Ed25519/);
+    for (const kind of ['secp256k1', 'ECDSA'] as const) {
+      const other = await generateKeyPair(kind);
+      await assert.rejects(open(ENDPOINT, await libraryEnvelope(other)), /not Ed25519/);
+      await assert.rejects(seal(ENDPOINT, endpoint, other), TypeError);
+    }
   });
 
   it('over the size limit are neither made nor taken', async () => {
