@@ -9,6 +9,7 @@
  * ```
  */
 import type { AbortOptions, Connection, Ed25519PeerId, Stream } from '@libp2p/interface';
+import { equals } from 'uint8arrays/equals';
 import type { DataPlane, ExpireNotice } from '../ipsec/dataplane.ts';
 import type { SaPair } from '../ipsec/lifecycle/events.ts';
 import type { Timing } from '../ipsec/lifecycle/timing.ts';
@@ -256,11 +257,13 @@ export class Peers implements AsyncDisposable {
   /** A credential must also be for the very addresses that the policies to this peer are for. */
   async #verify(remote: Ed25519PeerId, envelope: Uint8Array, options?: AbortOptions) {
     const { serviceId, trust } = this.#options;
-    const opened = await open(CREDENTIAL, envelope, options);
+    const entry = this.#entries.get(remote.toString());
+    // Mostly it is the one from the list, whose signature was checked when the list came.
+    const known = entry !== undefined && equals(entry.credential.bytes, envelope);
+    const opened = known ? entry.credential : await open(CREDENTIAL, envelope, options);
     const now = Date.now() / 1000;
     checkCredential(opened, { ...trust(), serviceId, bearer: remote, now });
     const { ipv4, ipv6 } = opened.value;
-    const entry = this.#entries.get(remote.toString());
     if (entry?.addresses.ipv4 === ipv4 && entry.addresses.ipv6 === ipv6) return opened;
     throw new CredentialError('peer', `credential of ${remote}: it is for other addresses`);
   }
