@@ -53,7 +53,6 @@ export class ByteWriter {
 
   /** @param value a whole number from 0 to 2^53-1 */
   varint(value: number): void {
-    if (value < 0x80) return this.bytes(Uint8Array.of(value));
     const out: number[] = [];
     let rest = value;
     while (rest >= 0x80) {
