@@ -88,4 +88,10 @@ export const BENCHMARKS: readonly Benchmark[] = [
     program: 'overlay/main.ts',
     args: ['revoke', '30', '3'],
   },
+  {
+    name: 'policy',
+    what: 'a policy: read, evaluated for one member, and told to 30 members',
+    program: 'policy/main.ts',
+    args: ['30', '5'],
+  },
 ];
