@@ -2,12 +2,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { IcvpnError } from '../errors.ts';
 import type { DirectoryClient } from '../overlay/directory-client.ts';
+import type { ServiceTrust } from '../overlay/service-trust.ts';
 import type { Log } from './log.ts';
 import type { Tier } from './tier.ts';
 
 /** Super-peers asked, the same one again if need be, and milliseconds between. */
 const ATTEMPTS = 3;
-const PAUSE_MS = 1_000;
+const PAUSE_MS = 300;
 
 /**
  * Asks the super-peer that this member is attached to.
@@ -17,7 +18,7 @@ const PAUSE_MS = 1_000;
  * @throws IcvpnError ERR_POLICY_UNKNOWN when nobody tells whether there is one
  */
 export async function learnPolicy(
-  tier: Tier,
+  tier: Pick<Tier, 'learn'> & { readonly trust: Pick<ServiceTrust, 'policy'> },
   directory: Pick<DirectoryClient, 'superPeer'>,
   { log, signal }: { log: Log; signal: AbortSignal },
 ): Promise<void> {

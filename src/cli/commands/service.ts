@@ -91,7 +91,7 @@ export function addServiceCommands(program: Command, context: CliContext): void 
 export function addPublishCommand(parent: Command, context: CliContext): void {
   parent
     .command('publish')
-    .description('hand the newest descriptor to the super-peers that it names')
+    .description('hand the newest descriptor, and the policy, to the super-peers that it names')
     .addOption(serviceDirOption())
     .addOption(jsonOption())
     .action((options: OwnerOptions) => publish(options, context));
@@ -100,10 +100,14 @@ export function addPublishCommand(parent: Command, context: CliContext): void {
 async function publish(options: OwnerOptions, context: CliContext): Promise<void> {
   const { readDescriptor } = await import('../../owner/directory.ts');
   const { publishAtAll } = await import('../../daemon/publish.ts');
-  const { DESCRIPTOR_RECORD } = await import('../../overlay/stored-kinds.ts');
+  const { readSignedPolicy } = await import('../../owner/policy.ts');
+  const { DESCRIPTOR_RECORD, POLICY_RECORD } = await import('../../overlay/stored-kinds.ts');
   const { value, bytes } = await readDescriptor(options.dir);
   const { signal } = context;
   const results = await publishAtAll(value, DESCRIPTOR_RECORD, bytes, { signal });
+  // A super-peer that is new must not tell its first member that there is none.
+  const policy = await readSignedPolicy(options.dir);
+  if (policy) await publishAtAll(value, POLICY_RECORD, policy.bytes, { signal });
   print(context.output, options.json, results, publicationsText);
 }
 
