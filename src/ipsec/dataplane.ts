@@ -27,9 +27,7 @@ import {
 import {
   checkVirtual,
   DEFAULT_LIFETIME,
-  gatePolicies,
   type PeerAddresses,
-  peerPolicies,
   type SaDirection,
   type SaKeys,
   saEnds,
@@ -40,6 +38,9 @@ import {
 } from './dataplane/peer.ts';
 import { PeerRecord } from './dataplane/peer-record.ts';
 import { PeerTable } from './dataplane/peer-table.ts';
+import { gatePolicies, peerPolicies } from './dataplane/policies.ts';
+import { checkForwarding, type Site, siteOf } from './dataplane/site.ts';
+import { SubnetRoutes } from './dataplane/subnet-routes.ts';
 import type {
   DataPlaneEvents,
   DataPlaneOptions,
@@ -50,6 +51,7 @@ import { UdpEncapsulation } from './encap/udp.ts';
 import { LinkClient } from './link/client.ts';
 import { XfrmClient } from './xfrm/client.ts';
 import { XfrmMonitor } from './xfrm/monitor.ts';
+import type { PolicySpec } from './xfrm/policy.ts';
 
 export type {
   DataPlaneOptions,
@@ -58,7 +60,7 @@ export type {
   SaCounters,
   SaOptions,
 } from './dataplane/types.ts';
-export type { PeerAddresses, SaDirection, SaKeys, Underlay, VirtualAddresses };
+export type { PeerAddresses, SaDirection, SaKeys, Site, Underlay, VirtualAddresses };
 export { DEFAULT_LIFETIME };
 
 const DEFAULT_MTU = 1_400;
@@ -71,6 +73,8 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
   readonly #owned: DisposableStack;
   readonly #peers = new PeerTable();
   #firstReqid: number | undefined;
+  #interfaceIndex = 0;
+  #routes: SubnetRoutes | undefined;
   #closing: Promise<void> | undefined;
 
   private constructor(options: InterfaceOptions, udpPort: number | undefined) {
@@ -105,12 +109,14 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
    * earlier run left of the same interface name and if_id is removed first.
    *
    * @throws DataPlaneError `ERR_NOT_ROOT`; `ERR_NO_ESP`; `ERR_INTERFACE_IN_USE`, `ERR_IF_ID_IN_USE`,
-   * `ERR_ADDRESS_IN_USE`, `ERR_PREFIX_IN_USE` if somebody else has what is asked for; XfrmError,
+   * `ERR_ADDRESS_IN_USE`, `ERR_PREFIX_IN_USE`, `ERR_SUBNET_IN_USE` if somebody else has what is asked for;
+   * `ERR_NO_FORWARDING`, `ERR_SUBNET_INTERFACE`, `ERR_SUBNET_NOT_HERE` at a gateway; XfrmError,
    * LinkError, ValueError, or the signal's reason. Nothing stays behind then.
    */
   static async open(options: DataPlaneOptions): Promise<DataPlane> {
     const { signal, mtu = DEFAULT_MTU, udpPort, ...rest } = options;
     checkVirtual(rest.virtualAddresses);
+    checkForwarding(siteOf(rest));
     const plane = new DataPlane({ ...rest, mtu }, udpPort);
     try {
       await plane.#start({ signal });
@@ -142,13 +148,17 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
     checkVirtual(addresses.virtualAddresses);
     const { ifId, virtualAddresses } = this.#options;
     const reqid = this.#peers.freeReqid(this.#firstReqid ?? 0);
-    const peer = new PeerRecord(addresses, underlay, { ifId, virtualAddresses, reqid });
+    const ours = { virtualAddresses, subnets: siteOf(this.#options).subnets };
+    const interfaceIndex = this.#interfaceIndex;
+    const peer = new PeerRecord(addresses, underlay, { ours, ifId, interfaceIndex, reqid });
     const policies = [...peerPolicies(peer.context), ...gatePolicies(peer.context, 'closed')];
     this.#peers.add(peer);
     await peer.serially(async () => {
       try {
         rethrow(await this.#xfrm.updatePolicies(policies));
+        await this.#route(peer.subnets);
       } catch (error) {
+        await this.#unroute(peer.subnets);
         this.#peers.delete(peer);
         await this.#xfrm.deletePolicies(policies);
         throw error;
@@ -172,12 +182,32 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
     });
   }
 
+  /**
+   * Other subnets are behind the peer now; its SAs stay. A subnet that moves from one peer to another
+   * is taken from the one first.
+   */
+  async updatePeerSubnets(peerId: string, subnets: readonly string[]): Promise<void> {
+    const peer = this.#peer(peerId);
+    await peer.serially(async () => {
+      const before = peer.subnets;
+      const gone = before.filter((each) => !subnets.includes(each));
+      const fresh = subnets.filter((each) => !before.includes(each));
+      const gate = peer.canSend ? 'open' : 'closed';
+      await this.#unroute(gone);
+      rethrow(await this.#xfrm.deletePolicies(this.#onlyFor(peer, gone, gate)));
+      peer.subnets = subnets;
+      rethrow(await this.#xfrm.updatePolicies(this.#onlyFor(peer, fresh, gate)));
+      await this.#route(fresh);
+    });
+  }
+
   /** Removes policies and SAs of a peer. What is sent to it after that is refused. */
   async removePeer(peerId: string): Promise<void> {
     const peer = this.#peer(peerId);
     this.#peers.delete(peer);
     await peer.serially(async () => {
       const policies = [...peerPolicies(peer.context), ...gatePolicies(peer.context, 'closed')];
+      await this.#unroute(peer.subnets);
       rethrow(await this.#xfrm.deletePolicies(policies));
       await this.#clear(peer);
     });
@@ -290,21 +320,46 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
 
   async #start(call: { readonly signal: AbortSignal | undefined }): Promise<void> {
     await probeKernel(this.#xfrm, this.#options.ifId, call);
-    await claim(this.#links, this.#options, call);
-    await removeOwned(this.#xfrm, this.#owner, call);
+    const ownsInterface = await claim(this.#links, this.#options, call);
+    await removeOwned(this.#xfrm, { ...this.#owner, ownsInterface }, call);
     this.#firstReqid = await reserveReqids(this.#xfrm, call);
     try {
-      await build(this.#links, this.#options, call);
+      this.#interfaceIndex = await build(this.#links, this.#options, call);
+      const index = this.#interfaceIndex;
+      this.#routes = await SubnetRoutes.open(this.#links, this.#options, index, call);
     } catch (error) {
       await dismantle(this.#links, this.#options, {});
       throw error;
     }
   }
 
+  async #route(subnets: readonly string[]): Promise<void> {
+    for (const subnet of subnets) {
+      if (!(await this.#routes?.add(subnet))) this.emit('shadowed', subnet);
+    }
+  }
+
+  async #unroute(subnets: readonly string[]): Promise<void> {
+    for (const subnet of subnets) await this.#routes?.remove(subnet);
+  }
+
+  /** The policies that a peer has for some of its subnets alone. */
+  #onlyFor(peer: PeerRecord, subnets: readonly string[], gate: 'closed' | 'open'): PolicySpec[] {
+    const { context } = peer;
+    const of = (some: readonly string[]) => {
+      const changed = { ...context, theirs: { ...context.theirs, subnets: some } };
+      return [...peerPolicies(changed), ...gatePolicies(changed, gate)];
+    };
+    return of(subnets).filter(
+      ({ selector }) => subnets.includes(selector.source) || subnets.includes(selector.destination),
+    );
+  }
+
   async #stop(): Promise<void> {
     try {
       await Promise.all(this.#peers.values().map((peer) => peer.serially(async () => {})));
       await removeOwned(this.#xfrm, this.#owner, {});
+      await this.#routes?.close();
       await dismantle(this.#links, this.#options, {});
     } finally {
       this.#release();
@@ -319,7 +374,8 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
 
   get #owner(): Ownership {
     const { ifId, virtualAddresses } = this.#options;
-    return { ifId, virtualAddresses, firstReqid: this.#firstReqid };
+    const ownsInterface = (index: number): boolean => index === this.#interfaceIndex;
+    return { ifId, virtualAddresses, ownsInterface, firstReqid: this.#firstReqid };
   }
 
   #check(): void {

@@ -39,3 +39,31 @@ export const inUse = (code: string, what: string, option: string): DataPlaneErro
     `${what} is in use`,
     `Choose another ${option}, or remove what uses it.`,
   );
+
+export const notForwarding = (sysctl: string): DataPlaneError =>
+  new DataPlaneError(
+    'ERR_NO_FORWARDING',
+    `a subnet is to be reached through this machine, which does not forward packets: ${sysctl} is 0`,
+    `Run sysctl -w ${sysctl}=1, and write ${sysctl}=1 to a file in /etc/sysctl.d.`,
+  );
+
+export const noSuchInterface = (name: string): DataPlaneError =>
+  new DataPlaneError(
+    'ERR_SUBNET_INTERFACE',
+    `there is no interface ${name} for a subnet to be behind`,
+    'Correct --subnet-interface, or bring the interface up first.',
+  );
+
+export const noWayToSubnet = (subnet: string, interfaces: readonly string[]): DataPlaneError =>
+  new DataPlaneError(
+    'ERR_SUBNET_NOT_HERE',
+    `no route leads to ${subnet} by ${interfaces.join(' or ') || 'any interface'}`,
+    'Give the interface an address in the subnet, or add a route to it, before icvpn starts.',
+  );
+
+export const ambiguousSubnet = (subnet: string): DataPlaneError =>
+  new DataPlaneError(
+    'ERR_SUBNET_AMBIGUOUS',
+    `routes lead to ${subnet} by more than one interface`,
+    'Name the one that the subnet is behind: --subnet-interface.',
+  );

@@ -6,6 +6,7 @@ import type { CallOptions } from '../netlink/inflight.ts';
 import { canonicalAddress, formatAddress, parsePrefix } from '../xfrm/address.ts';
 import { inUse, noEsp } from './errors.ts';
 import type { VirtualAddresses } from './peer.ts';
+import type { Site } from './site.ts';
 
 export interface InterfaceOptions {
   readonly interfaceName: string;
@@ -14,14 +15,16 @@ export interface InterfaceOptions {
   readonly virtualAddresses: VirtualAddresses;
   /** CIDRs of the service, routed to the interface. */
   readonly prefixes: VirtualAddresses;
+  /** What is behind this machine, if it is a gateway. */
+  readonly site?: Site;
 }
 
 /** "icvp": interfaces of this group are ours. It is set as the interface is made, so no crash can part them. */
 export const INTERFACE_GROUP = 0x69637670;
 /** RTPROT number of our routes, one that iproute2 has no name for. */
-const ROUTE_PROTOCOL = 73;
+export const ROUTE_PROTOCOL = 73;
 /** Behind every other route. */
-const LAST_METRIC = 0xffff_ffff;
+export const LAST_METRIC = 0xffff_ffff;
 
 /** Whether `link` was made by an icvpn for this service. */
 export function isOurs(link: Link, { interfaceName, ifId }: InterfaceOptions): boolean {
@@ -37,13 +40,14 @@ export function isOurs(link: Link, { interfaceName, ifId }: InterfaceOptions): b
  * Removes what an earlier run left of this interface. What keeps packets from leaving in clear
  * (the unreachable routes) stays.
  *
+ * @returns whether an interface is that of the service, or none that there is
  * @throws DataPlaneError `ERR_INTERFACE_IN_USE`, `ERR_IF_ID_IN_USE`, `ERR_ADDRESS_IN_USE`, `ERR_PREFIX_IN_USE`
  */
 export async function claim(
   links: LinkClient,
   options: InterfaceOptions,
   call: CallOptions,
-): Promise<void> {
+): Promise<(index: number) => boolean> {
   const all = await links.links(call);
   const old = all.find((link) => isOurs(link, options));
   for (const link of all) {
@@ -69,6 +73,7 @@ export async function claim(
     }
   }
   if (old !== undefined) await links.deleteLink(old.index, call);
+  return (index) => index === old?.index || all.every((link) => link.index !== index);
 }
 
 /** As the kernel prints it. @throws ValueError unless it is a CIDR. */
@@ -127,13 +132,7 @@ export async function dismantle(
 ): Promise<void> {
   const link = await links.findLink(options.interfaceName, call);
   if (link !== undefined && isOurs(link, options)) await links.deleteLink(link.index, call);
-  for (const route of fallbacks(options)) {
-    try {
-      await links.deleteRoute(route, call);
-    } catch (error) {
-      if (!(error instanceof LinkError && error.errnoName === 'ESRCH')) throw error;
-    }
-  }
+  for (const route of fallbacks(options)) await removeIfThere(links.deleteRoute(route, call));
 }
 
 /** Where the interface is gone, packets for the service are refused rather than sent elsewhere in clear. */
@@ -146,7 +145,23 @@ function fallbacks({ prefixes }: InterfaceOptions): Route[] {
   }));
 }
 
-async function addUnlessThere(links: LinkClient, route: Route, call: CallOptions): Promise<void> {
+/** @param removal of a route or rule */
+export async function removeIfThere(removal: Promise<void>): Promise<void> {
+  try {
+    await removal;
+  } catch (error) {
+    if (!(error instanceof LinkError && GONE.includes(error.errnoName))) throw error;
+  }
+}
+
+/** Of a route, of a rule, and of a route whose interface is gone. */
+const GONE = ['ESRCH', 'ENOENT', 'ENODEV'];
+
+export async function addUnlessThere(
+  links: LinkClient,
+  route: Route,
+  call: CallOptions,
+): Promise<void> {
   try {
     await links.addRoute(route, call);
   } catch (error) {

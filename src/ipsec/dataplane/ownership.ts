@@ -8,12 +8,15 @@ import { XfrmKey } from '../xfrm/key.ts';
 import type { Policy } from '../xfrm/policy.ts';
 import type { State } from '../xfrm/state.ts';
 import { noEsp, notRoot } from './errors.ts';
-import { GATE_PRIORITY, type VirtualAddresses } from './peer.ts';
+import type { VirtualAddresses } from './peer.ts';
+import { GATE_PRIORITY } from './policies.ts';
 
 /** How the policies and states of a data plane are known. */
 export interface Ownership {
   readonly ifId: number;
   readonly virtualAddresses: VirtualAddresses;
+  /** Whether an interface is the service's, or none any more. */
+  readonly ownsInterface: (index: number) => boolean;
   /** The first of the block of reqids; undefined before it is reserved. */
   readonly firstReqid: number | undefined;
 }
@@ -35,11 +38,13 @@ export async function removeOwned(
   await removeStates(xfrm, (state) => isOurState(state, owner), call);
 }
 
-function isOurPolicy(policy: Policy, { ifId, virtualAddresses }: Ownership): boolean {
-  if (policy.ifId !== undefined) return policy.ifId === ifId;
-  const [source = ''] = policy.selector.source.split('/');
-  const own = Object.values(virtualAddresses).map(canonicalAddress);
-  return policy.priority === GATE_PRIORITY && own.includes(source);
+function isOurPolicy(policy: Policy, owner: Ownership): boolean {
+  if (policy.ifId !== undefined) return policy.ifId === owner.ifId;
+  if (policy.priority !== GATE_PRIORITY) return false;
+  const { source, interfaceIndex } = policy.selector;
+  if (interfaceIndex !== undefined) return owner.ownsInterface(interfaceIndex);
+  const own = Object.values(owner.virtualAddresses).map(canonicalAddress);
+  return own.includes(source.split('/')[0] ?? '');
 }
 
 /** Those that a gate acquired have no if_id, but a reqid of the block. */

@@ -1,13 +1,7 @@
 /** What the data plane remembers of a peer: its reqid, its SAs, and whether the kernel asked for keys. */
 import { canonicalAddress } from '../xfrm/address.ts';
 import type { Acquired } from './ownership.ts';
-import type {
-  PeerAddresses,
-  PeerContext,
-  SaDirection,
-  Underlay,
-  VirtualAddresses,
-} from './peer.ts';
+import type { PeerAddresses, PeerContext, SaDirection, Side, Underlay } from './peer.ts';
 
 export interface InstalledSa {
   readonly spi: number;
@@ -16,12 +10,14 @@ export interface InstalledSa {
   readonly larval: boolean;
 }
 
+/** What is the same for all peers. */
+export type OwnEnd = Pick<PeerContext, 'ours' | 'ifId' | 'interfaceIndex'>;
+
 export class PeerRecord {
   readonly id: string;
   readonly reqid: number;
-  readonly #ours: VirtualAddresses;
-  readonly #theirs: VirtualAddresses;
-  readonly #ifId: number;
+  readonly #own: OwnEnd;
+  #theirs: Side;
   readonly #sas = new Map<string, InstalledSa>();
   #tail: Promise<unknown> = Promise.resolve();
   #underlay: Underlay;
@@ -33,24 +29,30 @@ export class PeerRecord {
   constructor(
     addresses: PeerAddresses,
     underlay: Underlay,
-    own: {
-      readonly virtualAddresses: VirtualAddresses;
-      readonly ifId: number;
-      readonly reqid: number;
-    },
+    own: OwnEnd & { readonly reqid: number },
   ) {
     this.id = addresses.id;
     this.#underlay = underlay;
     this.underlay = underlay;
     this.reqid = own.reqid;
-    this.#ours = own.virtualAddresses;
-    this.#theirs = addresses.virtualAddresses;
-    this.#ifId = own.ifId;
+    this.#own = own;
+    const { virtualAddresses, subnets = [] } = addresses;
+    this.#theirs = { virtualAddresses, subnets };
   }
 
   get context(): PeerContext {
     const { underlay, reqid } = this;
-    return { ours: this.#ours, theirs: this.#theirs, underlay, reqid, ifId: this.#ifId };
+    const { ours, ifId, interfaceIndex } = this.#own;
+    return { ours, theirs: this.#theirs, underlay, reqid, ifId, interfaceIndex };
+  }
+
+  /** CIDRs behind it. */
+  get subnets(): readonly string[] {
+    return this.#theirs.subnets;
+  }
+
+  set subnets(subnets: readonly string[]) {
+    this.#theirs = { ...this.#theirs, subnets };
   }
 
   get underlay(): Underlay {

@@ -1,20 +1,8 @@
-/**
- * What of the kernel belongs to one peer, as data: six policies and its SAs.
- *
- *     our virtual address ──out──► peer's virtual address    template: tunnel, local → remote, reqid
- *     peer's              ──in───► ours                       template: tunnel, remote → local, reqid
- *                         ──fwd──► (same, for a packet to be forwarded)
- *
- * once for each inner family, over an underlay of either. All of them carry the if_id of the
- * interface: by it they match only packets of that interface, and by it their owner knows them.
- * The reqid is the peer's alone: what one peer's SA decrypts, another peer's policy refuses, so a
- * member cannot speak with the address of another.
- */
+/** A peer: its addresses, the way to it, and its SAs as data. Its policies are in policies.ts. */
 import { isIPv6 } from 'node:net';
 import { ValueError } from '../netlink/errors.ts';
 import { XfrmKey } from '../xfrm/key.ts';
 import type { Lifetime } from '../xfrm/lifetime.ts';
-import type { PolicySpec } from '../xfrm/policy.ts';
 import type { Encapsulation, StateSpec } from '../xfrm/state.ts';
 
 export interface VirtualAddresses {
@@ -22,9 +10,18 @@ export interface VirtualAddresses {
   readonly ipv4: string;
 }
 
+/** What one end of a pair has. */
+export interface Side {
+  readonly virtualAddresses: VirtualAddresses;
+  /** CIDRs behind it; disjoint, and none of them in the service's prefixes. */
+  readonly subnets: readonly string[];
+}
+
 export interface PeerAddresses {
   readonly id: string;
   readonly virtualAddresses: VirtualAddresses;
+  /** CIDRs behind it, none if left out. No other peer may have an address in common with them. */
+  readonly subnets?: readonly string[];
 }
 
 /** The two ends of the tunnel, of one family. */
@@ -56,19 +53,19 @@ export type SaDirection = 'in' | 'out';
 
 /** What the policies and SAs of one peer have in common. */
 export interface PeerContext {
-  readonly ours: VirtualAddresses;
-  readonly theirs: VirtualAddresses;
+  readonly ours: Side;
+  readonly theirs: Side;
   readonly underlay: Underlay;
   readonly reqid: number;
   readonly ifId: number;
+  /** Of the service's xfrm interface. */
+  readonly interfaceIndex: number;
 }
 
 const KEY_LENGTH = 32;
 const SALT_LENGTH = 4;
 /** Packets: enough for reordering at 10 Gbit/s over several queues; the kernel's bound is 4,096. */
 export const REPLAY_WINDOW = 1024;
-/** Below the priorities that other IPsec daemons give, so that theirs win where selectors overlap. */
-const POLICY_PRIORITY = 0x10000;
 
 /**
  * Soft: time for a successor; hard: the SA is gone. An hour is the usual life of an ESP key.
@@ -79,64 +76,6 @@ export const DEFAULT_LIFETIME: Lifetime = {
   packets: { soft: 3n << 30n, hard: 1n << 32n },
   bytes: { soft: 3n << 40n, hard: 1n << 42n },
 };
-
-export function peerPolicies({ ours, theirs, underlay, reqid, ifId }: PeerContext): PolicySpec[] {
-  const { local, remote } = underlay;
-  return (['ipv6', 'ipv4'] as const).flatMap((family) => {
-    const length = family === 'ipv6' ? 128 : 32;
-    const own = `${ours[family]}/${length}`;
-    const peer = `${theirs[family]}/${length}`;
-    const tunnel = { mode: 'tunnel', protocol: 'esp', reqid } as const;
-    const common = { ifId, priority: POLICY_PRIORITY };
-    const inbound = {
-      ...common,
-      selector: { source: peer, destination: own },
-      templates: [{ ...tunnel, source: remote, destination: local }],
-    };
-    return [
-      {
-        ...common,
-        direction: 'out' as const,
-        selector: { source: own, destination: peer },
-        templates: [{ ...tunnel, source: local, destination: remote }],
-      },
-      { ...inbound, direction: 'in' as const },
-      { ...inbound, direction: 'fwd' as const },
-    ];
-  });
-}
-
-/** Policies of this priority, from our own virtual address and without if_id, are gates of ours. */
-export const GATE_PRIORITY = 0x69637670;
-
-/**
- * The gate before the interface, one policy for each inner family, without if_id, so that it is looked
- * at when a packet is routed. An xfrm interface drops the packet that finds no SA: its lookup does
- * not ask for the policy's queue, but the one at routing does. So while there is no SA the gate is
- * `closed`, a trap whose template nothing satisfies: the kernel holds up to 100 packets in the
- * policy's queue and asks for keys. Replaced by an `open` gate, a policy without template, it
- * hands its queue on and the packets go their way, into the interface and through the SA. Where
- * `net.core.xfrm_larval_drop` is not 0 the packets are dropped as they would be without a gate.
- */
-export function gatePolicies(
-  { ours, theirs, underlay, reqid }: PeerContext,
-  gate: 'closed' | 'open',
-): PolicySpec[] {
-  const tunnel = { mode: 'tunnel', protocol: 'esp', reqid } as const;
-  const trap = { ...tunnel, source: underlay.local, destination: underlay.remote };
-  return (['ipv6', 'ipv4'] as const).map((family) => {
-    const length = family === 'ipv6' ? 128 : 32;
-    return {
-      direction: 'out',
-      priority: GATE_PRIORITY,
-      selector: {
-        source: `${ours[family]}/${length}`,
-        destination: `${theirs[family]}/${length}`,
-      },
-      templates: gate === 'closed' ? [trap] : [],
-    };
-  });
-}
 
 /** The ends of an SA as the kernel has them. */
 export function saEnds(

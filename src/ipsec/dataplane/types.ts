@@ -1,6 +1,7 @@
 /** What goes into a data plane and what comes out of it. */
 import type { Lifetime } from '../xfrm/lifetime.ts';
 import type { SaDirection, VirtualAddresses } from './peer.ts';
+import type { Site } from './site.ts';
 
 export interface DataPlaneOptions {
   /** 1 to 15 bytes. */
@@ -15,6 +16,8 @@ export interface DataPlaneOptions {
   readonly virtualAddresses: VirtualAddresses;
   /** CIDRs of the service, routed to the interface. */
   readonly prefixes: VirtualAddresses;
+  /** What is behind this machine, if it is a gateway. */
+  readonly site?: Site;
   /** The local port of ESP in UDP, for peers whose underlay has `udp`; none is opened if left out. */
   readonly udpPort?: number;
   readonly signal?: AbortSignal;
@@ -55,6 +58,8 @@ export interface DataPlaneEvents {
   acquire: [peerId: string];
   expire: [notice: ExpireNotice];
   mapping: [notice: MappingNotice];
+  /** This machine has another way to a peer's subnet, which its own programs go on taking. */
+  shadowed: [subnet: string];
   /** Hearing events failed; what is installed goes on working. */
   error: [error: Error];
 }

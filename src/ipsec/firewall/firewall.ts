@@ -17,7 +17,7 @@ export type { FirewallInput };
 export { FirewallError };
 
 /** What may change while it is open. */
-export type FirewallChange = Partial<Pick<FirewallInput, 'grants' | 'remotes'>>;
+export type FirewallChange = Partial<Pick<FirewallInput, 'grants' | 'remotes' | 'subnets'>>;
 
 interface Call {
   readonly signal?: AbortSignal | undefined;

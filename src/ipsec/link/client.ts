@@ -1,4 +1,4 @@
-/** The little of rtnetlink that a VPN needs: its interface, addresses and routes. */
+/** The little of rtnetlink that a VPN needs: its interface, addresses, routes and rules for them. */
 import { NetlinkClient } from '../netlink/client.ts';
 import { MalformedError } from '../netlink/errors.ts';
 import { NLM_F_CREATE, NLM_F_EXCL } from '../netlink/framing.ts';
@@ -26,6 +26,7 @@ import {
 } from './codec.ts';
 import { LinkError, linkError } from './errors.ts';
 import { RTM } from './kernel.ts';
+import { decodeRule, encodeRule, encodeRuleDump, type Rule } from './rule-codec.ts';
 
 const CREATE = NLM_F_CREATE | NLM_F_EXCL;
 
@@ -101,7 +102,7 @@ export class LinkClient implements Disposable {
     return found.filter((address) => address !== undefined);
   }
 
-  /** Adds a route to the main table. Equivalent to: `ip route add ...` */
+  /** Equivalent to: `ip route add ...` */
   async addRoute(route: Route, call?: CallOptions): Promise<void> {
     await this.#do('add route', RTM.NEWROUTE, encodeRoute(route), CREATE, call);
   }
@@ -111,14 +112,36 @@ export class LinkClient implements Disposable {
     await this.#do('delete route', RTM.DELROUTE, encodeRoute(route), 0, call);
   }
 
-  /** Routes of the main table. Equivalent to: `ip route show`, `ip -6 route show` */
-  async routes(call?: CallOptions): Promise<Route[]> {
+  /** Routes of one table, the main one if left out. Equivalent to: `ip route show table T`, and with `-6` */
+  async routes(call?: CallOptions & { readonly table?: number }): Promise<Route[]> {
     const found: Route[] = [];
     for (const family of [AF_INET, AF_INET6] as const) {
       const body = encodeRouteDump(family);
       const request = { operation: 'dump routes', type: RTM.GETROUTE, body };
       const routes = await this.#netlink.dump(request, (m) => decodeRoute(m.body), call);
       found.push(...routes.filter((route) => route !== undefined));
+    }
+    return found.filter(({ table }) => table === call?.table);
+  }
+
+  /** Equivalent to: `ip rule add ...` */
+  async addRule(rule: Rule, call?: CallOptions): Promise<void> {
+    await this.#do('add rule', RTM.NEWRULE, encodeRule(rule), CREATE, call);
+  }
+
+  /** Equivalent to: `ip rule delete ...` */
+  async deleteRule(rule: Rule, call?: CallOptions): Promise<void> {
+    await this.#do('delete rule', RTM.DELRULE, encodeRule(rule), 0, call);
+  }
+
+  /** Those that {@link addRule} could have made. Equivalent to: `ip rule show`, `ip -6 rule show` */
+  async rules(call?: CallOptions): Promise<Rule[]> {
+    const found: Rule[] = [];
+    for (const family of [AF_INET, AF_INET6] as const) {
+      const body = encodeRuleDump(family);
+      const request = { operation: 'dump rules', type: RTM.GETRULE, body };
+      const rules = await this.#netlink.dump(request, (m) => decodeRule(m.body), call);
+      found.push(...rules.filter((rule) => rule !== undefined));
     }
     return found;
   }

@@ -22,6 +22,7 @@ import {
   RT_SCOPE_LINK,
   RT_SCOPE_UNIVERSE,
   RT_TABLE_MAIN,
+  RT_TABLE_UNSPEC,
   RTA,
   routeTypes,
   rtmsg,
@@ -65,6 +66,10 @@ export interface Route {
   readonly destination: string;
   readonly type?: keyof typeof routeTypes | undefined;
   readonly interfaceIndex?: number | undefined;
+  /** The next router, on the interface's own network. */
+  readonly gateway?: string | undefined;
+  /** Routing table; the main one if left out. */
+  readonly table?: number | undefined;
   /** Source address that programs without one of their own get. */
   readonly preferredSource?: string | undefined;
   /** The lowest wins. */
@@ -179,7 +184,7 @@ const address4 = struct('address', 4, { a: [0, u32] });
 const address16 = struct('address', 16, { last: [15, u8] });
 
 /** @throws MalformedError if there are too few bytes for the family. */
-function fixed(family: Family, raw: Uint8Array): Uint8Array {
+export function fixed(family: Family, raw: Uint8Array): Uint8Array {
   const shape = family === AF_INET ? address4 : address16;
   shape.decode(raw);
   return raw.subarray(0, shape.size);
@@ -189,14 +194,16 @@ export function encodeRoute(route: Route): Uint8Array {
   const { family, bytes, length } = parsePrefix(route.destination, 'route.destination');
   const type = route.type ?? 'unicast';
   const size = family === AF_INET ? 4 : 16;
+  const { gateway, table } = route;
+  const link = type === 'unicast' && family === AF_INET && gateway === undefined;
   const head = rtmsg.encode({
     family,
     dstLength: length,
     srcLength: 0,
     tos: 0,
-    table: RT_TABLE_MAIN,
+    table: table === undefined ? RT_TABLE_MAIN : RT_TABLE_UNSPEC,
     protocol: route.protocol,
-    scope: type === 'unicast' && family === AF_INET ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE,
+    scope: link ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE,
     type: routeTypes[type],
     flags: 0,
   });
@@ -205,6 +212,8 @@ export function encodeRoute(route: Route): Uint8Array {
     head,
     attribute(RTA.DST, bytes.subarray(0, size)),
     ...put(RTA.OIF, 'u32', route.interfaceIndex),
+    ...put(RTA.TABLE, 'u32', table),
+    ...(gateway ? [attribute(RTA.GATEWAY, wire(gateway, 'route.gateway').bytes)] : []),
     ...(source ? [attribute(RTA.PREFSRC, wire(source, 'route.preferredSource').bytes)] : []),
     ...put(RTA.PRIORITY, 'u32', route.metric),
   ]);
@@ -224,7 +233,7 @@ export function encodeRouteDump(family: Family): Uint8Array {
   });
 }
 
-/** Undefined if it is of another family, or of a table or type that is not ours to make. @throws MalformedError */
+/** Undefined if it is of another family, or of a type that is not ours to make. @throws MalformedError */
 export function decodeRoute(body: Uint8Array): Route | undefined {
   const head = rtmsg.decode(body);
   const { family } = head;
@@ -238,13 +247,16 @@ export function decodeRoute(body: Uint8Array): Route | undefined {
     'prohibit',
   ];
   const type = types.find((name) => routeTypes[name] === head.type);
-  if (table !== RT_TABLE_MAIN || type === undefined) return undefined;
+  if (type === undefined) return undefined;
   const destination = attributes.get(RTA.DST) ?? new Uint8Array(16);
   const source = attributes.get(RTA.PREFSRC);
+  const gateway = attributes.get(RTA.GATEWAY);
   return {
     destination: `${formatAddress(family, fixed(family, destination))}/${head.dstLength}`,
     type,
     interfaceIndex: get(attributes, RTA.OIF, 'u32'),
+    gateway: gateway && formatAddress(family, fixed(family, gateway)),
+    table: table === RT_TABLE_MAIN ? undefined : table,
     preferredSource: source && formatAddress(family, fixed(family, source)),
     metric: get(attributes, RTA.PRIORITY, 'u32'),
     protocol: head.protocol,

@@ -11,6 +11,9 @@ export const RTM = {
   NEWROUTE: 24,
   DELROUTE: 25,
   GETROUTE: 26,
+  NEWRULE: 32,
+  DELRULE: 33,
+  GETRULE: 34,
 } as const;
 
 export const RTNLGRP = { LINK: 1, IPV4_IFADDR: 5, IPV6_IFADDR: 9 } as const;
@@ -96,8 +99,36 @@ export const rtmsg = struct('rtmsg', 12, {
   flags: [8, u32],
 });
 export const RTA = { DST: 1, OIF: 4, GATEWAY: 5, PRIORITY: 6, PREFSRC: 7, TABLE: 15 } as const;
+/** The number is in RTA.TABLE, which holds larger ones. */
+export const RT_TABLE_UNSPEC = 0;
 export const RT_TABLE_MAIN = 254;
 export const RT_SCOPE_UNIVERSE = 0;
 export const RT_SCOPE_LINK = 253;
 /** RTN_* */
 export const routeTypes = { unicast: 1, blackhole: 6, unreachable: 7, prohibit: 8 } as const;
+
+/*
+ * struct fib_rule_hdr {            // linux/fib_rules.h
+ *         __u8            family;
+ *         __u8            dst_len;
+ *         __u8            src_len;
+ *         __u8            tos;
+ *         __u8            table;
+ *         __u8            res1;
+ *         __u8            res2;
+ *         __u8            action;
+ *         __u32           flags;
+ * };
+ */
+export const fibRuleHdr = struct('fib_rule_hdr', 12, {
+  family: [0, u8],
+  dstLength: [1, u8],
+  srcLength: [2, u8],
+  tos: [3, u8],
+  table: [4, u8],
+  action: [7, u8],
+  flags: [8, u32],
+});
+export const FRA = { SRC: 2, IIFNAME: 3, PRIORITY: 6, TABLE: 15, PROTOCOL: 21 } as const;
+/** FR_ACT_* */
+export const ruleActions = { lookup: 1, unreachable: 7 } as const;

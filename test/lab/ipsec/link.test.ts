@@ -99,6 +99,50 @@ describe('interfaces, addresses and routes, beside ip', () => {
     }
   });
 
+  it('adds and removes rules, and routes of other tables, by other routers', async () => {
+    await using ns = await createNetns('us');
+    using client = inside(ns, () => new LinkClient());
+    await ns.ip('link', 'add', 'd0', 'up', 'type', 'veth', 'peer', 'name', 'd1');
+    await ns.ip('link', 'set', 'd1', 'up');
+    await ns.ip('address', 'add', '192.0.2.1/24', 'dev', 'd0');
+    await ns.ip('address', 'add', '2001:db8::1/64', 'dev', 'd0', 'nodad');
+    const d0 = await client.findLink('d0');
+    const table = 0x4000_004d;
+    const common = { protocol: 73, priority: 26_998 };
+    for (const [family, source, gateway, flag] of [
+      ['ipv4', '10.20.0.0/16', '192.0.2.9', '-4'],
+      ['ipv6', 'fd20::/48', '2001:db8::9', '-6'],
+    ] as const) {
+      const rules = [
+        { ...common, family, source, inputInterface: 'lan1', table },
+        { ...common, family, source: undefined, inputInterface: 'vpn0', table: undefined },
+      ];
+      const route = {
+        destination: source,
+        interfaceIndex: d0?.index,
+        gateway,
+        table,
+        protocol: 73,
+      };
+      for (const rule of rules) await client.addRule(rule);
+      await client.addRoute(route);
+      const shown = await ns.ip(flag, 'rule');
+      assert.match(shown, new RegExp(`from ${source} iif lan1.* lookup ${table} proto 73`));
+      assert.match(shown, /from all iif vpn0 .*unreachable proto 73/);
+      const list = () => ns.ip(flag, 'route', 'show', 'table', String(table));
+      assert.match(await list(), new RegExp(`${source} via ${gateway} dev d0 proto 73`));
+      const read = (await client.rules()).filter(({ protocol }) => protocol === 73);
+      assert.deepEqual(read, rules);
+      const [found] = await client.routes({ table });
+      assert.ok(found);
+      await client.deleteRoute(found);
+      for (const rule of read) await client.deleteRule(rule);
+      assert.doesNotMatch(await ns.ip(flag, 'rule'), /proto 73/);
+      // No table is left when its last route goes.
+      assert.doesNotMatch(await list().catch(String), /via/);
+    }
+  });
+
   it('tells by errors what is wrong', async () => {
     await using ns = await createNetns('us');
     using made = await withLink(ns);

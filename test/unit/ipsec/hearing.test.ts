@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { Hearing } from '../../../src/ipsec/dataplane/hearing.ts';
-import { gatePolicies, peerPolicies } from '../../../src/ipsec/dataplane/peer.ts';
 import { PeerRecord } from '../../../src/ipsec/dataplane/peer-record.ts';
 import { PeerTable } from '../../../src/ipsec/dataplane/peer-table.ts';
+import { gatePolicies, peerPolicies } from '../../../src/ipsec/dataplane/policies.ts';
 import type { AcquireEvent, ExpireEvent, State } from '../../../src/ipsec/xfrm/index.ts';
 import { decodePolicy, encodePolicy } from '../../../src/ipsec/xfrm/policy-codec.ts';
 import { decodeState, encodeState } from '../../../src/ipsec/xfrm/state-codec.ts';
@@ -12,13 +12,20 @@ const THEIRS = { ipv6: 'fd00::2', ipv4: '10.90.0.2' };
 const REQID = 0x10005;
 const IF_ID = 77;
 
+interface Subnets {
+  readonly ours?: string[];
+  readonly theirs?: string[];
+}
+
 /** A peer, and all that is told of it. */
-function setUp(states: () => State[] = () => []) {
+function setUp(states: () => State[] = () => [], subnets: Subnets = {}) {
   const peers = new PeerTable();
   // Not as the kernel prints it, on purpose.
   const underlay = { local: '2001:DB8:0::1', remote: '2001:db8::2' };
-  const own = { virtualAddresses: OURS, ifId: IF_ID, reqid: REQID };
-  const peer = new PeerRecord({ id: 'b', virtualAddresses: THEIRS }, underlay, own);
+  const ours = { virtualAddresses: OURS, subnets: subnets.ours ?? [] };
+  const own = { ours, ifId: IF_ID, interfaceIndex: 9, reqid: REQID };
+  const theirs = { id: 'b', virtualAddresses: THEIRS, subnets: subnets.theirs ?? [] };
+  const peer = new PeerRecord(theirs, underlay, own);
   peers.add(peer);
   const told: unknown[] = [];
   const hearing = new Hearing({
@@ -144,6 +151,33 @@ describe('policies of a peer', () => {
       for (const { ifId, direction } of gatePolicies(peer.context, gate)) {
         assert.deepEqual([ifId, direction], [undefined, 'out']);
       }
+    }
+  });
+
+  it('P21 are for each two blocks of one family; gates of what is forwarded are of the interface', () => {
+    const subnets = { ours: ['10.20.0.0/16', 'fd20::/48'], theirs: ['10.30.0.0/16'] };
+    const { peer } = setUp(undefined, subnets);
+    const ends = (policies: ReturnType<typeof peerPolicies>) =>
+      policies.map(({ direction, selector: { source, destination } }) =>
+        direction === 'out' ? `${source} > ${destination}` : `${destination} < ${source}`,
+      );
+    const pairs = [
+      ['fd00::1/128', 'fd00::2/128'],
+      ['fd20::/48', 'fd00::2/128'],
+      ['10.90.0.1/32', '10.90.0.2/32'],
+      ['10.90.0.1/32', '10.30.0.0/16'],
+      ['10.20.0.0/16', '10.90.0.2/32'],
+      ['10.20.0.0/16', '10.30.0.0/16'],
+    ] as const;
+    assert.deepEqual(
+      ends(peerPolicies(peer.context)).sort(),
+      pairs.flatMap(([a, b]) => [`${a} > ${b}`, `${a} < ${b}`, `${a} < ${b}`]).sort(),
+    );
+    const gates = gatePolicies(peer.context, 'closed');
+    assert.deepEqual(ends(gates).sort(), pairs.map(([a, b]) => `${a} > ${b}`).sort());
+    for (const { selector } of gates) {
+      const forwarded = subnets.ours.includes(selector.source);
+      assert.equal(selector.interfaceIndex, forwarded ? 9 : undefined);
     }
   });
 });

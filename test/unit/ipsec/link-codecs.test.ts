@@ -9,6 +9,7 @@ import {
 } from '../../../src/ipsec/link/codec.ts';
 import { IFLA, RTM } from '../../../src/ipsec/link/kernel.ts';
 import { decodeLinkEvent } from '../../../src/ipsec/link/monitor.ts';
+import { decodeRule, encodeRule } from '../../../src/ipsec/link/rule-codec.ts';
 import { MalformedError, ValueError } from '../../../src/ipsec/netlink/errors.ts';
 import { attribute } from '../../../src/ipsec/netlink/framing.ts';
 import { ends } from './arbitraries.ts';
@@ -43,11 +44,30 @@ describe('link codecs', () => {
           destination: `${destination}/${bits}`,
           type: 'unicast' as const,
           interfaceIndex: 4,
+          gateway: source,
+          table: 0x4000_0001,
           preferredSource: source,
           metric: 5,
           protocol: 73,
         };
         assert.deepEqual(decodeRoute(encodeRoute(route)), route);
+      }),
+    );
+  });
+
+  it('rules come back as they went', () => {
+    fc.assert(
+      fc.property(ends, fc.boolean(), ({ source }, refuses) => {
+        const wide = source.includes(':');
+        const rule = {
+          family: wide ? ('ipv6' as const) : ('ipv4' as const),
+          source: `${source}/${wide ? 128 : 32}`,
+          inputInterface: 'lan1',
+          priority: 7,
+          table: refuses ? undefined : 0x4000_0001,
+          protocol: 73,
+        };
+        assert.deepEqual(decodeRule(encodeRule(rule)), rule);
       }),
     );
   });

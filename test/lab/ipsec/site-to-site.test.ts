@@ -1,0 +1,321 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import type { DataPlane } from '../../../src/ipsec/dataplane.ts';
+import { XfrmClient } from '../../../src/ipsec/xfrm/index.ts';
+import type { Netns } from '../netns.ts';
+import { inside } from './inside.ts';
+import { establish, everything, xfrmStat } from './planes.ts';
+import {
+  ask,
+  buildSites,
+  firewallInput,
+  ifIdOf,
+  interfaceOf,
+  listen,
+  openFirewall,
+  openTenant,
+  REMOTE_SUBNETS,
+  type Sites,
+  SUBNETS,
+  siteInterface,
+  type Tenant,
+} from './sites.ts';
+
+const HOST = { ipv4: '10.20.0.5', ipv6: 'fd20::5' };
+const REMOTE_HOST = { ipv4: '10.30.0.7', ipv6: 'fd30::7' };
+const FAMILIES = ['ipv4', 'ipv6'] as const;
+const tcp = (port: number) => ({ protocol: 'tcp', first: port, last: port }) as const;
+
+/** What reached a host, counted by the host itself. */
+async function countArrivals(host: Netns): Promise<() => Promise<number>> {
+  const chain = 'add chain inet seen in { type filter hook prerouting priority 0; }';
+  const rule = 'add rule inet seen in meta l4proto { tcp, udp, icmp } counter';
+  await host.run('nft', [`add table inet seen; ${chain}; ${rule}`]);
+  return async () => {
+    const rules = await host.run('nft', ['list', 'table', 'inet', 'seen']);
+    return Number(/packets (\d+)/.exec(rules)?.[1]);
+  };
+}
+
+/** The packets that a chain of a tenant's firewall has dropped by one of its rules. */
+async function dropped(g: Netns, tenant: Tenant, chain: string, rule: RegExp): Promise<number> {
+  const table = `icvpn_${ifIdOf(tenant).toString(16).padStart(8, '0')}`;
+  const rules = (await g.run('nft', ['list', 'chain', 'inet', table, chain])).split('\n');
+  const line = rules.find((each) => rule.test(each)) ?? '';
+  return Number(/counter packets (\d+) bytes \d+ drop/.exec(line)?.[1]);
+}
+
+/** All packets that IPsec refused, for whatever reason. */
+async function refused(ns: Netns): Promise<number> {
+  const counters = (await xfrmStat(ns)).matchAll(/^XfrmIn\S+\s+(\d+)$/gm);
+  return [...counters].reduce((sum, [, count]) => sum + Number(count), 0);
+}
+
+describe('site to site', function () {
+  this.timeout(180_000);
+  it('P18 the first packet between hosts without icvpn waits for its SA; both families, both ways', async () => {
+    await using sites = await buildSites();
+    const [tenant] = sites.tenants;
+    const { host, remoteHost } = tenant;
+    await using firewall = await openFirewall(sites.g, firewallInput(tenant, 'all'));
+    await using planes = await openTenant(sites.g, tenant);
+    const { planeA, planeB } = planes;
+    const acquired = once(planeA, 'acquire');
+    const first = host.run('ping', ['-c', '1', '-W', '10', REMOTE_HOST.ipv6]);
+    assert.deepEqual(await acquired, ['b']);
+    await establish(planeA, planeB);
+    assert.match(await first, /1 received/);
+    await using here = await listen(host, 80);
+    await using there = await listen(remoteHost, 80);
+    for (const family of FAMILIES) {
+      const answers = await Promise.all([
+        ask(host, REMOTE_HOST[family], 80),
+        ask(remoteHost, HOST[family], 80),
+        // Members and hosts.
+        ask(sites.g, REMOTE_HOST[family], 80),
+        ask(tenant.remoteGateway, HOST[family], 80),
+      ]);
+      assert.deepEqual(answers, [
+        `x1 ${HOST[family]}`,
+        `h1 ${REMOTE_HOST[family]}`,
+        `x1 ${tenant.a[family]}`,
+        `h1 ${tenant.b[family]}`,
+      ]);
+    }
+    assert.ok(here && there && firewall);
+  });
+
+  it('forwards the ports that the policy names and no others, and answers to what hosts began', async () => {
+    await using sites = await buildSites();
+    const [tenant] = sites.tenants;
+    const { host, remoteHost } = tenant;
+    const inward = { sources: REMOTE_SUBNETS, destinations: SUBNETS, ports: [tcp(80)] };
+    const outward = { sources: SUBNETS, destinations: REMOTE_SUBNETS, ports: [tcp(443)] };
+    const input = firewallInput(tenant, [inward, outward]);
+    await using firewall = await openFirewall(sites.g, input);
+    await using planes = await openTenant(sites.g, tenant);
+    await establish(planes.planeA, planes.planeB);
+    await using here = await listen(host, 80, 81);
+    await using there = await listen(remoteHost, 443, 444);
+    for (const family of FAMILIES) {
+      const answers = await Promise.all([
+        ask(remoteHost, HOST[family], 80),
+        ask(remoteHost, HOST[family], 81),
+        ask(host, REMOTE_HOST[family], 443),
+        ask(host, REMOTE_HOST[family], 444),
+      ]);
+      const [fromAfar, fromHere] = [REMOTE_HOST[family], HOST[family]];
+      assert.deepEqual(answers, [`h1 ${fromAfar}`, 'silence', `x1 ${fromHere}`, 'silence']);
+    }
+    assert.ok(here && there && firewall);
+  });
+
+  it('P17 a subnet that its gateway has left is unreachable, not somewhere else', async () => {
+    await using sites = await buildSites();
+    const [tenant] = sites.tenants;
+    await using planes = await openTenant(sites.g, tenant);
+    const { planeA } = planes;
+    await sites.g.ip('route', 'add', 'default', 'via', tenant.underlay.remote);
+    const way = async (address: string) =>
+      (await sites.g.exec('ip', ['route', 'get', address])).stdout;
+    assert.match(await way(REMOTE_HOST.ipv4), /dev icvpn1/);
+    await planeA.updatePeerSubnets('b', ['10.30.128.0/17']);
+    assert.match(await way('10.30.200.1'), /dev icvpn1/);
+    assert.doesNotMatch(await way(REMOTE_HOST.ipv4), /dev/);
+    await planeA.removePeer('b');
+    for (const address of [REMOTE_HOST.ipv4, '10.30.200.1']) {
+      assert.doesNotMatch(await way(address), /dev/);
+    }
+    const policies = await sites.g.ip('xfrm', 'policy');
+    assert.doesNotMatch(policies, /10\.30\./);
+  });
+
+  it('leaves nothing behind after close, also of a run that was killed', async () => {
+    await using sites = await buildSites();
+    const [tenant] = sites.tenants;
+    const inKernel = async () => {
+      const lines = (await everything(sites.g)).split('\n');
+      // The underlay's own link-local addresses come when they are ready; the killed run's sysctl stays.
+      return lines.filter((line) => !/^anycast|^[01]$/.test(line)).join('\n');
+    };
+    const before = await inKernel();
+    const rules = async () => `${await sites.g.ip('rule')}${await sites.g.ip('-6', 'rule')}`;
+    const rulesBefore = await rules();
+    // Never closed: what it put into the kernel stays.
+    await (await openAndForget(sites, tenant)).addPeer(
+      { id: 'c', virtualAddresses: tenant.b, subnets: ['10.31.0.0/16'] },
+      tenant.underlay,
+    );
+    assert.notEqual(await rules(), rulesBefore);
+    {
+      await using planes = await openTenant(sites.g, tenant);
+      const route = await sites.g.ip('route');
+      assert.match(route, /unreachable 10\.31\.0\.0\/16/, 'still refused');
+      assert.doesNotMatch(await sites.g.ip('xfrm', 'policy'), /10\.31\./);
+      await establish(planes.planeA, planes.planeB);
+    }
+    assert.equal(await inKernel(), before);
+    assert.equal(await rules(), rulesBefore);
+  });
+});
+
+async function openAndForget(sites: Sites, tenant: Tenant): Promise<DataPlane> {
+  const { DataPlane } = await import('../../../src/ipsec/dataplane.ts');
+  return inside(sites.g, () =>
+    DataPlane.open({
+      interfaceName: interfaceOf(tenant),
+      ifId: ifIdOf(tenant),
+      prefixes: tenant.prefixes,
+      virtualAddresses: tenant.a,
+      site: { subnets: SUBNETS, interfaces: [siteInterface(tenant)] },
+    }),
+  );
+}
+
+describe('two tenants on one gateway', function () {
+  this.timeout(180_000);
+  it('P21 with the same addresses at both ends, each reaches its own, and only that', async () => {
+    await using sites = await buildSites();
+    const { g, tenants } = sites;
+    const [one, two] = tenants;
+    await using firewall1 = await openFirewall(g, firewallInput(one, 'all'));
+    await using firewall2 = await openFirewall(g, firewallInput(two, 'all'));
+    await using planes1 = await openTenant(g, one);
+    await using planes2 = await openTenant(g, two);
+    await using servers = new AsyncDisposableStack();
+    for (const { host, remoteHost } of tenants) {
+      servers.use(await listen(host, 80));
+      servers.use(await listen(remoteHost, 80));
+    }
+    // The first packets of both, at the same moment: each asks for its own SA.
+    const acquired = [once(planes1.planeA, 'acquire'), once(planes2.planeA, 'acquire')];
+    const first = tenants.map(({ host }) =>
+      host.run('ping', ['-c', '1', '-W', '10', REMOTE_HOST.ipv4]),
+    );
+    assert.deepEqual(await Promise.all(acquired), [['b'], ['b']]);
+    await establish(planes1.planeA, planes1.planeB);
+    await establish(planes2.planeA, planes2.planeB);
+    for (const each of first) assert.match(await each, /1 received/);
+    for (const family of FAMILIES) {
+      for (const { number, host, remoteHost } of tenants) {
+        const answers = [ask(host, REMOTE_HOST[family], 80), ask(remoteHost, HOST[family], 80)];
+        const expected = [`x${number} ${HOST[family]}`, `h${number} ${REMOTE_HOST[family]}`];
+        assert.deepEqual(await Promise.all(answers), expected);
+      }
+    }
+    assert.ok(firewall1 && firewall2);
+  });
+
+  for (const [attacker, victim] of [
+    [0, 1],
+    [1, 0],
+  ] as const) {
+    it(`P21 what an SA of tenant ${attacker + 1} decrypted never reaches tenant ${victim + 1}`, async () => {
+      await using sites = await buildSites();
+      const { g, tenants } = sites;
+      const from = tenants[attacker];
+      const to = tenants[victim];
+      await using firewall1 = await openFirewall(g, firewallInput(from, 'all'));
+      await using firewall2 = await openFirewall(g, firewallInput(to, 'all'));
+      await using mine = await openTenant(g, from);
+      await using theirs = await openTenant(g, to);
+      await establish(mine.planeA, mine.planeB);
+      await establish(theirs.planeA, theirs.planeB);
+      // The victim's host and member have addresses that only the victim has, too.
+      await to.host.ip('address', 'add', '10.77.0.5/32', 'dev', 'lo');
+      await g.ip('route', 'add', '10.77.0.5/32', 'via', HOST.ipv4, 'dev', siteInterface(to));
+      const beyond = ['10.77.0.5', to.b.ipv4];
+      const targets = [...beyond, to.a.ipv4];
+      const arrivals = await Promise.all(
+        [to.host, to.remoteGateway, to.remoteHost].map(countArrivals),
+      );
+      const seen = async () => Promise.all(arrivals.map((each) => each()));
+      const before = await seen();
+
+      // The attacker's own gateway sends whatever it likes through its SA.
+      await sendAnything(from.remoteGateway, from, targets);
+      const ping = ['-c', '3', '-i', '0.05', '-W', '0.3'];
+      const unanswered = async (source: Netns, ...addresses: string[]) => {
+        for (const address of addresses) {
+          const { stdout } = await source.exec('ping', [...ping, address]);
+          assert.match(stdout, /3 packets transmitted, 0 received/, address);
+        }
+      };
+      const here = new RegExp(`iifname "${interfaceOf(from)}" counter`);
+      const droppedHere = await dropped(g, from, 'input', here);
+      await unanswered(from.remoteGateway, ...targets);
+      assert.equal((await dropped(g, from, 'input', here)) - droppedHere, 3, 'at g itself');
+
+      // Were g to route it, its policies would refuse.
+      await g.ip('rule', 'delete', 'iif', interfaceOf(from), 'unreachable');
+      const refusedBefore = await refused(g);
+      await unanswered(from.remoteGateway, ...beyond);
+      assert.equal((await refused(g)) - refusedBefore, 3 * beyond.length, 'by the policies');
+
+      // Were these to let it in, the firewall would not.
+      using xfrm = inside(g, () => new XfrmClient());
+      await letIn(xfrm, from, targets);
+      const crossing = /oifname != /;
+      const droppedBefore = await dropped(g, from, 'from_peers', crossing);
+      await unanswered(from.remoteGateway, ...targets);
+      const crossed = (await dropped(g, from, 'from_peers', crossing)) - droppedBefore;
+      assert.equal(crossed, 3 * beyond.length, 'by the firewall');
+
+      // A host of the attacker's, towards what only the victim routes.
+      const outBefore = await dropped(g, to, 'to_peers', /iifname != /);
+      await unanswered(from.host, to.b.ipv4);
+      assert.equal((await dropped(g, to, 'to_peers', /iifname != /)) - outBefore, 3);
+
+      assert.deepEqual(await seen(), before, 'nothing arrived');
+      // And the counters do count: the victim's own traffic arrives.
+      await to.remoteGateway.run('ping', ['-c', '1', '-W', '5', HOST.ipv4]);
+      assert.notDeepEqual(await seen(), before);
+      assert.ok(firewall1 && firewall2);
+    });
+  }
+});
+
+/** Policies and routes of an attacker's making, for destinations that are not its own. */
+async function sendAnything(
+  gateway: Netns,
+  tenant: Tenant,
+  targets: readonly string[],
+): Promise<void> {
+  using client = inside(gateway, () => new XfrmClient());
+  const own = (await client.policies()).find(
+    ({ direction, ifId, selector }) =>
+      direction === 'out' &&
+      ifId !== undefined &&
+      selector.source === `${tenant.b.ipv4}/32` &&
+      selector.destination === `${tenant.a.ipv4}/32`,
+  );
+  assert.ok(own);
+  for (const target of targets) {
+    const selector = { ...own.selector, destination: `${target}/32` };
+    await client.addPolicy({
+      direction: 'out',
+      selector,
+      templates: own.templates,
+      ifId: own.ifId,
+    });
+    const device = ['dev', interfaceOf(tenant), 'src', tenant.b.ipv4];
+    await gateway.ip('route', 'add', `${target}/32`, ...device);
+  }
+}
+
+async function letIn(client: XfrmClient, tenant: Tenant, targets: readonly string[]) {
+  const all = await client.policies();
+  for (const direction of ['in', 'fwd'] as const) {
+    const own = all.find(
+      (each) =>
+        each.direction === direction &&
+        each.ifId === ifIdOf(tenant) &&
+        each.selector.source === `${tenant.b.ipv4}/32`,
+    );
+    assert.ok(own);
+    for (const target of targets) {
+      const selector = { ...own.selector, destination: `${target}/32` };
+      await client.addPolicy({ direction, selector, templates: own.templates, ifId: own.ifId });
+    }
+  }
+}
