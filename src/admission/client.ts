@@ -39,6 +39,8 @@ interface CommonOptions {
   readonly serviceId: Ed25519PeerId;
   /** Where this node can be dialled. */
   readonly multiaddrs: string[];
+  /** CIDRs behind this node that it would announce; the credential tells which it may. */
+  readonly subnets?: readonly string[];
   readonly signal?: AbortSignal;
   /** Milliseconds since 1970. */
   readonly clock?: () => number;
@@ -73,13 +75,13 @@ export async function requestAdmission(
   stream: Stream,
   options: AdmissionRequest,
 ): Promise<Admission> {
-  const { vmid, roles, multiaddrs, superPeer } = options;
+  const { vmid, roles, multiaddrs, subnets = [], superPeer } = options;
   return attempt(stream, superPeer, options.signal, async (link, signal) => {
     const login = await loginOf(options.secret, options);
     const session = new ClientSession({
       ...accepting(options, vmid),
       login,
-      request: { vmid, roles, multiaddrs },
+      request: { vmid, roles, multiaddrs, subnets: [...subnets] },
       random: (length) => randomBytes(length),
     });
     try {
@@ -103,10 +105,11 @@ export async function requestAdmission(
  * @throws AdmissionBusyError, AdmissionProtocolError, ClockError as `requestAdmission` does
  */
 export async function requestRenewal(stream: Stream, options: RenewalRequest): Promise<Admission> {
-  const { credential, multiaddrs, superPeer } = options;
+  const { credential, multiaddrs, subnets = [], superPeer } = options;
   return attempt(stream, superPeer, options.signal, async (link, signal) => {
     const nonce = randomBytes(NONCE_LENGTH);
-    const own = { credential, state: options.renewalKey, multiaddrs, nonce };
+    const request = { multiaddrs, subnets: [...subnets] };
+    const own = { credential, state: options.renewalKey, request, nonce };
     const session = new RenewalSession(accepting(options, credential.value.vmid), own);
     try {
       await link.write(Opening, { admit: undefined, renew: session.opening() }, signal);

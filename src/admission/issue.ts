@@ -1,6 +1,7 @@
 /** What a super-peer gives to who proved itself: a credential, and what goes with it. */
 import { randomBytes } from 'node:crypto';
 import type { Ed25519PeerId, PrivateKey } from '@libp2p/interface';
+import { covers, parseSubnet } from '../policy/subnet.ts';
 import { CREDENTIAL, type Credential } from '../records/credential.ts';
 import { admitterOf, type ServiceDescriptor } from '../records/descriptor.ts';
 import { type Opened, open, seal } from '../records/envelope.ts';
@@ -34,10 +35,17 @@ export function admittedBy(
   return admitterOf(service.descriptor.value, superPeer) === undefined ? undefined : service;
 }
 
+/** @returns of the CIDRs asked for those of which the owner's policy allows all; the VM sees which are missing */
+export function grantedSubnets(asked: readonly string[], allowed: readonly string[]): string[] {
+  if (asked.length === 0) return [];
+  const blocks = allowed.map(parseSubnet);
+  return asked.filter((each) => blocks.some((block) => covers(block, parseSubnet(each))));
+}
+
 /** @param now seconds since 1970 */
 export async function issueCredential(
   service: ServedService,
-  bearer: Pick<Credential, 'peerId' | 'vmid' | 'roles' | 'ipv4' | 'admittedBy'>,
+  bearer: Pick<Credential, 'peerId' | 'vmid' | 'roles' | 'ipv4' | 'admittedBy' | 'subnets'>,
   by: { key: PrivateKey; now: number },
 ): Promise<Opened<Credential>> {
   const { serviceId, epoch, credentialLifetime } = service.descriptor.value;

@@ -26,6 +26,7 @@
  *
  * {…} is sealed under keys that only the two ends of this very run have; see keys.ts.
  */
+import { cidr } from '../codec/ip.ts';
 import {
   bytes,
   type Infer,
@@ -36,7 +37,7 @@ import {
   string,
   uint32,
 } from '../codec/protobuf.ts';
-import { CREDENTIAL } from '../records/credential.ts';
+import { CREDENTIAL, MAX_SUBNETS } from '../records/credential.ts';
 import { DESCRIPTOR } from '../records/descriptor.ts';
 import { peerId } from '../records/peer-id.ts';
 import { scryptParameters } from './kdf.ts';
@@ -105,13 +106,17 @@ export const Request = message({
   vmid: required(1, string({ min: 1, max: 128 })),
   roles: repeated(2, string({ min: 1, max: 64 }), { max: 16 }),
   multiaddrs: repeated(3, string({ min: 1, max: 256 }), { max: 8 }),
+  /** CIDRs behind the VM that it would announce. */
+  subnets: repeated(4, cidr(), { max: MAX_SUBNETS }),
 });
 export type Request = Infer<typeof Request>;
 
 /** What a member that renews says of itself: the rest stands in its credential. */
 export const RenewalRequest = message({
   multiaddrs: repeated(1, string({ min: 1, max: 256 }), { max: 8 }),
+  subnets: repeated(2, cidr(), { max: MAX_SUBNETS }),
 });
+export type RenewalRequest = Infer<typeof RenewalRequest>;
 
 export const Proof = message({
   M1: required(1, bytes({ length: PROOF_LENGTH })),

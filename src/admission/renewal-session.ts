@@ -19,7 +19,13 @@ import {
 import { EnvelopeError, type Opened, open } from '../records/envelope.ts';
 import { type Accepting, type Admission, acceptProvision } from './accept.ts';
 import { AdmissionProtocolError } from './errors.ts';
-import { admittedBy, encodeProvision, issueCredential, type ServedService } from './issue.ts';
+import {
+  admittedBy,
+  encodeProvision,
+  grantedSubnets,
+  issueCredential,
+  type ServedService,
+} from './issue.ts';
 import { type Ends, RunKeys, renewalAnswerTranscript, renewalTranscript } from './keys.ts';
 import {
   NONCE_LENGTH,
@@ -68,8 +74,8 @@ export async function renew(
     if (!asked.confirms('vm', message.confirmation)) {
       return refusal('wrong confirmation');
     }
-    const { multiaddrs } = RenewalRequest.decode(asked.unseal('vm', message.request));
-    return await grant(context, { service, shown, remote, answer, nonce, multiaddrs, now });
+    const request = RenewalRequest.decode(asked.unseal('vm', message.request));
+    return await grant(context, { service, shown, remote, answer, nonce, request, now });
   } catch (error) {
     if (!(error instanceof IcvpnError)) throw error;
     return refuseProven(error, { vmid, ticket: undefined, serviceId: serviceId.toString() });
@@ -80,23 +86,24 @@ export async function renew(
 }
 
 async function grant(
-  { key, assignIpv4, revoked }: ServerContext,
+  { key, assignIpv4, allowedSubnets, revoked }: ServerContext,
   run: {
     service: ServedService;
     shown: Opened<Credential>;
     remote: Remote;
     answer: RunKeys;
     nonce: Uint8Array;
-    multiaddrs: string[];
+    request: RenewalRequest;
     now: number;
   },
 ): Promise<Verdict> {
-  const { service, shown, answer, nonce, multiaddrs, now } = run;
+  const { service, shown, answer, nonce, request, now } = run;
   const { peerId, address: remoteAddress } = run.remote;
   const { vmid, roles, admittedBy } = shown.value;
   if (revoked(service, shown)) throw new Unavailable('this VM was revoked');
   const ipv4 = assignIpv4(service, peerId, shown.value.ipv4);
-  const bearer = { peerId, vmid, roles, ipv4, admittedBy };
+  const subnets = grantedSubnets(request.subnets, allowedSubnets(service, { peerId, vmid, roles }));
+  const bearer = { peerId, vmid, roles, ipv4, admittedBy, subnets };
   const credential = await issueCredential(service, bearer, { key, now });
   const renewalKey = answer.renewalKey();
   const provision = encodeProvision(service, credential, renewalKey, remoteAddress);
@@ -106,6 +113,7 @@ async function grant(
     provision: answer.seal('super-peer', provision),
   };
   for (const each of [renewalKey, provision]) each.fill(0);
+  const { multiaddrs } = request;
   const applicant = { peerId, vmid, roles, multiaddrs, remoteAddress };
   return {
     ...{ outcome: 'renewed', service, applicant, credential, ticket: undefined },
@@ -158,7 +166,7 @@ export class RenewalSession {
     own: {
       credential: Opened<Credential>;
       state: Uint8Array;
-      multiaddrs: string[];
+      request: RenewalRequest;
       nonce: Uint8Array;
     },
   ) {
@@ -173,7 +181,7 @@ export class RenewalSession {
     };
     this.#question = renewalTranscript({ ...this.#ends, hello });
     const keys = new RunKeys(this.#key, this.#question);
-    const request = keys.seal('vm', RenewalRequest.encode({ multiaddrs: own.multiaddrs }));
+    const request = keys.seal('vm', RenewalRequest.encode(own.request));
     this.#opening = { hello, confirmation: keys.confirmation('vm'), request };
     keys.wipe();
   }

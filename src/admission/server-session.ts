@@ -18,6 +18,7 @@ import {
   type Applicant,
   admittedBy,
   encodeProvision,
+  grantedSubnets,
   issueCredential,
   type ServedService,
 } from './issue.ts';
@@ -53,6 +54,11 @@ export interface ServerContext {
   barred(service: ServedService, peerId: Ed25519PeerId): boolean;
   /** Whether a credential was taken back, so that it is not renewed. */
   revoked(service: ServedService, credential: Opened<Credential>): boolean;
+  /** CIDRs of which a member may announce all or parts. */
+  allowedSubnets(
+    service: ServedService,
+    member: { peerId: Ed25519PeerId; vmid: string; roles: readonly string[] },
+  ): readonly string[];
   random(length: number): Uint8Array;
   /** Milliseconds since 1970. */
   clock(): number;
@@ -162,7 +168,7 @@ export class ServerSession {
     keys: RunKeys,
     M2: Uint8Array,
   ): Promise<Verdict> {
-    const { services, self, key, clock, assignIpv4, barred } = this.#context;
+    const { services, self, key, clock, assignIpv4, allowedSubnets, barred } = this.#context;
     const { peerId, address: remoteAddress } = this.#remote;
     // Asked for again: the owner may have taken this super-peer out since the challenge.
     const service = admittedBy(services(hello.serviceId.toString()), self);
@@ -172,7 +178,9 @@ export class ServerSession {
     if (barred(service, peerId)) throw new Unavailable('this VM was revoked');
     const roles = ticket === undefined ? request.roles : this.#useTicket(ticket, request, now);
     const ipv4 = assignIpv4(service, peerId, undefined);
-    const bearer = { peerId, vmid, roles, ipv4, admittedBy: self };
+    const allowed = allowedSubnets(service, { peerId, vmid, roles });
+    const subnets = grantedSubnets(request.subnets, allowed);
+    const bearer = { peerId, vmid, roles, ipv4, admittedBy: self, subnets };
     const credential = await issueCredential(service, bearer, { key, now });
     const renewalKey = keys.renewalKey();
     const provision = encodeProvision(service, credential, renewalKey, remoteAddress);

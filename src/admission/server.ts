@@ -62,6 +62,8 @@ export interface AdmissionServerOptions {
   readonly barred?: ServerContext['barred'];
   /** Whether a credential was taken back, so that it is not renewed. */
   readonly revoked?: ServerContext['revoked'];
+  /** CIDRs of which a member may announce all or parts; none when absent. */
+  readonly allowedSubnets?: ServerContext['allowedSubnets'];
   /** Where tickets are used up; without it none is taken. */
   readonly store?: Pick<AdmissionStore, 'useTicket'>;
   readonly audit?: Pick<AuditLog, 'append'>;
@@ -97,6 +99,7 @@ export class AdmissionServer {
       ...{ services: options.services, assignIpv4: options.assignIpv4, tickets: options.store },
       barred: options.barred ?? (() => false),
       revoked: options.revoked ?? (() => false),
+      allowedSubnets: options.allowedSubnets ?? (() => []),
       random: (length) => randomBytes(length),
     };
   }

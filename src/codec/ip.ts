@@ -3,7 +3,7 @@
  */
 import ipaddr from 'ipaddr.js';
 import { IcvpnError } from '../errors.ts';
-import { bytes, type Codec, refine } from './protobuf.ts';
+import { bytes, type Codec, refine, string } from './protobuf.ts';
 
 export class AddressError extends IcvpnError {
   constructor(text: string, wanted: string) {
@@ -76,3 +76,15 @@ export const ipv4 = (): Codec<string> =>
 /** Codec of an IPv6 address (16 bytes). */
 export const ipv6 = (): Codec<string> =>
   refine(bytes({ length: 16 }), { parse: formatIp, format: parseIp });
+
+/** The longest IPv6 address in its one spelling, and `/128`. */
+const MAX_CIDR = 43;
+
+function oneSpelling(text: string): string {
+  if (formatPrefix(parsePrefix(text)) !== text) throw new AddressError(text, 'in its one spelling');
+  return text;
+}
+
+/** Codec of a CIDR of either family, as text. */
+export const cidr = (): Codec<string> =>
+  refine(string({ max: MAX_CIDR }), { parse: oneSpelling, format: oneSpelling });

@@ -35,6 +35,8 @@ export interface AdmissionWish {
   readonly secret: string;
   readonly vmid: string;
   readonly roles: string[];
+  /** CIDRs behind this node that it would announce; none if left out. */
+  readonly subnets?: readonly string[];
   readonly multiaddrs: string[];
   readonly log: Log;
   readonly signal: AbortSignal;

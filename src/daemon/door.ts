@@ -42,6 +42,7 @@ export class Door implements AsyncDisposable {
       ...{ key, store, audit, limits },
       services: (id) => services.get(id)?.door,
       assignIpv4: (door, peerId, current) => services.ofDoor(door).assignIpv4(peerId, current),
+      allowedSubnets: (door, member) => services.ofDoor(door).allowedSubnets(member),
       barred: (door, peerId) => services.ofDoor(door).trust.barred(peerId),
       revoked: (door, credential) =>
         services.ofDoor(door).trust.trust().revoked?.(credential) === true,

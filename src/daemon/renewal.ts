@@ -13,32 +13,17 @@
  */
 import { randomInt } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Ed25519PeerId, Ed25519PrivateKey } from '@libp2p/interface';
-import { requestRenewal } from '../admission/client.ts';
-import { ADMISSION_PROTOCOL } from '../admission/server.ts';
-import type { SecureCache } from '../keymgmt/cache/secure-cache.ts';
-import type { Host } from '../overlay/host.ts';
-import type { SuperPeerAddress } from '../records/bootstrap.ts';
-import type { Log } from './log.ts';
-import { type Standing, saveStanding } from './standing.ts';
+import { type RenewalWish, renewAtAny } from './renew.ts';
+import type { Standing } from './standing.ts';
 
-/** One super-peer gets this long before the next is tried. */
-const TRY_TIMEOUT_MS = 15_000;
 /** Between rounds over all super-peers, in milliseconds: doubled each time, up to the limit. */
 const FIRST_RETRY_MS = 1_000;
 const LAST_RETRY_MS = 60_000;
 /** Node's timers hold at most 2^31-1 ms. */
 const LONGEST_WAIT_MS = 2 ** 31 - 1;
 
-export interface RenewalOptions {
-  readonly host: Host;
-  readonly key: Ed25519PrivateKey;
-  readonly cache: SecureCache;
-  readonly serviceId: Ed25519PeerId;
-  /** Asked anew for each round, best first. */
-  readonly superPeers: () => readonly SuperPeerAddress[];
+export interface RenewalOptions extends RenewalWish {
   readonly onRenewed: (standing: Standing) => void;
-  readonly log: Log;
 }
 
 export class Renewal implements AsyncDisposable {
@@ -83,30 +68,11 @@ export class Renewal implements AsyncDisposable {
 
   /** @returns whether one super-peer renewed */
   async #round(): Promise<boolean> {
-    const { host, key, cache, serviceId, log, onRenewed } = this.#options;
-    for (const { peerId, multiaddr } of this.#options.superPeers()) {
-      const signal = AbortSignal.any([this.#closed.signal, AbortSignal.timeout(TRY_TIMEOUT_MS)]);
-      try {
-        const stream = await host.libp2p.dialProtocol(multiaddr, ADMISSION_PROTOCOL, { signal });
-        const { credential, renewalKey } = this.#standing;
-        const multiaddrs = host.multiaddrs().slice(0, 8);
-        const own = { credential, renewalKey, multiaddrs };
-        const renewed = await requestRenewal(stream, {
-          ...{ key, superPeer: peerId, serviceId, signal, ...own },
-        });
-        await saveStanding(cache, renewed);
-        this.#standing.renewalKey.fill(0);
-        this.#standing = renewed;
-        const until = new Date(renewed.credential.value.notAfter * 1000).toISOString();
-        log('renewed', { by: peerId, until });
-        onRenewed(renewed);
-        return true;
-      } catch (error) {
-        if (this.#closed.signal.aborted) return false;
-        log('renewal-failed', { superPeer: peerId, why: String(error) });
-      }
-    }
-    return false;
+    const renewed = await renewAtAny(this.#standing, this.#options, this.#closed.signal);
+    if (renewed === undefined) return false;
+    this.#standing = renewed;
+    this.#options.onRenewed(renewed);
+    return true;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

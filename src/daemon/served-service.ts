@@ -20,6 +20,7 @@ import { Membership } from '../overlay/membership.ts';
 import { ServiceTrust } from '../overlay/service-trust.ts';
 import { everybodyIn, Spread } from '../overlay/spread.ts';
 import { SPREAD_KINDS } from '../overlay/stored-kinds.ts';
+import { allowedSubnets } from '../policy/evaluate.ts';
 import type { Credential } from '../records/credential.ts';
 import { admitterOf, type ServiceDescriptor } from '../records/descriptor.ts';
 import type { Opened } from '../records/envelope.ts';
@@ -150,6 +151,18 @@ export class ServedService implements AsyncDisposable {
     return this.#options.store.lease(lease, (leased) =>
       this.#terms.pool.assign(serviceId, peer, leased),
     );
+  }
+
+  /** CIDRs of which a member may announce all or parts: what the owner's newest policy says. */
+  allowedSubnets(member: {
+    readonly peerId: Ed25519PeerId;
+    readonly vmid: string;
+    readonly roles: readonly string[];
+  }): string[] {
+    return allowedSubnets(this.trust.policy?.document, {
+      ...member,
+      peerId: member.peerId.toString(),
+    });
   }
 
   admitted(applicant: Applicant, credential: Opened<Credential>): void {

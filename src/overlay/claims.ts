@@ -25,6 +25,8 @@ export interface Member {
   readonly roles: readonly string[];
   readonly ipv4: string;
   readonly ipv6: string;
+  /** CIDRs that it announces. */
+  readonly subnets: readonly string[];
   readonly multiaddrs: readonly string[];
   /** End of its credential, in seconds since 1970. */
   readonly notAfter: number;
@@ -103,9 +105,10 @@ function outweighs(a: Claim, b: Claim): boolean {
 function memberOf({ present, superPeer }: Claim): PlacedMember | undefined {
   if (present === undefined) return undefined;
   const { value, bytes } = present.credential;
-  const { peerId, vmid, roles, ipv4, ipv6, notAfter } = value;
+  const { peerId, vmid, roles, ipv4, ipv6, subnets, notAfter } = value;
   const { multiaddrs } = present;
-  return { peerId, vmid, roles, ipv4, ipv6, multiaddrs, superPeer, notAfter, credential: bytes };
+  const attributes = { peerId, vmid, roles, ipv4, ipv6, subnets };
+  return { ...attributes, multiaddrs, superPeer, notAfter, credential: bytes };
 }
 
 /**

@@ -88,11 +88,12 @@ export async function openListed(
   const now = Math.floor(clock() / 1000);
   try {
     const opened = await open(CREDENTIAL, credential);
-    const { peerId, vmid, roles, ipv4, ipv6, notAfter } = opened.value;
+    const { peerId, vmid, roles, ipv4, ipv6, subnets, notAfter } = opened.value;
     const context = { serviceId, bearer: peerId, epoch, previousEpochUntil, admitters, now };
     checkCredential(opened, context);
     if (revoked?.(opened)) return undefined;
-    return { peerId, vmid, roles, ipv4, ipv6, multiaddrs, notAfter, credential };
+    const attributes = { peerId, vmid, roles, ipv4, ipv6, subnets };
+    return { ...attributes, multiaddrs, notAfter, credential };
   } catch (error) {
     if (error instanceof EnvelopeError || error instanceof CredentialError) return undefined;
     throw error;

@@ -5,7 +5,7 @@
  * says: `checkCredential` takes only signers that the descriptor names as admitting.
  */
 import type { Ed25519PeerId } from '@libp2p/interface';
-import { ipv4, ipv6 } from '../codec/ip.ts';
+import { cidr, ipv4, ipv6 } from '../codec/ip.ts';
 import {
   bytes,
   type Infer,
@@ -23,6 +23,9 @@ import { peerId } from './peer-id.ts';
 /** How far two clocks may be apart, in seconds, before times are taken as wrong. */
 export const CLOCK_SKEW_SECONDS = 120;
 
+/** The most subnets that one member announces. */
+export const MAX_SUBNETS = 16;
+
 const codec = message({
   serviceId: required(1, peerId()),
   peerId: required(2, peerId()),
@@ -39,6 +42,8 @@ const codec = message({
   serial: required(10, bytes({ length: 16 })),
   /** The super-peer that ran the admission, whoever renewed since: its revocations count. */
   admittedBy: required(11, peerId()),
+  /** CIDRs behind the member, as far as the owner's policy let it announce them when this was issued. */
+  subnets: repeated(12, cidr(), { max: MAX_SUBNETS }),
 });
 
 export type Credential = Infer<typeof codec>;

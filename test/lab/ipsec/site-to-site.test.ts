@@ -241,10 +241,12 @@ describe('two tenants on one gateway', function () {
           assert.match(stdout, /3 packets transmitted, 0 received/, address);
         }
       };
-      const here = new RegExp(`iifname "${interfaceOf(from)}" counter`);
-      const droppedHere = await dropped(g, from, 'input', here);
+      // The firewalls of both are in the way; it is for the kernel which one is asked first.
+      const droppedHere = async () =>
+        (await dropped(g, from, 'input', new RegExp(`iifname "${interfaceOf(from)}" counter`))) +
+        (await dropped(g, to, 'input', /iifname != .* ip daddr /));
       await unanswered(from.remoteGateway, ...targets);
-      assert.equal((await dropped(g, from, 'input', here)) - droppedHere, 3, 'at g itself');
+      assert.equal(await droppedHere(), 3, 'at g itself');
 
       // Were g to route it, its policies would refuse.
       await g.ip('rule', 'delete', 'iif', interfaceOf(from), 'unreachable');

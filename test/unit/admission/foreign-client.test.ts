@@ -69,7 +69,7 @@ async function foreignAdmission(stream: Stream, run: ForeignRun) {
     createHmac('sha256', key(`confirm ${end}`))
       .update(transcript)
       .digest();
-  const request = Request.encode({ vmid: 'foreign', roles: [], multiaddrs: [] });
+  const request = Request.encode({ vmid: 'foreign', roles: [], multiaddrs: [], subnets: [] });
   await link.write(
     Proof.encode({
       M1: hex(session.proof),

@@ -78,7 +78,12 @@ export function parsers(node: Identity): Parser[] {
       reply({ refusal: { reason: 1, text: 'no' } }),
       reply({ puzzle: { seed: b(32), bits: 12 }, busy: 3 }),
     ),
-    of('Request', Request, { vmid: 'i-1', roles: ['a', 'b'], multiaddrs: ['/x'] }),
+    of('Request', Request, {
+      vmid: 'i-1',
+      roles: ['a', 'b'],
+      multiaddrs: ['/x'],
+      subnets: ['10.20.0.0/16'],
+    }),
     {
       name: 'renewal token',
       valid: [sealRenewalState(state, secret, id)],

@@ -49,6 +49,28 @@ describe('renewal', () => {
     change: { vm?: Identity; seenAs?: Identity['id']; last?: Admission } = {},
   ) => why((await attemptRenewal(context, { vm, serviceId, last, ...change })).verdict);
 
+  it('subnets: what the policy allows when asked, no more, and anew at each renewal', async () => {
+    const asked = ['10.20.0.0/16', '10.21.0.0/16', 'fd20::/48'];
+    const who: unknown[] = [];
+    const allowing = (...allowed: string[]): Partial<ServerContext> => ({
+      allowedSubnets: (_service, member) => {
+        who.push([member.peerId, member.vmid, member.roles]);
+        return allowed;
+      },
+    });
+    const attempt = { vm, serviceId, secret: shop.secret, roles: ['gateway'], subnets: asked };
+    const nothing = await admission(at(0), attempt);
+    assert.deepEqual(nothing.credential.value.subnets, [], 'none without a policy');
+    const some = await admission(at(0, allowing('10.20.0.0/15', 'fd20::/64')), attempt);
+    assert.deepEqual(some.credential.value.subnets, ['10.20.0.0/16', '10.21.0.0/16']);
+    const fewer = { vm, serviceId, last: some, subnets: asked };
+    const next = await renewal(at(1, allowing('10.21.0.0/16')), fewer);
+    assert.deepEqual(next.credential.value.subnets, ['10.21.0.0/16']);
+    const none = await renewal(at(1, allowing('10.21.0.0/16')), { vm, serviceId, last: next });
+    assert.deepEqual(none.credential.value.subnets, [], 'not asked for any more');
+    for (const each of who) assert.deepEqual(each, [vm.id, 'i-1', ['gateway']]);
+  });
+
   it('gives a new credential for the same VM, at a super-peer that never saw it', async () => {
     const later = { clock: () => start + 1800_000 };
     const next = await renewal(at(1, later), { vm, serviceId, last });

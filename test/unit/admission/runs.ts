@@ -26,7 +26,14 @@ export function contextOf(
   return {
     ...{ key: superPeer.key, self: superPeer.id, decoys: new Decoys(superPeer.key) },
     services: (id) => services.find(({ owner }) => owner.id.toString() === id)?.served,
-    ...{ tickets: undefined, barred: () => false, revoked: () => false, random, clock: Date.now },
+    ...{
+      tickets: undefined,
+      barred: () => false,
+      revoked: () => false,
+      allowedSubnets: () => [],
+      random,
+      clock: Date.now,
+    },
     assignIpv4: (_service, _peer, current) => current ?? '100.64.0.1',
     srp: {
       start: async ({ verifier, b }) => engine.serverPublic(verifier, b),
@@ -45,6 +52,7 @@ interface Attempt {
   /** The super-peer that a ticket is for, if not the one that is asked. */
   readonly ticketFor?: Ed25519PeerId;
   /** Who the super-peer takes the VM for, if not for itself. */
+  readonly subnets?: string[];
   readonly seenAs?: Ed25519PeerId;
   /** Whom the VM takes the super-peer for, if not for itself. */
   readonly believes?: Ed25519PeerId;
@@ -59,7 +67,7 @@ export async function attemptAdmission(context: ServerContext, attempt: Attempt)
     ...{ self: vm.id, superPeer, serviceId, vmid, random, clock },
     login:
       typeof secret === 'string' ? await loginOf(secret, { serviceId, superPeer: at }) : secret,
-    request: { vmid, roles, multiaddrs: [] },
+    request: { vmid, roles, multiaddrs: [], subnets: attempt.subnets ?? [] },
   });
   const server = new ServerSession(context, {
     peerId: attempt.seenAs ?? vm.id,
@@ -81,15 +89,22 @@ export async function admission(context: ServerContext, attempt: Attempt): Promi
 
 export async function attemptRenewal(
   context: ServerContext,
-  attempt: { vm: Identity; serviceId: Ed25519PeerId; seenAs?: Ed25519PeerId; last: Admission },
+  attempt: {
+    vm: Identity;
+    serviceId: Ed25519PeerId;
+    seenAs?: Ed25519PeerId;
+    last: Admission;
+    subnets?: string[];
+  },
 ) {
   const { vm, serviceId, last } = attempt;
   const { credential, renewalKey: state } = last;
   const { vmid } = credential.value;
   const { self: superPeer, clock } = context;
+  const request = { multiaddrs: ['/ip4/192.0.2.9/tcp/1'], subnets: attempt.subnets ?? [] };
   const client = new RenewalSession(
     { self: vm.id, superPeer, serviceId, vmid, clock },
-    { credential, state, multiaddrs: ['/ip4/192.0.2.9/tcp/1'], nonce: randomBytes(32) },
+    { credential, state, request, nonce: randomBytes(32) },
   );
   const remote = { peerId: attempt.seenAs ?? vm.id, address: '192.0.2.9' };
   return { client, verdict: await renew(context, remote, client.opening()) };
@@ -98,7 +113,7 @@ export async function attemptRenewal(
 /** Runs a renewal that must succeed. */
 export async function renewal(
   context: ServerContext,
-  attempt: { vm: Identity; serviceId: Ed25519PeerId; last: Admission },
+  attempt: { vm: Identity; serviceId: Ed25519PeerId; last: Admission; subnets?: string[] },
 ): Promise<Admission> {
   const { client, verdict } = await attemptRenewal(context, attempt);
   assert.equal(verdict.outcome, 'renewed', why(verdict));

@@ -134,7 +134,7 @@ describe('tickets', () => {
         ...{ kind: 'machine', bytes: theirs.password, ticket: mine.ticket },
         identity: ticketIdentity(mine.ticket.value.id),
       },
-      request: { vmid: 'i-1', roles: [], multiaddrs: [] },
+      request: { vmid: 'i-1', roles: [], multiaddrs: [], subnets: [] },
     });
     const server = new ServerSession(context, { peerId: vm.id, address: '' });
     const answer = await server.hello(client.hello());

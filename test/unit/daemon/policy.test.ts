@@ -18,7 +18,7 @@ async function member(vmid: string, ...roles: string[]): Promise<Member> {
   const host = hosts++;
   return {
     ...{ peerId: id, vmid, roles, ipv4: `100.64.0.${host}`, ipv6: `fd00::${host}` },
-    ...{ multiaddrs: [], superPeer: id, notAfter: 0, credential: new Uint8Array() },
+    ...{ subnets: [], multiaddrs: [], superPeer: id, notAfter: 0, credential: new Uint8Array() },
   };
 }
 

@@ -66,6 +66,7 @@ describe('directory updates as sealed lists', () => {
     notAfter: 0,
     serial: new Uint8Array(16),
     admittedBy: superPeer,
+    subnets: [],
   });
   const opener = (peerId: Ed25519PeerId, epoch = 7, clock = () => NOW): UpdateOpener => {
     const key = generateKey(masterKey, memberAttributes({ serviceId, peerId, vmid: 'vm', epoch }));

@@ -55,6 +55,7 @@ export const issue = (
       notAfter: NOW + 3600,
       serial: new Uint8Array(16),
       admittedBy: idOf(service.superPeer),
+      subnets: [],
       ...change,
     },
     service.superPeer,

@@ -8,7 +8,7 @@ import * as identity from '../../../src/ipsec/xfrm/kernel/identity.ts';
 import * as policy from '../../../src/ipsec/xfrm/kernel/policy.ts';
 import * as state from '../../../src/ipsec/xfrm/kernel/state.ts';
 
-/** sizeof, as a C compiler gives it for linux/xfrm.h and linux/rtnetlink.h on x86-64 and arm64. */
+/** sizeof, as a C compiler gives it for linux/xfrm.h, rtnetlink.h and fib_rules.h on x86-64 and arm64. */
 const SIZES: Readonly<Record<string, number>> = {
   xfrm_id: 24,
   xfrm_selector: 56,
@@ -48,6 +48,7 @@ const SIZES: Readonly<Record<string, number>> = {
   ifinfomsg: 16,
   ifaddrmsg: 8,
   rtmsg: 12,
+  fib_rule_hdr: 12,
 };
 
 function isStruct(value: unknown): value is Struct<object> {

@@ -23,7 +23,14 @@ describe('feed of a directory', () => {
   const none = { joined: [], renewed: [], moved: [], left: [] };
   function put(who: number, credential: number): PlacedMember {
     const member = {
-      ...{ peerId: nth(ids, who).id, superPeer, vmid: `vm${who}`, roles: [], multiaddrs: [] },
+      ...{
+        peerId: nth(ids, who).id,
+        superPeer,
+        vmid: `vm${who}`,
+        roles: [],
+        subnets: [],
+        multiaddrs: [],
+      },
       ...{ ipv4: '100.64.0.1', ipv6: 'fd00::1', notAfter: 0 },
       credential: Uint8Array.of(who, credential),
     };

@@ -84,6 +84,7 @@ export async function credentialFor(
     notAfter: seconds() + 3600,
     serial: randomBytes(16),
     admittedBy: peerIdFromPrivateKey(signer),
+    subnets: [],
     ...change,
   };
   return open(CREDENTIAL, await seal(CREDENTIAL, value, signer));

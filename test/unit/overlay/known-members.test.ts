@@ -11,6 +11,7 @@ const member = (who: number, version: number): Member => ({
   peerId: nth(ids, who).id,
   vmid: `vm${who}`,
   roles: [],
+  subnets: [],
   ipv4: '100.64.0.1',
   ipv6: 'fd00::1',
   multiaddrs: [`/ip4/10.0.0.${who}/tcp/1`],

@@ -29,6 +29,7 @@ const credential: Credential = {
   notAfter: NOW + 3600,
   serial: new Uint8Array(16),
   admittedBy: id(superPeer),
+  subnets: [],
 };
 const context: CredentialContext = {
   serviceId: id(service),

@@ -1,0 +1,46 @@
+/** The subnets behind this member: its credential must say that the owner lets it announce them. */
+import { IcvpnError } from '../errors.ts';
+import { AdmissionUnreachableError } from './admit.ts';
+import { type RenewalWish, renewAtAny } from './renew.ts';
+import type { Standing } from './standing.ts';
+
+export class SubnetRefusedError extends IcvpnError {
+  constructor(vmid: string, subnets: readonly string[]) {
+    const route = JSON.stringify({ gateway: `vmid:${vmid}`, subnets });
+    super(
+      'ERR_SUBNET_NOT_ALLOWED',
+      `the service's policy does not let ${vmid} announce ${subnets.join(', ')}`,
+      `its owner must add ${route} to the routes of the policy and publish it: icvpn policy publish`,
+    );
+  }
+}
+
+/**
+ * Renews the credential if it is for other subnets than these.
+ *
+ * @throws SubnetRefusedError, AdmissionUnreachableError
+ */
+export async function announced(
+  standing: Standing,
+  wish: RenewalWish & { readonly subnets: readonly string[] },
+  signal: AbortSignal,
+): Promise<Standing> {
+  const { subnets } = wish;
+  if (missing(standing, subnets).length === 0 && extra(standing, subnets).length === 0) {
+    return standing;
+  }
+  const renewed = await renewAtAny(standing, wish, signal);
+  signal.throwIfAborted();
+  if (renewed === undefined) throw new AdmissionUnreachableError(wish.superPeers().length);
+  const refused = missing(renewed, subnets);
+  if (refused.length === 0) return renewed;
+  throw new SubnetRefusedError(renewed.credential.value.vmid, refused);
+}
+
+/** Those of the subnets that the credential does not name. */
+export function missing({ credential }: Standing, subnets: readonly string[]): string[] {
+  return subnets.filter((each) => !credential.value.subnets.includes(each));
+}
+
+const extra = ({ credential }: Standing, subnets: readonly string[]): string[] =>
+  credential.value.subnets.filter((each) => !subnets.includes(each));
