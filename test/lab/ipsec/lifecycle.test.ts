@@ -16,8 +16,16 @@ import {
   underlay,
   xfrmStat,
 } from './planes.ts';
+import { startStreams } from './streams.ts';
 
 const CHILD = new URL('plane-child.ts', import.meta.url);
+
+/** Packets that the xfrm interface has sent through SAs and got out of them. */
+async function interfacePackets(ns: Netns): Promise<{ sent: number; received: number }> {
+  const read = async (direction: 'tx' | 'rx'): Promise<number> =>
+    Number(await ns.run('cat', [`/sys/class/net/icvpn0/statistics/${direction}_packets`]));
+  return { sent: await read('tx'), received: await read('rx') };
+}
 
 /** A state, a policy and a route of somebody else. */
 async function addForeign(ns: Netns): Promise<void> {
@@ -58,6 +66,32 @@ describe('life of SAs', () => {
     assert.deepEqual(await Promise.all([xfrmStat(lab.a), xfrmStat(lab.b)]), before);
     assert.equal((await planeA.counters()).length, 4);
   });
+
+  for (const family of ['ipv6', 'ipv4'] as const) {
+    it(`P14 loses no packet of a UDP and a TCP stream in 100 rekeys: ${family}`, async function () {
+      this.timeout(120_000); // 100 rekeys with ten datagrams each: 10 s on an idle machine
+      await using lab = await underlay();
+      const { a, b } = lab;
+      await using planes = await twoPlanes(lab);
+      const { planeA, planeB } = planes;
+      const generations: Spis[] = [await establish(planeA, planeB)];
+      // A packet of TCP is then one for the interface too, and can be counted.
+      for (const ns of [a, b]) await ns.ip('link', 'set', 'icvpn0', 'gso_max_segs', '1');
+      const before = await Promise.all([xfrmStat(a), xfrmStat(b)]);
+      await using streams = await startStreams(a, b, B.virtualAddresses[family]);
+      for (let rekey = 0; rekey < 100; rekey++) {
+        generations.push(await establish(planeA, planeB));
+        await streams.tick();
+        const old = generations.length > 2 ? generations.shift() : undefined;
+        if (old !== undefined) await retire(planeA, planeB, old);
+      }
+      await streams.endWithNothingLost();
+      const [atA, atB] = await Promise.all([interfacePackets(a), interfacePackets(b)]);
+      assert.ok(atA.sent >= 2_000, `${atA.sent} packets`);
+      assert.deepEqual([atB.received, atA.received], [atA.sent, atB.sent]);
+      assert.deepEqual(await Promise.all([xfrmStat(a), xfrmStat(b)]), before);
+    });
+  }
 
   it('P16 tells by soft limit that a successor is due, by hard limit that an SA is gone', async () => {
     await using lab = await underlay();
