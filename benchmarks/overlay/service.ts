@@ -6,6 +6,7 @@ import { ServiceTrust } from '../../src/overlay/service-trust.ts';
 import { DESCRIPTOR_RECORD, ENDPOINT_RECORD } from '../../src/overlay/stored-kinds.ts';
 import { DESCRIPTOR, type ServiceDescriptor } from '../../src/records/descriptor.ts';
 import { type Opened, open, seal } from '../../src/records/envelope.ts';
+import { CountingSeal, countingKey } from '../../test/unit/overlay/counting.ts';
 import {
   addresses,
   credentialFor,
@@ -25,31 +26,44 @@ const PARALLEL = 5;
 export interface Enrolled {
   readonly node: MemberNode;
   readonly trust: ServiceTrust;
+  readonly seal: CountingSeal;
 }
 
 export class MeasuredService {
   readonly service: Identity;
   readonly supers: SuperPeer[] = [];
   readonly members: Enrolled[] = [];
+  /** Of the super-peers, in all. */
+  signatures = 0;
   readonly #descriptor: Opened<ServiceDescriptor>;
+  readonly #tier2: boolean;
 
-  private constructor(service: Identity, descriptor: Opened<ServiceDescriptor>) {
+  private constructor(service: Identity, descriptor: Opened<ServiceDescriptor>, tier2: boolean) {
     this.service = service;
     this.#descriptor = descriptor;
+    this.#tier2 = tier2;
   }
 
-  static async start(superPeers: number, members: number): Promise<MeasuredService> {
+  /** @param tier2 whether members join it; many nodes in one process do so slowly */
+  static async start(superPeers: number, members: number, tier2 = true): Promise<MeasuredService> {
     const [overlay, service] = [await identity(), await identity()];
     const keys = await identities(superPeers);
     const hosts = await Promise.all(keys.map(({ key }) => createHost({ key, listen: LOOPBACK })));
     const bytes = await seal(DESCRIPTOR, descriptorOf(service.id, hosts), service.key);
-    const measured = new MeasuredService(service, await open(DESCRIPTOR, bytes));
+    const measured = new MeasuredService(service, await open(DESCRIPTOR, bytes), tier2);
     const admitters = keys.map(({ id }) => id);
     for (const [i, host] of hosts.entries()) {
       const fixed = () => ({ epoch: 1, admitters });
       const own: { trust?: ServiceTrust } = {};
       const trust = () => own.trust?.trust() ?? fixed();
-      const node = new SuperPeer(host, nth(keys, i).key, overlay.id, fixed, service.id, trust);
+      const node = new SuperPeer(
+        host,
+        countingKey(nth(keys, i).key, () => measured.signatures++),
+        overlay.id,
+        fixed,
+        service.id,
+        trust,
+      );
       own.trust = measured.#follow(node);
       await node.start();
       if (i > 0) await node.tier1.dht.join([addresses(nth(hosts, 0))]);
@@ -60,7 +74,7 @@ export class MeasuredService {
     return measured;
   }
 
-  /** Admits and attaches that many members, and joins them to tier 2. */
+  /** Admits and attaches that many members. */
   async enrol(count: number): Promise<void> {
     for (let left = count; left > 0; left -= PARALLEL) {
       const batch = Array.from({ length: Math.min(PARALLEL, left) }, (_, i) => this.#enrol(i));
@@ -78,10 +92,22 @@ export class MeasuredService {
     const order = (): Multiaddr[][] =>
       [superPeer, ...this.supers].map((each) => addresses(each.host));
     const host = await createHost({ key, listen: LOOPBACK });
-    const node = new MemberNode(host, key, this.service.id, credential, trust, order);
+    const seal = new CountingSeal();
+    const node = new MemberNode(host, key, this.service.id, credential, trust, order, seal);
     own.trust = this.#follow(node);
     await node.start();
-    await node.directory.attach();
+    // On a busy machine a handshake may run out of time.
+    for (let tries = 5; ; tries--) {
+      const failed = await node.directory.attach().catch((error: unknown) => error);
+      if (failed === undefined) break;
+      if (tries === 0) throw failed;
+    }
+    if (this.#tier2) await this.#joinTier2(node);
+    return { node, trust: own.trust, seal };
+  }
+
+  async #joinTier2(node: MemberNode): Promise<void> {
+    const { host, key } = node;
     const known = this.members.slice(-3).map((each) => addresses(each.node.host));
     // On a busy machine a handshake may run out of time.
     for (let tries = 5; known.length > 0 && tries > 0; tries--) {
@@ -89,14 +115,13 @@ export class MeasuredService {
     }
     const endpoint = {
       serviceId: this.service.id,
-      peerId: id,
+      peerId: host.peerId,
       sequence: 1,
       notAfter: Math.floor(Date.now() / 1000) + 3600,
       multiaddrs: host.multiaddrs(),
       underlay: [],
     };
     await node.tier2.records.put(ENDPOINT_RECORD, endpoint, key);
-    return { node, trust: own.trust };
   }
 
   #follow(node: SuperPeer | MemberNode): ServiceTrust {

@@ -52,6 +52,15 @@ export interface RecordNetwork {
   collect(key: string, options: AbortOptions): AsyncIterable<Uint8Array>;
 }
 
+export interface Lookup {
+  /** The peers closest to the key, at most `K`. */
+  readonly peers: readonly PeerId[];
+  /** How many peers answered on the way. */
+  readonly questions: number;
+  /** The longest chain of peers of which each was told of by the one before. */
+  readonly hops: number;
+}
+
 export interface DhtOptions {
   /** Peers of one network (/16, /48) in one bucket; without it, any number. For tier 1. */
   readonly maxPerNetwork?: number;
@@ -61,6 +70,7 @@ export class Dht implements RecordNetwork {
   readonly #gate: Gate;
   readonly #diversity: Diversity;
   readonly #kad: WholeKad;
+  readonly #table = new Map<string, PeerId>();
   /** Addresses heard from others on their way into the peer store, by PeerID. */
   readonly #pending = new Map<string, Promise<void>>();
 
@@ -96,7 +106,7 @@ export class Dht implements RecordNetwork {
       if (event instanceof CustomEvent) this.#onAdd(event.detail);
     });
     kad.routingTable.addEventListener('peer:remove', (event) => {
-      if (event instanceof CustomEvent) this.#diversity.remove(event.detail);
+      if (event instanceof CustomEvent) this.#onRemove(event.detail);
     });
   }
 
@@ -117,6 +127,11 @@ export class Dht implements RecordNetwork {
   /** How many peers the routing table holds. */
   get size(): number {
     return this.#kad.routingTable.size;
+  }
+
+  /** The peers of the routing table. */
+  peers(): PeerId[] {
+    return [...this.#table.values()];
   }
 
   /**
@@ -142,13 +157,25 @@ export class Dht implements RecordNetwork {
     return joined;
   }
 
-  /** @returns the peers closest to `key` that answer, at most `K` */
-  async closest(key: string, options: AbortOptions = {}): Promise<PeerId[]> {
-    const found: PeerId[] = [];
+  /** Looks for the peers closest to `key` that answer. */
+  async closest(key: string, options: AbortOptions = {}): Promise<Lookup> {
+    const peers: PeerId[] = [];
+    const hops = new Map<string, number>();
+    let questions = 0;
+    let deepest = 0;
     for await (const event of this.#kad.getClosestPeers(fromString(key), options)) {
-      if (event.name === 'FINAL_PEER') found.push(event.peer.id);
+      if (event.name === 'FINAL_PEER') peers.push(event.peer.id);
+      if (event.name !== 'PEER_RESPONSE') continue;
+      questions++;
+      // Who was not told of by another one was in the own routing table.
+      const hop = hops.get(event.from.toString()) ?? 1;
+      deepest = Math.max(deepest, hop);
+      for (const { id } of event.closer) {
+        const name = id.toString();
+        hops.set(name, Math.min(hops.get(name) ?? hop + 1, hop + 1));
+      }
     }
-    return found;
+    return { peers, questions, hops: deepest };
   }
 
   async store(key: string, bytes: Uint8Array, options: AbortOptions): Promise<number> {
@@ -238,7 +265,13 @@ export class Dht implements RecordNetwork {
     throw new GateError('ERR_UNREACHABLE', `enough peers of the network of ${address} are known`);
   }
 
+  #onRemove(peer: PeerId): void {
+    this.#table.delete(peer.toString());
+    this.#diversity.remove(peer);
+  }
+
   #onAdd(peer: PeerId): void {
+    this.#table.set(peer.toString(), peer);
     const address = this.#gate.host.libp2p.getConnections(peer)[0]?.remoteAddr;
     if (address === undefined) return;
     // Two of one network may have been checked at the same time.

@@ -9,6 +9,7 @@ import type { Ed25519PeerId, Ed25519PrivateKey, PrivateKey } from '@libp2p/inter
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
 import { Dht } from '../../../src/overlay/dht.ts';
+import { type DirectorySeal, PLAIN } from '../../../src/overlay/directory.ts';
 import { DirectoryClient } from '../../../src/overlay/directory-client.ts';
 import { DirectoryServer } from '../../../src/overlay/directory-server.ts';
 import { Gate, type Trust } from '../../../src/overlay/gate.ts';
@@ -232,6 +233,7 @@ export class MemberNode {
     credential: Opened<Credential>,
     trust: () => Trust,
     superPeers: () => Multiaddr[][],
+    seal: Pick<DirectorySeal, 'open'> = PLAIN,
   ) {
     this.host = host;
     this.key = key;
@@ -242,6 +244,7 @@ export class MemberNode {
       superPeers,
       multiaddrs: () => host.multiaddrs(),
       trust,
+      seal,
     });
     const { gate, store } = this.tier2;
     this.spread = new Spread({

@@ -116,7 +116,7 @@ describe('overlays are isolated', () => {
     assert.equal(a.records.latest(DESCRIPTOR_RECORD, service.id)?.value.sequence, 1);
     for (const tier of [a, b]) {
       assert.equal(tier.dht.size, 1);
-      const known = await tier.dht.closest('anything');
+      const { peers: known } = await tier.dht.closest('anything');
       assert.ok(!known.some((each) => each.equals(host.peerId)));
     }
   });

@@ -8,12 +8,11 @@
  * ```
  */
 import assert from 'node:assert/strict';
-import type { Ed25519PrivateKey } from '@libp2p/interface';
 import type { Multiaddr } from '@multiformats/multiaddr';
-import { PLAIN } from '../../../src/overlay/directory.ts';
 import { DirectoryClient } from '../../../src/overlay/directory-client.ts';
 import { Gate, type Trust } from '../../../src/overlay/gate.ts';
 import { DESCRIPTOR_RECORD } from '../../../src/overlay/stored-kinds.ts';
+import { CountingSeal, countingKey } from './counting.ts';
 import {
   addresses,
   Cleanup,
@@ -30,9 +29,7 @@ import {
 
 interface Counted {
   readonly directory: DirectoryClient;
-  /** Bytes and number of the updates that came. */
-  bytes: number;
-  updates: number;
+  readonly seal: CountingSeal;
 }
 
 interface Cost {
@@ -62,7 +59,7 @@ describe('many members', function () {
     service = await identity();
     keys = await identities(2);
     for (const { key } of keys) {
-      const counting = count(key, () => signatures++);
+      const counting = countingKey(key, () => signatures++);
       const host = await listen(key);
       const node = new SuperPeer(host, counting, overlay.id, trust, service.id, trust);
       supers.push(cleanup.add(node));
@@ -86,18 +83,13 @@ describe('many members', function () {
     const gate = new Gate(host, { overlayId: service.id, credential: shown, trust });
     await gate.start();
     cleanup.add(gate);
-    const counted = { bytes: 0, updates: 0 };
-    const open = (sealed: Uint8Array, nonce: Uint8Array | undefined): Promise<Uint8Array> => {
-      counted.bytes += sealed.length;
-      counted.updates++;
-      return PLAIN.open(sealed, nonce);
-    };
+    const seal = new CountingSeal();
     const order = (): Multiaddr[][] =>
       [first, 1 - first].map((i) => addresses(nth(supers, i).host));
     const multiaddrs = () => host.multiaddrs();
-    const options = { gate, superPeers: order, multiaddrs, trust, seal: { open } };
+    const options = { gate, superPeers: order, multiaddrs, trust, seal };
     const directory = cleanup.add(new DirectoryClient(options));
-    members.push(Object.assign(counted, { directory }));
+    members.push({ directory, seal });
     await directory.attach();
   }
 
@@ -109,7 +101,7 @@ describe('many members', function () {
 
   function reset(): void {
     signatures = 0;
-    for (const each of members) Object.assign(each, { bytes: 0, updates: 0 });
+    for (const { seal } of members) seal.reset();
   }
 
   async function grow(to: number): Promise<void> {
@@ -121,8 +113,8 @@ describe('many members', function () {
     await settled();
     costs.push({
       signatures,
-      updates: Math.max(...before.map(({ updates }) => updates)),
-      bytes: Math.max(...before.map(({ bytes }) => bytes)),
+      updates: Math.max(...before.map(({ seal }) => seal.updates)),
+      bytes: Math.max(...before.map(({ seal }) => seal.bytes)),
     });
   }
 
@@ -148,9 +140,9 @@ describe('many members', function () {
     await again;
     assert.ok(directory.superPeer?.equals(nth(supers, 0).host.peerId), 'where it was');
     assert.equal(directory.members().length, 2 * N);
-    assert.ok(one.bytes < 700, `${one.bytes} bytes for ${2 * N} members that were known`);
+    assert.ok(one.seal.bytes < 700, `${one.seal.bytes} bytes for ${2 * N} members that were known`);
     assert.equal(
-      members.reduce((sum, { updates }) => sum + updates, 0),
+      members.reduce((sum, { seal }) => sum + seal.updates, 0),
       1,
     );
   });
@@ -165,22 +157,11 @@ describe('many members', function () {
         return at !== undefined && !at.equals(crashed);
       });
     }
-    const moved = members.filter(({ updates }) => updates > 0);
+    const moved = members.filter(({ seal }) => seal.updates > 0);
     assert.equal(moved.length, N);
-    for (const { bytes, directory } of moved) {
-      assert.ok(bytes < 700, `${bytes} bytes`);
+    for (const { seal, directory } of moved) {
+      assert.ok(seal.bytes < 700, `${seal.bytes} bytes`);
       assert.equal(directory.members().length, 2 * N);
     }
   });
 });
-
-/** The key, telling when it signs. */
-function count(key: Ed25519PrivateKey, onSign: () => void): Ed25519PrivateKey {
-  return new Proxy(key, {
-    get(target, name) {
-      const value: unknown = Reflect.get(target, name, target);
-      if (name === 'sign') onSign();
-      return typeof value === 'function' ? value.bind(target) : value;
-    },
-  });
-}
