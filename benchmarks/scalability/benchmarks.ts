@@ -77,6 +77,18 @@ export const BENCHMARKS: readonly Benchmark[] = [
     args: ['10'],
   },
   {
+    name: 'overlay-scale',
+    what: 'what a join costs at 10, 100 and 1,000 members, and a failover of half of them',
+    program: 'overlay/scale.ts',
+    args: ['10,100,1000'],
+  },
+  {
+    name: 'overlay-lookup',
+    what: 'hops and time of a lookup in tier 2 at 10, 30 and 100 nodes, with a logarithmic fit',
+    program: 'overlay/lookup.ts',
+    args: ['10,30,100'],
+  },
+  {
     name: 'overlay-churn',
     what: 'half of 40 members replaced: what their lists miss half a minute later',
     program: 'overlay/main.ts',

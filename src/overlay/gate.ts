@@ -237,6 +237,11 @@ export class Gate extends EventEmitter<GateEvents> {
   }
 
   async #answer(stream: Stream, connection: Connection): Promise<void> {
+    const tooMany = this.#meter.refusedHello(connection.remotePeer.toString());
+    if (tooMany !== undefined) {
+      stream.abort(tooMany);
+      return;
+    }
     const side = this.#side(stream, connection, timeLimit(HELLO_LIMIT, this.#life.signal));
     try {
       const { shown } = side;
@@ -273,7 +278,7 @@ export class Gate extends EventEmitter<GateEvents> {
       return;
     }
     const peer = connection.remotePeer.toString();
-    const refusal = this.#meter.refusal(peer);
+    const refusal = this.#meter.refusedStream(peer);
     if (refusal !== undefined) {
       stream.abort(refusal);
       return;

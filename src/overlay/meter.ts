@@ -1,10 +1,12 @@
-/** What one peer may ask of a gate: streams and bytes, on all gated protocols together. */
+/** What one peer may ask of a gate: hellos, and streams and bytes on all gated protocols together. */
 import type { Stream } from '@libp2p/interface';
 import { Allowance, type AllowanceLimits } from './allowance.ts';
 import { GateError } from './pass.ts';
 
 /** Far above what the protocols need. */
 const STREAM_LIMITS = { perSecond: 64, burst: 1_024 };
+/** One for each connection and each newer credential; each costs this node the check of a signature. */
+const HELLO_LIMITS = { perSecond: 2, burst: 64 };
 const BYTE_LIMITS = { perSecond: 1024 * 1024, burst: 32 * 1024 * 1024 };
 /** Peers whose use is remembered. */
 const MAX_METERED = 8_192;
@@ -12,24 +14,34 @@ const MAX_METERED = 8_192;
 export interface MeterLimits {
   /** Streams that one peer may open at this node. */
   readonly streams?: AllowanceLimits;
+  /** Hellos that one peer may say. */
+  readonly hellos?: AllowanceLimits;
   /** Bytes that one peer may send on them. */
   readonly bytes?: AllowanceLimits;
 }
 
 export class Meter {
   readonly #streams: Allowance;
+  readonly #hellos: Allowance;
   readonly #bytes: Allowance;
 
   constructor(limits: MeterLimits, clock: () => number) {
-    const { streams = STREAM_LIMITS, bytes = BYTE_LIMITS } = limits;
+    const { streams = STREAM_LIMITS, hellos = HELLO_LIMITS, bytes = BYTE_LIMITS } = limits;
     this.#streams = new Allowance(streams, clock, MAX_METERED);
+    this.#hellos = new Allowance(hellos, clock, MAX_METERED);
     this.#bytes = new Allowance(bytes, clock, MAX_METERED);
   }
 
   /** @returns why `peer` may not open another stream now; undefined when it may */
-  refusal(peer: string): GateError | undefined {
+  refusedStream(peer: string): GateError | undefined {
     if (this.#streams.take(peer, 1)) return undefined;
     return new GateError('ERR_TOO_MUCH', `${peer} opens too many streams`);
+  }
+
+  /** @returns why `peer` may not say another hello now; undefined when it may */
+  refusedHello(peer: string): GateError | undefined {
+    if (this.#hellos.take(peer, 1)) return undefined;
+    return new GateError('ERR_TOO_MUCH', `${peer} says hello too often`);
   }
 
   /** Resets the stream once `peer` has sent too much. Call it when the handler has begun to read. */
