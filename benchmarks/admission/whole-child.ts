@@ -3,7 +3,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 
 /** Milliseconds that one call may take. */
-const CALL_LIMIT = 120_000;
+export const CALL_LIMIT = 120_000;
 
 /** Each takes and gives plain JSON; `Shapes` names both. */
 export type Shapes<T> = { readonly [K in keyof T]: readonly [argument: unknown, result: unknown] };

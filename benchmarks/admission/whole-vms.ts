@@ -4,6 +4,7 @@ import { getPriority, setPriority } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Stream } from '@libp2p/interface';
 import type { Admission } from '../../src/admission/client.ts';
+import { admitAtAny } from '../../src/daemon/admit.ts';
 import { parseBootstrap } from '../../src/index.ts';
 import {
   BEAT_INTERVAL,
@@ -14,7 +15,7 @@ import {
 import { Frames } from '../../src/overlay/frames.ts';
 import { Gate } from '../../src/overlay/gate.ts';
 import { admit, hostFrom, loopbackAddress, type Vm } from '../../test/unit/daemon/world.ts';
-import { offer } from './whole-child.ts';
+import { CALL_LIMIT, offer } from './whole-child.ts';
 import { beginAdmission, Pair, renew } from './whole-member.ts';
 
 export interface VmsCalls {
@@ -32,6 +33,8 @@ export interface VmsCalls {
   ];
   /** Admits those made since, `parallel` at a time, dealt out among the super-peers. */
   readonly admit: readonly [{ parallel: number }, Admitted];
+  /** Admits all those made since at the same moment, each as `icvpn up` does: asks again where it must. */
+  readonly admitPatiently: readonly [null, Admitted & { readonly again: readonly string[] }];
   /** Admits over the connections that are there: SRP without dialling. */
   readonly admitAgain: readonly [{ parallel: number; seconds: number; rate: number }, Admitted];
   /** Begins an admission for each VM and stops after the challenge. */
@@ -81,14 +84,18 @@ async function each<T>(items: Iterable<T>, parallel: number, work: (item: T) => 
   await Promise.all(Array.from({ length: parallel }, run));
 }
 
-async function timed(items: Iterable<Vm>, parallel: number): Promise<Admitted> {
+async function timed(
+  items: Iterable<Vm>,
+  parallel: number,
+  one: (vm: Vm) => Promise<Admission> = (vm) => admit(vm, superPeerOf(vm), theService()),
+): Promise<Admitted> {
   const took: number[] = [];
   const failed: string[] = [];
   const begin = performance.now();
   await each(items, parallel, async (vm) => {
     const start = performance.now();
     try {
-      admissions.set(vm, await admit(vm, superPeerOf(vm), theService()));
+      admissions.set(vm, await one(vm));
       took.push(performance.now() - start);
     } catch (error) {
       failed.push(String(error));
@@ -168,6 +175,19 @@ offer<VmsCalls>({
     return null;
   },
   admit: ({ parallel }) => timed(vms, parallel),
+  admitPatiently: async () => {
+    const again: string[] = [];
+    const done = await timed(vms, vms.length, async (vm) => {
+      const { admission } = await admitAtAny({
+        ...{ ...theService(), superPeers: [superPeerOf(vm)], host: vm, key: vm.key, roles: [] },
+        ...{ vmid: `i-${vm.peerId.toString().slice(-12)}`, multiaddrs: vm.multiaddrs() },
+        log: (_event, { why } = {}) => void again.push(String(why)),
+        signal: AbortSignal.timeout(CALL_LIMIT),
+      });
+      return admission;
+    });
+    return { ...done, again };
+  },
   admitAgain: async ({ parallel, seconds, rate }) => {
     const took: number[] = [];
     const failed: string[] = [];

@@ -88,6 +88,9 @@ export class AuditLog {
   readonly #repeats: Repeats;
   #head: AuditHead;
   #writing: Promise<void> = Promise.resolve();
+  /** The write after that, once something waits for it. */
+  #next: Promise<void> | undefined;
+  readonly #waiting: AuditEntry[] = [];
   #timer: NodeJS.Timeout;
 
   private constructor(file: FileHandle, head: AuditHead, clock: () => number) {
@@ -138,23 +141,36 @@ export class AuditLog {
     return this.#write(this.#repeats.drain(false)).catch(() => undefined);
   }
 
+  /** What comes while a write is under way shares the next one. */
   #write(entries: AuditEntry[]): Promise<void> {
-    const run = async (): Promise<void> => {
-      if (entries.length === 0) return;
-      let head = this.#head;
-      let text = '';
-      for (const entry of entries) {
-        const time = new Date(this.#clock()).toISOString();
-        const sequence = head.sequence + 1;
-        const line = JSON.stringify({ sequence, time, ...entry, previous: head.hash });
-        head = { sequence, hash: hashOf(line) };
-        text += `${line}\n`;
-      }
-      await this.#file.appendFile(text);
-      this.#head = head;
-    };
-    this.#writing = this.#writing.then(run, run);
+    if (entries.length === 0) return this.#next ?? this.#writing;
+    this.#waiting.push(...entries);
+    this.#next ??= this.#writing.then(
+      () => this.#writeWaiting(),
+      () => this.#writeWaiting(),
+    );
+    return this.#next;
+  }
+
+  #writeWaiting(): Promise<void> {
+    this.#next = undefined;
+    const entries = this.#waiting.splice(0);
+    this.#writing = this.#writeLines(entries);
     return this.#writing;
+  }
+
+  async #writeLines(entries: readonly AuditEntry[]): Promise<void> {
+    let head = this.#head;
+    let text = '';
+    for (const entry of entries) {
+      const time = new Date(this.#clock()).toISOString();
+      const sequence = head.sequence + 1;
+      const line = JSON.stringify({ sequence, time, ...entry, previous: head.hash });
+      head = { sequence, hash: hashOf(line) };
+      text += `${line}\n`;
+    }
+    await this.#file.appendFile(text);
+    this.#head = head;
   }
 }
 

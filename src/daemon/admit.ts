@@ -12,8 +12,12 @@ import type { Log } from './log.ts';
 
 /** One super-peer gets this long before the next is tried. */
 const TRY_TIMEOUT_MS = 15_000;
-/** Super-peers that are busy are asked again for so long, in milliseconds. */
+/** Super-peers that are busy, or too slow to say so, are asked again for so long, in milliseconds. */
 const PATIENCE_MS = 120_000;
+/** A try that failed after so many milliseconds ran into somebody's time limit. */
+const SLOW_MS = 5_000;
+/** Seconds to wait before a super-peer is asked again that had no time to say when. */
+const SLOW_WAIT_S = 1;
 
 export class AdmissionUnreachableError extends IcvpnError {
   constructor(tried: number, options?: ErrorOptions) {
@@ -48,7 +52,8 @@ interface Admitted {
 }
 
 /**
- * Asks again where a super-peer was busy: many VMs may start at the same moment.
+ * Asks again where a super-peer was busy, or did not get round to an answer, or had no room for
+ * another connection: many VMs may start at the same moment.
  *
  * @returns what the first super-peer that answered gave, and which one that was
  * @throws the super-peer's refusal, which another would only repeat
@@ -59,12 +64,12 @@ export async function admitAtAny(wish: AdmissionWish): Promise<Admitted> {
   for (;;) {
     const result = await round(wish);
     if ('admission' in result) return result;
-    const { busy, last } = result;
-    if (busy === undefined || patience.aborted) {
+    const { retryAfter, last } = result;
+    if (retryAfter === undefined || patience.aborted) {
       throw new AdmissionUnreachableError(wish.superPeers.length, { cause: last });
     }
     // Not all at the same moment again.
-    const wait = busy.retryAfter * 1000 + randomInt(busy.retryAfter * 1000);
+    const wait = retryAfter * 1000 + randomInt(retryAfter * 1000);
     await sleep(wait, undefined, { signal: wish.signal });
   }
 }
@@ -73,16 +78,17 @@ export async function admitAtAny(wish: AdmissionWish): Promise<Admitted> {
 const FINAL = ['ERR_ADMISSION_REFUSED', 'ERR_SECRET_TYPO', 'ERR_TICKET'];
 
 interface Failed {
-  /** Set when one of the super-peers was only busy. */
-  readonly busy: AdmissionBusyError | undefined;
+  /** Seconds; set when one of the super-peers may have time later. */
+  readonly retryAfter: number | undefined;
   readonly last: unknown;
 }
 
 async function round(wish: AdmissionWish): Promise<Admitted | Failed> {
-  let busy: AdmissionBusyError | undefined;
+  let retryAfter: number | undefined;
   let last: unknown;
   for (const at of wish.superPeers) {
     const signal = AbortSignal.any([wish.signal, AbortSignal.timeout(TRY_TIMEOUT_MS)]);
+    const begin = performance.now();
     try {
       const stream = await wish.host.libp2p.dialProtocol(at.multiaddr, ADMISSION_PROTOCOL, {
         signal,
@@ -93,9 +99,17 @@ async function round(wish: AdmissionWish): Promise<Admitted | Failed> {
       wish.signal.throwIfAborted();
       if (error instanceof IcvpnError && FINAL.includes(error.code)) throw error;
       wish.log('admission-failed', { superPeer: at.peerId, why: String(error) });
-      if (error instanceof AdmissionBusyError) busy = error;
+      retryAfter = waitAfter(error, performance.now() - begin) ?? retryAfter;
       last = error;
     }
   }
-  return { busy, last };
+  return { retryAfter, last };
+}
+
+/** @returns seconds, or undefined when the same would only happen again */
+function waitAfter(error: unknown, took: number): number | undefined {
+  if (error instanceof AdmissionBusyError) return error.retryAfter;
+  // What libp2p calls it when the other end hangs up before the end of the handshake.
+  const hungUp = error instanceof Error && error.name === 'EncryptionFailedError';
+  return hungUp || took >= SLOW_MS ? SLOW_WAIT_S : undefined;
 }

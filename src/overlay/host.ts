@@ -9,7 +9,13 @@ import { setMaxListeners } from 'node:events';
 import { noise } from '@chainsafe/libp2p-noise';
 import { yamux } from '@chainsafe/libp2p-yamux';
 import { type Identify, identify } from '@libp2p/identify';
-import type { AbortOptions, Ed25519PeerId, Libp2p, PrivateKey } from '@libp2p/interface';
+import type {
+  AbortOptions,
+  Connection,
+  Ed25519PeerId,
+  Libp2p,
+  PrivateKey,
+} from '@libp2p/interface';
 import type { KadDHTComponents } from '@libp2p/kad-dht';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { type Ping, ping } from '@libp2p/ping';
@@ -66,6 +72,8 @@ export interface Host {
   readonly components: KadDHTComponents;
   /** Ends connections of those who pass no gate. */
   readonly strangers: Strangers;
+  /** Exchanges the addresses at which both ends can be dialled: tells the peer store, not the caller. */
+  identify(connection: Connection): void;
   /** The addresses that others can dial, each ending in `/p2p/<PeerID>`. */
   multiaddrs(): string[];
   /** Closes every connection and listener. */
@@ -107,7 +115,8 @@ export async function createHost(options: HostOptions): Promise<Host> {
     connectionGater: new Arrivals(),
     connectionMonitor: { pingInterval: PROBE_INTERVAL },
     services: {
-      identify: identify(),
+      // Costs both ends a signature and a stream: only for those who pass a gate.
+      identify: identify({ runOnConnectionOpen: false }),
       ping: ping(),
       inside: (components) => ({ components }),
     },
@@ -123,8 +132,15 @@ export async function createHost(options: HostOptions): Promise<Host> {
   }
   const strangers = new Strangers(() => libp2p.getConnections(), options.strangers);
   strangers.start();
+  const identified = new WeakSet<Connection>();
   return {
     ...{ peerId, libp2p, components, strangers },
+    identify: (connection) => {
+      if (identified.has(connection)) return;
+      identified.add(connection);
+      // Whose addresses do not come this way is dialled at those that others tell.
+      libp2p.services.identify.identify(connection).catch(() => undefined);
+    },
     multiaddrs: () => libp2p.getMultiaddrs().map(String),
     close: async () => {
       strangers.close();

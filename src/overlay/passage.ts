@@ -69,6 +69,7 @@ export class Passages {
     const known = this.#remembers(peer);
     if (!this.#passages.has(connection)) {
       connection.addEventListener('close', () => this.forget(connection), { once: true });
+      this.#options.host.identify(connection);
     }
     this.#passages.set(connection, passage);
     if (!known) this.#options.onAdmitted(peer);

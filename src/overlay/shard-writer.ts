@@ -12,8 +12,15 @@ import type { Records } from './records.ts';
 import type { ShardSeal } from './shard-seal.ts';
 import { MEMBERSHIP_RECORD } from './stored-kinds.ts';
 
-/** Milliseconds during which changes to the own shard are collected before they are written. */
+/** Milliseconds during which changes to the own shard are collected before they are written, at least. */
 const COLLECT = 250;
+/**
+ * How many times as long as the last write took: each goes to every super-peer, so that one which many
+ * join at once, or which is slow, would otherwise do little else.
+ */
+const REST = 8;
+/** Milliseconds, at most. */
+const MAX_COLLECT = 4_000;
 /** Milliseconds before a write that failed is tried again. */
 const RETRY = 3_000;
 /** Milliseconds to find the own shard from before a restart. */
@@ -42,6 +49,8 @@ export class ShardWriter {
   readonly #adopted = new Set<number>();
   #writing: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
+  /** No write begins before, by the monotonic clock. */
+  #restUntil = 0;
 
   constructor(options: ShardWriterOptions) {
     this.#options = options;
@@ -75,13 +84,19 @@ export class ShardWriter {
   #schedule(delay: number): void {
     if (this.#timer !== undefined || this.#writing !== undefined) return;
     if (this.#life.signal.aborted) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      this.#writing = this.#write(undefined).then((complete) => {
-        this.#writing = undefined;
-        if (this.#dirty.size > 0) this.#schedule(complete ? COLLECT : RETRY);
-      });
-    }, delay);
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined;
+        const begin = performance.now();
+        this.#writing = this.#write(undefined).then((complete) => {
+          this.#writing = undefined;
+          const end = performance.now();
+          this.#restUntil = end + Math.min(MAX_COLLECT, REST * (end - begin));
+          if (this.#dirty.size > 0) this.#schedule(complete ? COLLECT : RETRY);
+        });
+      },
+      Math.max(delay, this.#restUntil - performance.now()),
+    );
   }
 
   /** @returns whether every bucket was written */

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { connect } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { lpStream } from '@libp2p/utils';
@@ -158,8 +159,34 @@ describe('a super-peer in a flood from one host', function () {
     assert.ok(admission.credential.value.peerId.equals(vm.peerId));
   });
 
-  it('admits 50 VMs behind one NAT that start at the same moment, none of them refused', async () => {
+  it('a VM that is hung up on in the handshake asks again', async () => {
     await start();
+    let connections = 0;
+    const inBetween = createServer((socket) => {
+      if (connections++ === 0) socket.destroy();
+      else socket.pipe(connect(port, '127.0.0.1')).pipe(socket);
+    }).listen(0, '127.0.0.1');
+    owned.defer(() => void inBetween.close());
+    await once(inBetween, 'listening');
+    const address = inBetween.address();
+    assert.ok(typeof address === 'object' && address);
+    const detour = multiaddr(`/ip4/127.0.0.1/tcp/${address.port}/p2p/${at.peerId}`);
+    const vm = await vmAt(loopbackAddress(1));
+    const failures: string[] = [];
+    await admitAtAny({
+      ...{ ...service, superPeers: [{ ...at, multiaddr: detour }] },
+      ...{ host: vm, key: vm.key, vmid: 'i-1', roles: [], multiaddrs: [] },
+      log: (_event, { why } = {}) => void failures.push(String(why)),
+      signal: AbortSignal.timeout(30_000),
+    });
+    assert.equal(failures.length, 1);
+    assert.equal(connections, 2);
+  });
+
+  it('P5 admits 50 VMs behind one NAT that start at the same moment, none refused, beside a flood', async () => {
+    await start({ halfOpenPerHost: 64, halfOpen: 128, srp: 128 });
+    const replies = (await flood(40)).map(({ reply }) => reply);
+    assert.equal(replies.filter(({ challenge }) => challenge !== undefined).length, 64);
     const vms = await Promise.all(Array.from({ length: 50 }, () => vmAt(NAT)));
     const all = await Promise.all(vms.map((vm) => admit(vm, at, service)));
     assert.equal(new Set(all.map(({ credential }) => credential.value.ipv4)).size, 50);

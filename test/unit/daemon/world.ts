@@ -101,7 +101,7 @@ export async function hostFrom(
     streamMuxers: [yamux({ enableKeepAlive: false })],
     connectionMonitor: { enabled: false },
     services: {
-      identify: identify(),
+      identify: identify({ runOnConnectionOpen: false }),
       ping: ping(),
       inside: (components: KadDHTComponents) => ({ components }),
     },
@@ -110,6 +110,7 @@ export async function hostFrom(
     ...{ key, libp2p, peerId: peerIdFromPrivateKey(key) },
     components: libp2p.services.inside.components,
     strangers: new Strangers(() => libp2p.getConnections()),
+    identify: (connection) => void libp2p.services.identify.identify(connection),
     multiaddrs: () => [`/ip4/${address}/tcp/4242`],
     close: async () => libp2p.stop(),
   };

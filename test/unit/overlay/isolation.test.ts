@@ -96,12 +96,11 @@ describe('overlays are isolated', () => {
     await a.records.put(DESCRIPTOR_RECORD, descriptor, service.key);
 
     const [kad, host] = await stranger(a.gate.protocol('kad/1.0.0'));
-    // identify tells both sides that the other speaks the protocol.
-    const identified = new Promise((resolve) => {
-      hostA.libp2p.addEventListener('peer:identify', resolve, { once: true });
-    });
-    await host.libp2p.dial(addresses(hostA));
-    await identified;
+    const connection = await host.libp2p.dial(addresses(hostA));
+    // Whoever asks is told that the other speaks the protocol.
+    await host.libp2p.services.identify.identify(connection);
+    const back = nth(hostA.libp2p.getConnections(host.peerId), 0);
+    await hostA.libp2p.services.identify.identify(back);
     const answers: string[] = [];
     const newer = await seal(DESCRIPTOR_RECORD.record, { ...descriptor, sequence: 2 }, service.key);
     const signal = AbortSignal.timeout(5_000);
