@@ -68,8 +68,8 @@ export interface AdmissionServerOptions {
   readonly store?: Pick<AdmissionStore, 'useTicket'>;
   readonly audit?: Pick<AuditLog, 'append'>;
   readonly limits?: Partial<AdmissionLimits>;
-  /** Threads for SRP; one does some 800 admissions a second. */
-  readonly threads?: number;
+  /** Worker threads for SRP, which stay the caller's; without it, one of the server's own. */
+  readonly srp?: SrpPool;
   /** Milliseconds since 1970. */
   readonly clock?: () => number;
 }
@@ -82,7 +82,8 @@ export class AdmissionServer {
   readonly #limits: AdmissionLimits;
   readonly #limiter: Limiter;
   readonly #context: ServerContext;
-  readonly #pool: SrpPool;
+  /** To be closed with the server. */
+  readonly #ownPool: SrpPool | undefined;
   readonly #stop = new AbortController();
   readonly #running = new Set<Promise<void>>();
 
@@ -93,9 +94,10 @@ export class AdmissionServer {
     this.#options = options;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#limiter = new Limiter(this.#limits, clock);
-    this.#pool = new SrpPool(options.threads);
+    const srp = options.srp ?? new SrpPool();
+    this.#ownPool = options.srp === undefined ? srp : undefined;
     this.#context = {
-      ...{ self, clock, key: options.key, srp: this.#pool, decoys: new Decoys(options.key) },
+      ...{ self, clock, key: options.key, srp, decoys: new Decoys(options.key) },
       ...{ services: options.services, assignIpv4: options.assignIpv4, tickets: options.store },
       barred: options.barred ?? (() => false),
       revoked: options.revoked ?? (() => false),
@@ -126,7 +128,7 @@ export class AdmissionServer {
   async close(): Promise<void> {
     this.#stop.abort(new Error('the super-peer stops'));
     await Promise.all(this.#running);
-    await this.#pool.close();
+    await this.#ownPool?.close();
   }
 
   async #serve(stream: Stream, connection: Connection): Promise<void> {

@@ -20,6 +20,7 @@ import {
   type Applicant,
   type ServedService,
 } from '../../../src/admission/server.ts';
+import { SrpPool } from '../../../src/admission/srp/pool.ts';
 import type { Credential } from '../../../src/records/credential.ts';
 import {
   DESCRIPTOR,
@@ -106,6 +107,9 @@ export interface SuperPeer extends Identity {
   readonly services: Map<string, ServedService>;
 }
 
+/** One for all tests: it takes a third of a second to start. It keeps no process alive. */
+const srp = new SrpPool();
+
 /** Nodes and servers that a test made, to be stopped after it. */
 export class World {
   readonly #stops: (() => Promise<void>)[] = [];
@@ -126,6 +130,7 @@ export class World {
     const taken = new Set<string>();
     const server = new AdmissionServer({
       key: identity.key,
+      srp,
       services: (id) => services.get(id),
       assignIpv4(service, peerId) {
         const { serviceId, ipv4Prefix } = service.descriptor.value;

@@ -196,6 +196,9 @@ describe('xfrm codecs', () => {
   });
 });
 
+/** `npm run test:fuzz` does a million. */
+const FUZZ_INPUTS = Number(process.env['FUZZ_INPUTS'] ?? 200_000);
+
 /** Small, fast, seeded: a million inputs are to be made in seconds. */
 function generator(seed: number): () => number {
   let x = seed | 1;
@@ -208,7 +211,7 @@ function generator(seed: number): () => number {
 }
 
 describe('xfrm codecs under hostile input', () => {
-  it('P24 a million broken messages give an event, nothing or a typed error', function () {
+  it('P24 broken messages give an event, nothing or a typed error', function () {
     this.timeout(60_000);
     const seed = Date.now() & 0x7fff_ffff;
     const random = generator(seed);
@@ -246,7 +249,7 @@ describe('xfrm codecs under hostile input', () => {
     let errors = 0;
     const { stackTraceLimit } = Error;
     Error.stackTraceLimit = 0; // half of the time would go into traces that nobody reads
-    for (let run = 0; run < 1_000_000; run++) {
+    for (let run = 0; run < FUZZ_INPUTS; run++) {
       const body = (good[random() % good.length] ?? new Uint8Array()).slice();
       for (let flips = random() % 6; flips > 0; flips--) {
         body[random() % body.length] = random() & 0xff;
@@ -261,6 +264,6 @@ describe('xfrm codecs under hostile input', () => {
       }
     }
     Error.stackTraceLimit = stackTraceLimit;
-    assert.ok(errors > 100_000, 'most of them should have been broken');
+    assert.ok(errors > FUZZ_INPUTS / 10, 'most of them should have been broken');
   });
 });
