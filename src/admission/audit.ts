@@ -93,8 +93,12 @@ export class AuditLog {
   readonly #waiting: AuditEntry[] = [];
   #timer: NodeJS.Timeout;
 
-  private constructor(file: FileHandle, head: AuditHead, clock: () => number) {
+  /** Bytes of the file up to the head. */
+  #size: number;
+
+  private constructor(file: FileHandle, size: number, head: AuditHead, clock: () => number) {
     this.#file = file;
+    this.#size = size;
     this.#head = head;
     this.#clock = clock;
     this.#repeats = new Repeats(clock);
@@ -114,7 +118,7 @@ export class AuditLog {
       const { size } = await file.stat();
       const whole = await wholeLines(file, size);
       if (whole < size) await file.truncate(whole);
-      return new AuditLog(file, await verifyAudit(path), clock);
+      return new AuditLog(file, whole, await verifyAudit(path), clock);
     } catch (error) {
       await file.close();
       throw error;
@@ -169,7 +173,14 @@ export class AuditLog {
       head = { sequence, hash: hashOf(line) };
       text += `${line}\n`;
     }
-    await this.#file.appendFile(text);
+    try {
+      await this.#file.appendFile(text);
+    } catch (error) {
+      // A full disk took part of it: what follows must not be appended to half a line.
+      await this.#file.truncate(this.#size);
+      throw error;
+    }
+    this.#size += Buffer.byteLength(text);
     this.#head = head;
   }
 }

@@ -114,7 +114,6 @@ export class SrpPool {
     // The file that is beside this one, whether it was compiled or not.
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
     const worker = new Worker(new URL(`./worker.${extension}`, import.meta.url));
-    worker.unref();
     let answered = false;
     worker.on('message', ({ id, result, error }: Answer) => {
       answered = true;
@@ -130,6 +129,8 @@ export class SrpPool {
       // One that never did anything would not the next time either: its jobs wait for no new one.
       if (answered && !this.#closed) this.#workers[index] = this.#start(index);
     });
+    // Last, since a listener for messages keeps the process alive again.
+    worker.unref();
     return worker;
   }
 

@@ -9,6 +9,11 @@ import { publicationsText } from './service.ts';
 
 const TIMEOUT_MS = 30_000;
 
+/** A key is cheap to make anew; the secret is what admits. */
+const comeAgain =
+  'Its key is out for good, and so is a ticket that it came with. If it knows the service secret it can ' +
+  'be admitted with a new key until the secret is changed:';
+
 interface RevokeOptions {
   readonly dir?: string;
   readonly state?: string;
@@ -46,7 +51,11 @@ async function asOwner(
   const { value } = await readDescriptor(dir);
   const list = await revokeMember(dir, member);
   const results = await publishAtAll(value, REVOCATION_RECORD, list.bytes, { signal });
-  print(output, json, results, publicationsText);
+  const update = `icvpn service update --dir ${dir} --new-secret --bootstrap <file>`;
+  const publish = `icvpn service publish --dir ${dir}`;
+  print(output, json, results, (all) =>
+    [publicationsText(all), `${comeAgain} ${update}, then ${publish}`].join('\n'),
+  );
 }
 
 async function atSuperPeer(
@@ -57,5 +66,10 @@ async function atSuperPeer(
 ): Promise<void> {
   const signal = AbortSignal.any([context.signal, AbortSignal.timeout(TIMEOUT_MS)]);
   const result = await controlRequest(state, 'revoke', { signal, argument: member.toString() });
-  print(context.output, json, result, () => `revoked ${member}`);
+  print(
+    context.output,
+    json,
+    result,
+    () => `revoked ${member}\n${comeAgain} ask the owner for that`,
+  );
 }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   appendFileSync,
@@ -10,6 +11,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import fc from 'fast-check';
 import {
   type AuditEntry,
@@ -118,6 +120,32 @@ describe('audit log', () => {
       (await read()).map(({ event }) => event),
       ['admitted', 'admitted', 'renewed'],
     );
+  });
+
+  it('stays whole when the disk is full: what cannot be written is refused, and nothing before it is lost', async () => {
+    const module = new URL('../../../src/admission/audit.ts', import.meta.url).href;
+    const script = `
+      const { AuditLog } = await import(${JSON.stringify(module)});
+      const log = await AuditLog.open(${JSON.stringify(path)});
+      let written = 0;
+      for (;;) {
+        try {
+          await log.append({ event: 'admitted', serviceId: 'shop', vmid: 'i-' + written });
+          written++;
+        } catch {
+          break;
+        }
+      }
+      console.log(written);
+    `;
+    // The file may have 8 KiB: what is written beyond that is cut off, as on a full disk.
+    const limited = ['-c', 'ulimit -f 8; exec "$0" --input-type=module -e "$1"'];
+    const { stdout } = await promisify(execFile)('bash', [...limited, process.execPath, script]);
+    const records = await read();
+    assert.equal(records.length, Number(stdout));
+    assert.ok(records.length > 10);
+    await write(entry({ event: 'renewed' }));
+    assert.equal((await read()).length, records.length + 1);
   });
 
   it('is read by time, VMID, event and service', async () => {

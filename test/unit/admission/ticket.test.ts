@@ -103,6 +103,21 @@ describe('tickets', () => {
     assert.deepEqual(verdicts.map(why), ['unknown identity', 'admitted', 'unknown identity']);
   });
 
+  it('P11 bring nobody back who was revoked, neither with the same key nor with a new one', async () => {
+    const secret = await ticket();
+    assert.equal(why(await use(secret)), 'admitted');
+    const revoked = {
+      ...at(0),
+      barred: (_: unknown, peerId: Ed25519PeerId) => peerId.equals(vm.id),
+    };
+    assert.equal(why(await use(secret, {}, revoked)), 'this VM was revoked');
+    const fresh = await makeIdentity();
+    const used = 'the ticket was used by another VM or taken back';
+    assert.equal(why(await use(secret, { vm: fresh }, revoked)), used);
+    // The service secret admits any key: after a revocation it is to be changed.
+    assert.equal(why(await use(shop.secret, { vm: fresh }, revoked)), 'admitted');
+  });
+
   it('run out', async () => {
     const secret = await ticket({ notAfter: now() + 100 });
     const later = at(0, () => Date.now() + 101_000);
