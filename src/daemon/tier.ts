@@ -53,7 +53,7 @@ export const TIER_1: TierKind = {
   kinds: [...OF_SERVICES, MEMBERSHIP_RECORD],
   spread: [...SPREAD_KINDS, MEMBERSHIP_RECORD],
   audience: ({ host }, records) =>
-    superPeersOf((service) => {
+    superPeersOf(host.peerId, (service) => {
       const { admitters = [] } = records.latest(DESCRIPTOR_RECORD, service)?.value ?? {};
       return admitters
         .filter(({ peerId }) => !peerId.equals(host.peerId))

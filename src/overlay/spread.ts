@@ -32,7 +32,7 @@ import { Frames } from './frames.ts';
 import type { Gate, Target } from './gate.ts';
 import { timeLimit } from './host.ts';
 import { type Held, RecordError, type RecordStore } from './record-store.ts';
-import type { StoredKind } from './stored-kinds.ts';
+import { MEMBERSHIP_RECORD, recordKey, type StoredKind } from './stored-kinds.ts';
 
 const SPREAD = 'spread/1.0.0';
 /** Milliseconds for one push or sync. */
@@ -93,12 +93,21 @@ export function everybodyIn(gate: Gate, fanout: number = Number.POSITIVE_INFINIT
   };
 }
 
-/** The super-peers of each record's service, in tier 1. */
+/**
+ * The super-peers of each record's service, in tier 1.
+ *
+ * A membership shard comes from its own super-peer alone: there is a new one every moment, and if all
+ * passed each on, n super-peers would send it n² times. Who misses one gets it in a sync.
+ */
 export function superPeersOf(
+  self: Ed25519PeerId,
   addresses: (service: Ed25519PeerId) => readonly { peerId: Ed25519PeerId; target: Target }[],
 ): Audience {
+  const passesOn = ({ kind, key, service }: Held): boolean =>
+    kind !== MEMBERSHIP_RECORD || key.startsWith(`${recordKey(kind, service, self)}/`);
   return {
-    targets: ({ service }) => addresses(service).map(({ target }) => target),
+    targets: (record) =>
+      passesOn(record) ? addresses(record.service).map(({ target }) => target) : [],
     concerns: (service, peer) => addresses(service).some(({ peerId }) => peerId.equals(peer)),
   };
 }

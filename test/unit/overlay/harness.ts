@@ -194,7 +194,7 @@ export class SuperPeer {
         gate: this.tier1.gate,
         store,
         kinds: [...SPREAD_KINDS, MEMBERSHIP_RECORD],
-        audience: superPeersOf(superPeers),
+        audience: superPeersOf(host.peerId, superPeers),
       }),
       new Spread({ gate: this.gate, store, kinds: SPREAD_KINDS, audience: everybodyIn(this.gate) }),
     ];
