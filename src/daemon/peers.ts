@@ -124,17 +124,17 @@ export class Peers implements AsyncDisposable {
       for (const id of this.#entries.keys()) if (!listed.has(id)) await this.#remove(id);
       for (const each of others) {
         if (this.#isAsListed(each)) continue;
-        await this.#put(await open(CREDENTIAL, each.credential), each.multiaddrs);
+        await this.#put(each.credential, each.multiaddrs);
       }
     });
     await this.#setting;
   }
 
-  /** Most of a list of a thousand is as it was: opening its credentials again would take 200 ms. */
+  /** Most of a list of a thousand is as it was. */
   #isAsListed({ peerId, credential, multiaddrs }: Listed): boolean {
     const entry = this.#entries.get(peerId.toString());
     if (entry === undefined || entry.listed !== multiaddrs.join()) return false;
-    return Buffer.compare(entry.credential.bytes, credential) === 0;
+    return Buffer.compare(entry.credential.bytes, credential.bytes) === 0;
   }
 
   /** Removes at once whoever may no longer be a member, without waiting for the directory to say so. */

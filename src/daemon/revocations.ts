@@ -7,8 +7,6 @@ import type { AuditLog } from '../admission/audit.ts';
 import { IcvpnError } from '../errors.ts';
 import type { Records } from '../overlay/records.ts';
 import { REVOCATION_RECORD } from '../overlay/stored-kinds.ts';
-import { CREDENTIAL } from '../records/credential.ts';
-import { open } from '../records/envelope.ts';
 import { MAX_REVOCATIONS, type RevocationList } from '../records/revocation.ts';
 import type { Log } from './log.ts';
 import type { ServedService } from './served-service.ts';
@@ -49,7 +47,7 @@ export class RevocationDesk implements Disposable {
    * @throws IcvpnError ERR_NOT_MY_MEMBER
    */
   async revoke(member: Ed25519PeerId, options: AbortOptions = {}): Promise<{ service: string }[]> {
-    const mine = await this.#admittedHere(member);
+    const mine = this.#admittedHere(member);
     if (mine.length === 0) {
       throw new IcvpnError(
         'ERR_NOT_MY_MEMBER',
@@ -61,15 +59,11 @@ export class RevocationDesk implements Disposable {
     return mine.map(({ trust }) => ({ service: trust.serviceId.toString() }));
   }
 
-  async #admittedHere(member: Ed25519PeerId): Promise<ServedService[]> {
-    const found: ServedService[] = [];
-    for (const service of this.#options.services.all()) {
-      const listed = service.membership.member(member);
-      if (listed === undefined) continue;
-      const { value } = await open(CREDENTIAL, listed.credential);
-      if (value.admittedBy.equals(this.#options.peerId)) found.push(service);
-    }
-    return found;
+  #admittedHere(member: Ed25519PeerId): ServedService[] {
+    return this.#options.services.all().filter(({ membership }) => {
+      const admittedBy = membership.member(member)?.credential.value.admittedBy;
+      return admittedBy?.equals(this.#options.peerId) ?? false;
+    });
   }
 
   async #revokeFrom(

@@ -30,8 +30,7 @@ export interface Member {
   readonly multiaddrs: readonly string[];
   /** End of its credential, in seconds since 1970. */
   readonly notAfter: number;
-  /** Its credential, as a signed envelope. */
-  readonly credential: Uint8Array;
+  readonly credential: Opened<Credential>;
 }
 
 /** A member as super-peers know it. */
@@ -104,11 +103,10 @@ function outweighs(a: Claim, b: Claim): boolean {
 
 function memberOf({ present, superPeer }: Claim): PlacedMember | undefined {
   if (present === undefined) return undefined;
-  const { value, bytes } = present.credential;
-  const { peerId, vmid, roles, ipv4, ipv6, subnets, notAfter } = value;
-  const { multiaddrs } = present;
+  const { credential, multiaddrs } = present;
+  const { peerId, vmid, roles, ipv4, ipv6, subnets, notAfter } = credential.value;
   const attributes = { peerId, vmid, roles, ipv4, ipv6, subnets };
-  return { ...attributes, multiaddrs, superPeer, notAfter, credential: bytes };
+  return { ...attributes, multiaddrs, superPeer, notAfter, credential };
 }
 
 /**
@@ -121,6 +119,6 @@ export function difference(a: PlacedMember, b: PlacedMember): Difference {
   const facts = ({ vmid, roles, ipv4, ipv6, multiaddrs }: Member): string =>
     JSON.stringify([vmid, roles, ipv4, ipv6, multiaddrs]);
   if (facts(a) !== facts(b)) return 'facts';
-  if (Buffer.compare(a.credential, b.credential) !== 0) return 'credential';
+  if (Buffer.compare(a.credential.bytes, b.credential.bytes) !== 0) return 'credential';
   return a.superPeer.equals(b.superPeer) ? 'none' : 'place';
 }

@@ -4,7 +4,7 @@ import { equals } from 'uint8arrays/equals';
 import { IcvpnError } from '../errors.ts';
 import { CREDENTIAL, CredentialError, checkCredential } from '../records/credential.ts';
 import { DIRECTORY, type DirectoryUpdate, type ListedMember } from '../records/directory.ts';
-import { EnvelopeError, type Opened, open } from '../records/envelope.ts';
+import { EnvelopeError, type Opened, open, openWithin } from '../records/envelope.ts';
 import type { Member } from './claims.ts';
 import type { DirectoryFrame, DirectorySeal } from './directory.ts';
 import type { Trust } from './pass.ts';
@@ -79,19 +79,25 @@ function checkPosition(
   if (sequence <= at.sequence) throw refused('it is older than the last');
 }
 
-/** A super-peer's word is not enough: each member's own credential must hold. */
+/**
+ * A super-peer's word is good for the credentials that it signed itself; those of others must prove it. All
+ * must hold: service, epoch, time, revocation.
+ *
+ * @param superPeer who signed the update
+ */
 export async function openListed(
-  { credential, multiaddrs }: ListedMember,
+  { credential: raw, multiaddrs }: ListedMember,
+  superPeer: Ed25519PeerId,
   { serviceId, trust, clock }: UpdateContext,
 ): Promise<Member | undefined> {
   const { epoch, previousEpochUntil, admitters, revoked } = trust();
   const now = Math.floor(clock() / 1000);
   try {
-    const opened = await open(CREDENTIAL, credential);
-    const { peerId, vmid, roles, ipv4, ipv6, subnets, notAfter } = opened.value;
+    const credential = openWithin(CREDENTIAL, raw, superPeer) ?? (await open(CREDENTIAL, raw));
+    const { peerId, vmid, roles, ipv4, ipv6, subnets, notAfter } = credential.value;
     const context = { serviceId, bearer: peerId, epoch, previousEpochUntil, admitters, now };
-    checkCredential(opened, context);
-    if (revoked?.(opened)) return undefined;
+    checkCredential(credential, context);
+    if (revoked?.(credential)) return undefined;
     const attributes = { peerId, vmid, roles, ipv4, ipv6, subnets };
     return { ...attributes, multiaddrs, notAfter, credential };
   } catch (error) {

@@ -11,6 +11,7 @@ import {
   type DirectoryUpdate,
   MAX_DIRECTORY_MEMBERS,
 } from '../records/directory.ts';
+import type { Opened } from '../records/envelope.ts';
 import {
   BEAT_INTERVAL,
   DIRECTORY_FRAMES,
@@ -250,8 +251,8 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
     if (opened === undefined) return false;
     const { value, signer } = opened;
     const before = attachment.position;
-    if (value.base === undefined) await this.#applyWhole(value, before ? [] : attachment.known);
-    else await this.#applyChanges(value);
+    if (value.base === undefined) await this.#applyWhole(opened, before ? [] : attachment.known);
+    else await this.#applyChanges(opened);
     attachment.position = { feed: value.feed, sequence: value.sequence };
     if (before === undefined) {
       this.#superPeer = signer;
@@ -261,31 +262,32 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
   }
 
   async #applyWhole(
-    { joined, kept = new Uint8Array() }: DirectoryUpdate,
+    { value: { joined, kept = new Uint8Array() }, signer }: Opened<DirectoryUpdate>,
     known: readonly Member[],
   ): Promise<void> {
     this.#doubtAll();
     for (const [i, { peerId }] of known.entries()) {
       if (stands(kept, i)) this.#doubted.delete(peerId.toString());
     }
-    await this.#enter(joined);
+    await this.#enter(joined, signer);
     this.emit('change', this.members());
   }
 
-  async #applyChanges({ joined, left }: DirectoryUpdate): Promise<void> {
+  async #applyChanges({ value, signer }: Opened<DirectoryUpdate>): Promise<void> {
+    const { joined, left } = value;
     let changed = false;
     for (const id of left) {
       this.#doubted.delete(id.toString());
       changed = this.#members.delete(id.toString()) || changed;
     }
-    if ((await this.#enter(joined)) || changed) this.emit('change', this.members());
+    if ((await this.#enter(joined, signer)) || changed) this.emit('change', this.members());
   }
 
   /** @returns whether any of them is a member */
-  async #enter(joined: DirectoryUpdate['joined']): Promise<boolean> {
+  async #enter(joined: DirectoryUpdate['joined'], superPeer: Ed25519PeerId): Promise<boolean> {
     let any = false;
     for (const entry of joined) {
-      const member = await openListed(entry, this.#context);
+      const member = await openListed(entry, superPeer, this.#context);
       if (member === undefined) continue;
       const name = member.peerId.toString();
       this.#doubted.delete(name);

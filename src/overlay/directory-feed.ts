@@ -102,5 +102,5 @@ export class DirectoryFeed {
 }
 
 function listed({ credential, multiaddrs }: Member): DirectoryUpdate['joined'][number] {
-  return { credential, multiaddrs: [...multiaddrs] };
+  return { credential: credential.bytes, multiaddrs: [...multiaddrs] };
 }

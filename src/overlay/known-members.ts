@@ -17,7 +17,7 @@ function digestOf(member: Member): string {
   const known = digests.get(member);
   if (known !== undefined) return known;
   const { credential, multiaddrs } = member;
-  const hash = createHash('sha256').update(JSON.stringify(multiaddrs)).update(credential);
+  const hash = createHash('sha256').update(JSON.stringify(multiaddrs)).update(credential.bytes);
   const digest = hash.digest('hex').slice(0, 2 * DIGEST_LENGTH);
   digests.set(member, digest);
   return digest;

@@ -50,7 +50,7 @@ export interface RecordKind<T> {
   readonly maxLength: number;
 }
 
-/** An envelope whose signature was checked. */
+/** An envelope whose signer has vouched for it. */
 export interface Opened<T> {
   readonly signer: Ed25519PeerId;
   readonly value: T;
@@ -117,32 +117,54 @@ export async function open<T>(
   options?: AbortOptions,
 ): Promise<Opened<T>> {
   options?.signal?.throwIfAborted();
+  const opened = parse(kind, raw, (signer, { payload, signature }) =>
+    ed25519Verify(signer.publicKey.raw, signed(kind.name, payload), signature),
+  );
+  if (opened === undefined) throw new EnvelopeError(kind.name, 'its signature does not hold');
+  return opened;
+}
+
+/**
+ * Parses an envelope that stands within a document which `signer` has signed. What the same key vouches
+ * for with the whole document needs no second check: it could have signed the part at any time.
+ *
+ * @returns undefined when the envelope claims another signer
+ * @throws EnvelopeError
+ */
+export function openWithin<T>(
+  kind: RecordKind<T>,
+  raw: Uint8Array,
+  signer: Ed25519PeerId,
+): Opened<T> | undefined {
+  return parse(kind, raw, (claimed) => claimed.equals(signer));
+}
+
+/** @returns undefined when `accept` says no; the payload is not looked at then */
+function parse<T>(
+  kind: RecordKind<T>,
+  raw: Uint8Array,
+  accept: (signer: Ed25519PeerId, envelope: Infer<typeof envelopeCodec>) => boolean,
+): Opened<T> | undefined {
   if (raw.length > kind.maxLength) {
     throw new EnvelopeError(kind.name, `${raw.length} bytes; at most ${kind.maxLength}`);
   }
   try {
     const envelope = envelopeCodec.decode(raw);
-    return {
-      signer: certify(kind.name, envelope),
-      value: kind.codec.decode(envelope.payload),
-      bytes: raw,
-    };
+    const signer = signerOf(kind.name, envelope);
+    if (!accept(signer, envelope)) return undefined;
+    return { signer, value: kind.codec.decode(envelope.payload), bytes: raw };
   } catch (cause) {
     if (cause instanceof DecodeError) throw new EnvelopeError(kind.name, cause.message, { cause });
     throw cause;
   }
 }
 
-/** @returns who signed the envelope. @throws EnvelopeError */
-function certify(name: string, envelope: Infer<typeof envelopeCodec>): Ed25519PeerId {
+/** @returns who is said to have signed the envelope. @throws EnvelopeError */
+function signerOf(name: string, envelope: Infer<typeof envelopeCodec>): Ed25519PeerId {
   if (!equals(envelope.payloadType, payloadType(name))) {
     throw new EnvelopeError(name, 'it is of another kind');
   }
   const signer = peerIdFromEd25519(envelope.publicKey);
   if (signer === undefined) throw new EnvelopeError(name, 'signed with a key that is not Ed25519');
-  const { payload, signature } = envelope;
-  if (!ed25519Verify(signer.publicKey.raw, signed(name, payload), signature)) {
-    throw new EnvelopeError(name, 'its signature does not hold');
-  }
   return signer;
 }

@@ -8,7 +8,7 @@ import {
 import type { Member } from '../../../src/overlay/membership.ts';
 import type { ServicePolicy } from '../../../src/overlay/service-trust.ts';
 import { parsePolicy } from '../../../src/policy/document.ts';
-import { identity } from '../overlay/harness.ts';
+import { bytesOnly, identity } from '../overlay/harness.ts';
 
 const prefixes = ['100.64.0.0/16', 'fd00::/64'];
 let hosts = 1;
@@ -18,7 +18,8 @@ async function member(vmid: string, ...roles: string[]): Promise<Member> {
   const host = hosts++;
   return {
     ...{ peerId: id, vmid, roles, ipv4: `100.64.0.${host}`, ipv6: `fd00::${host}` },
-    ...{ subnets: [], multiaddrs: [], superPeer: id, notAfter: 0, credential: new Uint8Array() },
+    ...{ subnets: [], multiaddrs: [], superPeer: id, notAfter: 0 },
+    credential: bytesOnly(id, new Uint8Array()),
   };
 }
 

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { PLAIN } from '../../../src/overlay/directory.ts';
-import { type Expected, openUpdate } from '../../../src/overlay/directory-check.ts';
+import { type Expected, openListed, openUpdate } from '../../../src/overlay/directory-check.ts';
 import { DIRECTORY, type DirectoryUpdate } from '../../../src/records/directory.ts';
 import { seal } from '../../../src/records/envelope.ts';
-import { identities, identity, nth } from './harness.ts';
+import { credentialFor, identities, identity, nth } from './harness.ts';
 
 const [service, alice, bob] = await identities(3);
 const supers = await identities(2);
@@ -74,5 +74,32 @@ describe('what a member believes of directory updates', () => {
       await assert.rejects(take(form, update, expected), { code: 'ERR_DIRECTORY_UPDATE' }, what);
     }
     await assert.rejects(take('update', first, fresh, stranger), { code: 'ERR_DIRECTORY_UPDATE' });
+  });
+
+  it('takes the credentials that the list’s own signer signed; those of others must prove it', async () => {
+    const [one, two] = supers;
+    assert.ok(one && two);
+    const listed = async (credential: Uint8Array, superPeer = one, more = {}) =>
+      openListed({ credential, multiaddrs: [] }, superPeer.id, { ...context, ...more });
+    for (const signer of [one, two]) {
+      const { bytes } = await credentialFor(service.id, signer.key, bob.id);
+      assert.ok((await listed(bytes))?.peerId.equals(bob.id));
+    }
+    const { bytes: forged } = await credentialFor(service.id, two.key, bob.id);
+    forged[forged.length - 1] = (forged.at(-1) ?? 0) ^ 1;
+    assert.equal(await listed(forged), undefined);
+    const times = { notBefore: 1, notAfter: 2 };
+    for (const { bytes } of [
+      await credentialFor(service.id, stranger.key, bob.id),
+      await credentialFor(alice.id, one.key, bob.id),
+      await credentialFor(service.id, one.key, bob.id, times),
+      await credentialFor(service.id, one.key, bob.id, { epoch: 2 }),
+    ]) {
+      assert.equal(await listed(bytes), undefined);
+    }
+    const { bytes } = await credentialFor(service.id, one.key, bob.id);
+    const trust = () => ({ ...context.trust(), revoked: () => true });
+    assert.equal(await listed(bytes, one, { trust }), undefined);
+    assert.equal(await listed(bytes.subarray(1)), undefined);
   });
 });

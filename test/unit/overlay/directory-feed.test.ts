@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { PlacedMember } from '../../../src/overlay/claims.ts';
 import { DirectoryFeed } from '../../../src/overlay/directory-feed.ts';
-import { identities, identity, nth } from './harness.ts';
+import { bytesOnly, identities, identity, nth } from './harness.ts';
 
 const superPeer = (await identity()).id;
 const ids = await identities(6);
@@ -32,7 +32,7 @@ describe('feed of a directory', () => {
         multiaddrs: [],
       },
       ...{ ipv4: '100.64.0.1', ipv6: 'fd00::1', notAfter: 0 },
-      credential: Uint8Array.of(who, credential),
+      credential: bytesOnly(nth(ids, who).id, Uint8Array.of(who, credential)),
     };
     view.set(member.peerId.toString(), member);
     return member;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import type { Member } from '../../../src/overlay/claims.ts';
 import { compare, DIGEST_LENGTH, digestsOf, stands } from '../../../src/overlay/known-members.ts';
-import { identities, nth } from './harness.ts';
+import { bytesOnly, identities, nth } from './harness.ts';
 
 const ids = await identities(30);
 
@@ -16,7 +16,7 @@ const member = (who: number, version: number): Member => ({
   ipv6: 'fd00::1',
   multiaddrs: [`/ip4/10.0.0.${who}/tcp/1`],
   notAfter: 0,
-  credential: Uint8Array.from([who, version]),
+  credential: bytesOnly(nth(ids, who).id, Uint8Array.from([who, version])),
 });
 
 describe('what a member knows when it attaches again', () => {
@@ -28,8 +28,8 @@ describe('what a member knows when it attaches again', () => {
         const current = ours.map(([who, version]) => member(who, version));
         const { unknown, kept } = compare(current, digestsOf(known));
         const standing = known.filter((_, i) => stands(kept, i));
-        const both = [...standing, ...unknown].map(({ credential }) => credential.join());
-        const wanted = current.map(({ credential }) => credential.join());
+        const both = [...standing, ...unknown].map(({ credential }) => credential.bytes.join());
+        const wanted = current.map(({ credential }) => credential.bytes.join());
         assert.deepEqual(both.toSorted(), wanted.toSorted());
       }),
     );

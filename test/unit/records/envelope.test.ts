@@ -5,7 +5,7 @@ import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { RecordEnvelope } from '@libp2p/peer-record';
 import fc from 'fast-check';
 import { ENDPOINT, type Endpoint } from '../../../src/records/endpoint.ts';
-import { EnvelopeError, open, seal } from '../../../src/records/envelope.ts';
+import { EnvelopeError, open, openWithin, seal } from '../../../src/records/envelope.ts';
 import { openCard, SUPER_PEER_CARD } from '../../../src/records/super-peer-card.ts';
 
 const key = await generateKeyPair('Ed25519');
@@ -44,6 +44,19 @@ describe('signed envelopes', () => {
     assert.deepEqual(sealed, await libraryEnvelope(key));
     const envelope = await RecordEnvelope.openAndCertify(sealed, 'icvpn endpoint 1');
     assert.ok(envelope.publicKey.equals(key.publicKey));
+  });
+
+  it('within a document of the same signer open without their signature; of another they do not', async () => {
+    const sealed = await seal(ENDPOINT, endpoint, key);
+    const unsigned = sealed.map((byte, i) => (i === sealed.length - 1 ? byte ^ 1 : byte));
+    const other = peerIdFromPrivateKey(await generateKeyPair('Ed25519'));
+    assert.deepEqual(
+      openWithin(ENDPOINT, unsigned, id)?.value,
+      (await open(ENDPOINT, sealed)).value,
+    );
+    assert.equal(openWithin(ENDPOINT, sealed, other), undefined);
+    assert.throws(() => openWithin(SUPER_PEER_CARD, sealed, id), EnvelopeError);
+    assert.throws(() => openWithin(ENDPOINT, sealed.subarray(1), id), EnvelopeError);
   });
 
   it('P24 with any byte changed, cut or added do not open', async () => {
