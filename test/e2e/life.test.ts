@@ -74,7 +74,8 @@ describe('life of a member', function () {
     const { peerId, ipv4 } = await scene.status(vm3, 'vm3');
     const bystanders = ['-n', '-q', '-i', '0.1', '-c', '100', second];
     const undisturbed = vm1.ns.exec('ping', bystanders, { timeoutMs: 60_000 });
-    await scene.owner('revoke', peerId);
+    const told = await scene.owner('revoke', peerId);
+    assert.match(told, /knows the service secret.* service update --dir .* --new-secret/s);
     await untilSas(vm1, vm3.address, 0);
     await until('vm3 gone from the list', async () => {
       const { members } = await scene.status(vm1, 'vm1');

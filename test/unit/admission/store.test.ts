@@ -108,7 +108,7 @@ describe('admission store', () => {
     });
   });
 
-  /** A process that uses tickets numbered from `first` and prints each that it got. */
+  /** A process that uses tickets and leases addresses, numbered from `first`, and prints each that it got. */
   function spender(first: number, count: number, peer: string): ChildProcess {
     const module = new URL('../../../src/admission/store.ts', import.meta.url).href;
     const script = `
@@ -122,6 +122,9 @@ describe('admission store', () => {
         new DataView(id.buffer).setUint32(0, i);
         const use = store.useTicket({ id, notAfter: 5000 }, peer, 1000);
         console.log(use + ' ' + i);
+        const member = { serviceId: 'shop-' + i, peer, notAfter: 5000, now: 1000 };
+        store.lease(member, () => '10.0.0.1');
+        console.log('leased ' + i);
       }
     `;
     const node = [process.execPath, ['--input-type=module', '-e', script]] as const;
@@ -145,10 +148,12 @@ describe('admission store', () => {
     for (let round = 0; round < 3; round++) {
       const child = spender(round * 10_000, 10_000, peer.id.toString());
       const acknowledged: number[] = [];
+      const leased: number[] = [];
       // Killed in the middle of its work, after a number of uses that differs by round.
       for await (const line of linesOf(child)) {
         const [use, number] = line.split(' ');
         if (use === 'first') acknowledged.push(Number(number));
+        if (use === 'leased') leased.push(Number(number));
         if (acknowledged.length === 10 + round * 61) child.kill('SIGKILL');
       }
       reopen();
@@ -156,6 +161,11 @@ describe('admission store', () => {
       for (const number of acknowledged) {
         const ticket = { id: idOf(number), notAfter: 5000 };
         assert.equal(store.useTicket(ticket, other.id, 1000), 'used');
+      }
+      for (const number of leased) {
+        const member = { serviceId: `shop-${number}`, notAfter: 5000, now: 1000 };
+        const again = store.lease({ ...member, peer: peer.id }, () => '10.0.0.2');
+        assert.equal(again, '10.0.0.1');
       }
     }
   });

@@ -2,6 +2,9 @@ import assert from 'node:assert/strict';
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { generateKeyPair } from '@libp2p/crypto/keys';
+import { peerIdFromPrivateKey } from '@libp2p/peer-id';
+import { AuditLog } from '../../../src/admission/audit.ts';
 import { runCli } from '../../../src/cli/program.ts';
 import { parseBootstrap } from '../../../src/records/bootstrap.ts';
 
@@ -25,6 +28,9 @@ async function icvpn(...args: string[]): Promise<Run> {
   const code = await runCli(args, { output, signal: AbortSignal.timeout(20_000) });
   return { code, out, err };
 }
+
+const makeServiceId = async (): Promise<string> =>
+  peerIdFromPrivateKey(await generateKeyPair('Ed25519')).toString();
 
 describe('icvpn command line', () => {
   let dir: string;
@@ -108,6 +114,45 @@ describe('icvpn command line', () => {
     assert.notEqual(ticket.secret, whole.secret);
     assert.ok(!run.out.includes(ticket.secret));
     assert.ok(ticket.serviceId.equals(whole.serviceId));
+  });
+
+  it('shows the audit log by time, VMID, outcome and service, as text and as JSON', async () => {
+    let now = Date.parse('2030-01-31T10:00:00Z');
+    const log = await AuditLog.open(path('audit.log'), () => now);
+    const [shop, bank] = [await makeServiceId(), await makeServiceId()];
+    for (const [vmid, serviceId] of [
+      ['web-1', shop],
+      ['db-1', shop],
+      ['web-1', bank],
+    ] as const) {
+      await log.append({ event: 'admitted', serviceId, vmid });
+      now += 60_000;
+      await log.append({ event: 'refused', serviceId, vmid, cause: 'wrong secret' });
+      now += 60_000;
+    }
+    await log.close();
+    const found = async (...filter: string[]): Promise<unknown[]> => {
+      const { code, out, err } = await icvpn('audit', '--state', dir, '--json', ...filter);
+      assert.equal(code, 0, err);
+      const lines = out.trim().split('\n').filter(Boolean);
+      return lines.map((line) => JSON.parse(line).sequence);
+    };
+    assert.deepEqual(await found(), [1, 2, 3, 4, 5, 6]);
+    assert.deepEqual(await found('--vmid', 'web-1'), [1, 2, 5, 6]);
+    assert.deepEqual(await found('--outcome', 'refused'), [2, 4, 6]);
+    assert.deepEqual(await found('--service', bank), [5, 6]);
+    assert.deepEqual(await found('--since', '2030-01-31T10:02:00Z', '--vmid', 'web-1'), [5, 6]);
+    assert.deepEqual(await found('--until', '2030-01-31T10:02:00Z'), [1, 2]);
+    const { out } = await icvpn('audit', '--state', dir, '--outcome', 'refused', '--vmid', 'db-1');
+    const line = '2030-01-31T10:03:00.000Z refused db-1: wrong secret';
+    assert.equal(out, `${line}\n1 records; the chain of the log holds\n`);
+    await writeFile(
+      path('audit.log'),
+      (await readFile(path('audit.log'), 'utf8')).replace('db', 'dc'),
+    );
+    const broken = await icvpn('audit', '--state', dir);
+    assert.equal(broken.code, 1);
+    assert.match(broken.err, /line 4: it does not follow from the line before/);
   });
 
   it('P22 refuses a bootstrap file with a field that it does not know', async () => {
