@@ -123,7 +123,7 @@ describe('admission store', () => {
         const use = store.useTicket({ id, notAfter: 5000 }, peer, 1000);
         console.log(use + ' ' + i);
         const member = { serviceId: 'shop-' + i, peer, notAfter: 5000, now: 1000 };
-        store.lease(member, () => '10.0.0.1');
+        store.lease(member, (taken) => ['10.0.0.1', '10.0.0.2'].find((each) => !taken(each)));
         console.log('leased ' + i);
       }
     `;
