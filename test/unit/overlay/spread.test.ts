@@ -25,6 +25,7 @@ import {
   Cleanup,
   credentialFor,
   descriptorOf,
+  type Identity,
   identities,
   identity,
   listen,
@@ -44,6 +45,8 @@ describe('what everybody must know', () => {
   let members: MemberNode[];
   let trusts: ServiceTrust[];
   let descriptor: Opened<ServiceDescriptor>;
+  /** As the operator's descriptor of tier 1 has them. */
+  let overlayTrust: Trust;
 
   /** A trust that follows the records of a node, and cuts off at once who is out. */
   function follow(node: SuperPeer | MemberNode): ServiceTrust {
@@ -65,18 +68,10 @@ describe('what everybody must know', () => {
     const hosts = await Promise.all(keys.map(({ key }) => listen(key)));
     const bytes = await seal(DESCRIPTOR, descriptorOf(service.id, hosts), service.key);
     descriptor = await open(DESCRIPTOR, bytes);
-    const fixed = (): Trust => ({ epoch: 1, admitters: keys.map(({ id }) => id) });
-    supers = hosts.map((host, i) => {
-      const trust = (): Trust => nth(trusts, i).trust();
-      return cleanup.add(
-        new SuperPeer(host, nth(keys, i).key, overlay.id, fixed, service.id, trust),
-      );
-    });
-    for (const each of supers) {
-      follow(each);
-      await each.start();
-      const { records } = each.tier1;
-      const { host } = each;
+    overlayTrust = { epoch: 1, admitters: keys.map(({ id }) => id) };
+    supers = [];
+    for (const [i, host] of hosts.entries()) {
+      const { records } = (await serve(host, nth(keys, i))).tier1;
       await cleanup.add(new PublishServer({ host, records, allow: () => true })).start();
     }
     await nth(supers, 1).tier1.dht.join([addresses(nth(hosts, 0))]);
@@ -89,6 +84,18 @@ describe('what everybody must know', () => {
   });
   afterEach(() => cleanup.run());
 
+  async function serve(host: Host, { key }: Identity): Promise<SuperPeer> {
+    const own: { trust?: ServiceTrust } = {};
+    const trust = (): Trust => own.trust?.trust() ?? overlayTrust;
+    const tier1 = (): Trust => overlayTrust;
+    const node = cleanup.add(new SuperPeer(host, key, overlay.id, tier1, service.id, trust));
+    own.trust = follow(node);
+    supers.push(node);
+    await node.start();
+    return node;
+  }
+
+  /** @param places asked anew at each attachment */
   async function join(places: readonly SuperPeer[]): Promise<MemberNode> {
     const { key, id } = await identity();
     const credential = await credentialFor(service.id, nth(supers, 0).key, id);
@@ -162,6 +169,34 @@ describe('what everybody must know', () => {
     // Its sequence counts for nothing: the corrected one may have the same.
     await publish(POLICY_RECORD, await policy(2));
     await everybodyHas(2);
+  });
+
+  it('P12 a super-peer that the owner adds takes over when all the others crash', async () => {
+    const added = await identity();
+    const { admitters } = overlayTrust;
+    overlayTrust = { ...overlayTrust, admitters: [...admitters, added.id] };
+    const place = await listen(added.key);
+    const third = await serve(place, added);
+    await third.tier1.dht.join([addresses(nth(supers, 0).host)]);
+    const member = await join(supers);
+    const everybody = (sequence: number): Promise<unknown> =>
+      Promise.all(
+        trusts.map((trust) =>
+          until(trust, 'change', () => trust.descriptor.value.sequence === sequence),
+        ),
+      );
+    const describe = (sequence: number, hosts: Host[]): Promise<Uint8Array> =>
+      seal(DESCRIPTOR, descriptorOf(service.id, hosts, { sequence }), service.key);
+    const hosts = supers.map(({ host }) => host);
+    await publish(DESCRIPTOR_RECORD, await describe(2, hosts));
+    await everybody(2);
+
+    const [first, second] = supers;
+    assert.ok(first && second);
+    for (const each of [first, second]) await each.close();
+    const at = (): boolean => member.directory.superPeer?.equals(added.id) === true;
+    await until(member.directory, 'attached', at);
+    await until(third.membership, 'change', () => third.membership.members().length > 0);
   });
 
   it('who comes later learns it when it meets the first peer', async () => {
