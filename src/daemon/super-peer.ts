@@ -18,6 +18,7 @@ import { admitterOf, openDescriptor, type ServiceDescriptor } from '../records/d
 import { EnvelopeError, type Opened } from '../records/envelope.ts';
 import { Door } from './door.ts';
 import type { Log } from './log.ts';
+import { OverlayPlace } from './overlay-place.ts';
 import { Renewal } from './renewal.ts';
 import { RevocationDesk } from './revocations.ts';
 import { sealingKey } from './sealing-key.ts';
@@ -82,7 +83,9 @@ export class SuperPeer implements AsyncDisposable {
     const overlay = await overlayDescriptor(options.overlay);
     const host = await createHost({ ...options, key, announceFilter: underlayOnly([]) });
     owned.defer(() => host.close());
-    const renewal = owned.use(await takePlace(state, host, overlay, options));
+    const own: { place?: OverlayPlace } = {};
+    const onRenewed = (): void => own.place?.reattach();
+    const renewal = owned.use(await takePlace(state, host, overlay, options, onRenewed));
     const tier = owned.use(
       await Tier.start({
         ...{ kind: TIER_1, host, log, directory: join(stateDir, 'records') },
@@ -91,7 +94,9 @@ export class SuperPeer implements AsyncDisposable {
       }),
     );
     tier.trust.on('change', () => renewal?.follow(tier.trust.trust().epoch));
-    tier.keep(options.overlay.superPeers.map(contactOf));
+    const { superPeers } = options.overlay;
+    tier.keep(superPeers.map(contactOf));
+    if (renewal !== undefined) own.place = owned.use(new OverlayPlace({ tier, superPeers, log }));
     const sealing = await sealingKey(state);
     owned.defer(() => void sealing.privateKey.fill(0));
     const store = new AdmissionStore(join(stateDir, 'admission.db'));
@@ -148,6 +153,7 @@ async function takePlace(
   host: Host,
   overlay: Opened<ServiceDescriptor>,
   options: SuperPeerOptions,
+  onRenewed: () => void,
 ): Promise<Renewal | undefined> {
   const { key, cache, peerId } = state;
   if (admitterOf(overlay.value, peerId) !== undefined) return undefined;
@@ -156,7 +162,6 @@ async function takePlace(
   const self = { vmid: peerId.toString(), roles: [] };
   const wish = { serviceId, superPeers, secret, host, log, signal, ...self };
   const standing = await obtainStanding(state, wish);
-  const onRenewed = (): void => {};
   return new Renewal(standing, {
     ...{ host, key, cache, serviceId, log, onRenewed },
     superPeers: () => superPeers,
