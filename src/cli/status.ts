@@ -50,11 +50,16 @@ const isPolicyView = (view: unknown): view is PolicyView =>
   typeof view === 'object' && view !== null && 'sequence' in view && 'document' in view;
 
 function superPeerText(status: SuperPeerStatus): string {
-  const rows = status.services.map((each) => [each.name, String(each.members), each.id]);
+  const rows = status.services.map((each) => [
+    each.name,
+    String(each.members),
+    String(each.policy ?? 'none'),
+    each.id,
+  ]);
   return [
     `super-peer ${status.peerId} of ${status.overlay.name} at ${status.multiaddrs.join(' ')}`,
     `${status.superPeers.length} other super-peers connected`,
-    table(['service', 'members', 'ServiceID'], rows),
+    table(['service', 'members', 'policy', 'ServiceID'], rows),
   ].join('\n');
 }
 

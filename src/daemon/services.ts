@@ -6,6 +6,15 @@ import type { ServiceDescriptor } from '../records/descriptor.ts';
 import type { Opened } from '../records/envelope.ts';
 import { ServedService, type ServedServiceOptions } from './served-service.ts';
 
+/** One service, as `icvpn status` of a super-peer shows it. */
+export interface ServedStatus {
+  readonly id: string;
+  readonly name: string;
+  readonly members: number;
+  /** Sequence of the newest policy, which it tells members; null while it knows none. */
+  readonly policy: number | null;
+}
+
 export class Services implements AsyncDisposable {
   readonly #options: ServedServiceOptions;
   readonly #served = new Map<string, ServedService>();
@@ -35,11 +44,12 @@ export class Services implements AsyncDisposable {
     );
   }
 
-  status(): { id: string; name: string; members: number }[] {
+  status(): ServedStatus[] {
     return [...this.#served].map(([id, service]) => ({
       id,
       name: service.descriptor.value.name,
       members: service.membership.members().length,
+      policy: service.trust.policy?.sequence ?? null,
     }));
   }
 

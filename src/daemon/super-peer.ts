@@ -22,7 +22,7 @@ import { OverlayPlace } from './overlay-place.ts';
 import { Renewal } from './renewal.ts';
 import { RevocationDesk } from './revocations.ts';
 import { sealingKey } from './sealing-key.ts';
-import { Services } from './services.ts';
+import { type ServedStatus, Services } from './services.ts';
 import { obtainStanding } from './standing.ts';
 import { NodeState } from './state.ts';
 import { type Contact, TIER_1, Tier } from './tier.ts';
@@ -52,7 +52,7 @@ export interface SuperPeerStatus {
   readonly multiaddrs: string[];
   /** Super-peers of tier 1 that are connected. */
   readonly superPeers: string[];
-  readonly services: { readonly id: string; readonly name: string; readonly members: number }[];
+  readonly services: readonly ServedStatus[];
 }
 
 interface Parts {

@@ -94,6 +94,15 @@ describe("the owner's policy", function () {
     }
   });
 
+  it('super-peers tell which one they hand on', async () => {
+    const { sequence } = await shown(vm1, 'vm1');
+    for (const [i, each] of scene.net.superPeers.entries()) {
+      const state = ['--state', scene.file(`sp${i}`)];
+      const { services } = JSON.parse(await scene.done(each, 'status', ...state, '--json'));
+      assert.equal(services[0].policy, sequence);
+    }
+  });
+
   it('a newer one takes its place, and ends connections that it does not allow', async () => {
     assert.ok(await opens(vm1, 8080, { keep: 'held' }));
     await copyFile(scene.file('shop/policy'), scene.file('old-policy'));
