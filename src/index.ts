@@ -38,6 +38,7 @@ export { makeCard } from './daemon/sealing-key.ts';
 export { NodeState } from './daemon/state.ts';
 export type {
   MemberStatus,
+  PathStatus,
   PeerStatus,
   PolicyStatus,
   PolicyView,

@@ -6,6 +6,7 @@ import { type Admission, requestRenewal } from '../../src/admission/client.ts';
 import { Opening, Reply } from '../../src/admission/messages.ts';
 import type { SuperPeerAddress } from '../../src/index.ts';
 import type { ExchangeContext } from '../../src/keymgmt/exchange/context.ts';
+import type { PathOffer } from '../../src/keymgmt/exchange/path.ts';
 import {
   EXCHANGE_PROTOCOL_SUFFIX,
   runInitiator,
@@ -41,6 +42,15 @@ export async function renew(vm: Vm, at: SuperPeerAddress, last: Admission): Prom
     ...{ credential, renewalKey, multiaddrs: vm.multiaddrs() },
   });
 }
+
+/** ESP as it is, with no look at addresses. */
+const PATH: PathOffer = {
+  policy: 'esp',
+  addresses: [],
+  seen: undefined,
+  udpPort: undefined,
+  blocked: 0,
+};
 
 const LIFETIMES = { seconds: 3600, bytes: 2 ** 40, packets: 2 ** 32 };
 
@@ -79,6 +89,7 @@ export class Pair {
       const context = {
         ...{ serviceId, epoch, psk: epochPsk, peer: peer.peerId, suites: ALL_SUITES },
         ...{ identity: { key: vm.key, credential: credential.bytes }, lifetimes: LIFETIMES },
+        path: PATH,
         verify: (envelope: Uint8Array) => open(CREDENTIAL, envelope),
       };
       return { gate, context };

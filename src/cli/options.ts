@@ -71,6 +71,18 @@ export const parseCount = argument((text: string): number => {
   return Number(text);
 });
 
+export const parsePort = argument((text: string): number => {
+  const port = /^[1-9]\d{0,4}$/.test(text) ? Number(text) : 0;
+  if (port < 1 || port > 0xffff) throw new Error('not a port from 1 to 65535');
+  return port;
+});
+
+export const encapsulationOption = (): Option =>
+  new Option(
+    '--encapsulation <kind>',
+    "ESP as it is, or in UDP; when left out the service's policy decides, and where it is silent, auto",
+  ).choices(['auto', 'esp', 'udp']);
+
 export const parsePrefixArgument: (text: string) => Prefix = argument(parsePrefix);
 
 export const parsePeerIdList: (text: string, before: Ed25519PeerId[]) => Ed25519PeerId[] =

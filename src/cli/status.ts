@@ -1,5 +1,12 @@
 /** `icvpn status`, `icvpn members` and `icvpn policy show` for people. */
-import type { MemberStatus, MemberView, PolicyStatus, PolicyView } from '../daemon/status.ts';
+import type {
+  MemberStatus,
+  MemberView,
+  PathStatus,
+  PeerStatus,
+  PolicyStatus,
+  PolicyView,
+} from '../daemon/status.ts';
 import type { SuperPeerStatus } from '../daemon/super-peer.ts';
 import { table } from './output.ts';
 
@@ -22,7 +29,7 @@ function memberText(status: MemberStatus): string {
     each.ipv4,
     each.ipv6,
     each.underlay ?? '-',
-    each.self ? '' : each.sa === null ? 'no SA yet' : 'ESP',
+    each.self ? '' : pathText(each),
     each.sa === null ? '' : `${each.sa.packetsOut} out, ${each.sa.packetsIn} in`,
   ]);
   return [
@@ -48,6 +55,34 @@ export function policyText(view: unknown): string {
 
 const isPolicyView = (view: unknown): view is PolicyView =>
   typeof view === 'object' && view !== null && 'sequence' in view && 'document' in view;
+
+/** One line a peer: how its packets go, and why so. */
+function pathText({ sa, path, underlay }: PeerStatus): string {
+  if (sa === null || path === null) return 'no SA yet';
+  const how =
+    path.encapsulation === 'esp' ? 'ESP' : `ESP in UDP to ${endpoint(underlay, path.remotePort)}`;
+  const lost = path.passes === false ? '; NOTHING ARRIVES' : '';
+  return `${how}: ${whyText(path)}${lost}`;
+}
+
+function endpoint(address: string | null, port: number | null): string {
+  return address?.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
+function whyText({ why, behindNat: { self, peer } }: PathStatus): string {
+  switch (why) {
+    case 'direct':
+      return 'direct';
+    case 'policy':
+      return 'as the policy says';
+    case 'nat':
+      return self && peer ? 'both behind NATs' : `${self ? 'this VM' : 'it'} is behind a NAT`;
+    case 'blocked':
+      return 'ESP by itself does not pass';
+    case 'no-udp':
+      return 'no port for ESP in UDP';
+  }
+}
 
 function superPeerText(status: SuperPeerStatus): string {
   const rows = status.services.map((each) => [

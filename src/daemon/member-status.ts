@@ -65,6 +65,7 @@ function peerStatus(
     ipv4: member.ipv4,
     self,
     underlay: underlay ?? null,
+    path: peer?.path ?? null,
     sa: peer ? saStatus(peer, counters) : null,
   };
 }

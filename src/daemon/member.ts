@@ -19,6 +19,7 @@ import { DirectoryClient } from '../overlay/directory-client.ts';
 import type { Trust } from '../overlay/gate.ts';
 import { createHost, type Host } from '../overlay/host.ts';
 import { POLICY_RECORD } from '../overlay/stored-kinds.ts';
+import type { EncapsulationPolicy } from '../policy/grant.ts';
 import {
   type Bootstrap,
   formatBootstrap,
@@ -30,6 +31,7 @@ import type { ServiceDescriptor } from '../records/descriptor.ts';
 import { interfaceId, ipv6Prefix } from '../records/virtual-address.ts';
 import { contacts } from './contacts.ts';
 import { DiscoveryClient } from './discovery-client.ts';
+import { EncapsulationSetting } from './encapsulation.ts';
 import { EndpointPublisher } from './endpoint.ts';
 import { MemberFirewall } from './firewall.ts';
 import type { Log } from './log.ts';
@@ -43,7 +45,7 @@ import { obtainStanding, type Standing } from './standing.ts';
 import { NodeState } from './state.ts';
 import type { MemberStatus, MemberView, PolicyView } from './status.ts';
 import { TIER_2, Tier } from './tier.ts';
-import { underlayOnly } from './underlay.ts';
+import { machineAddresses, underlayOnly } from './underlay.ts';
 
 /**
  * Hard limits of an SA: an hour, or a volume far below what AES-GCM with a 64-bit counter and ESN
@@ -64,6 +66,10 @@ export interface MemberOptions {
   readonly interfaceName: string;
   /** Hard limits of this node's SAs, offered to its peers; the lower of both ends' counts. */
   readonly saLifetimes?: Partial<Lifetimes>;
+  /** ESP as it is or in UDP; `auto` if left out. */
+  readonly encapsulation?: EncapsulationPolicy;
+  /** UDP port for ESP in UDP; {@link NAT_TRAVERSAL_PORT} if left out. */
+  readonly udpPort?: number;
   /** Milliseconds without a packet after which a peer's SAs are given up. */
   readonly saIdle?: number;
   readonly log: Log;
@@ -115,6 +121,7 @@ export class Member implements AsyncDisposable {
     const dataPlane = await openDataPlane(options.interfaceName, standing, signal);
     owned.defer(() => dataPlane.close());
     dataPlane.on('error', (error) => log('kernel-events-failed', { why: error.message }));
+    const encapsulation = new EncapsulationSetting(dataPlane, options);
     let newest = standing;
     const tier = owned.use(
       await Tier.start({
@@ -137,6 +144,8 @@ export class Member implements AsyncDisposable {
         ...{ tier, dataPlane, local: peerId, serviceId, context, log },
         // While the policy is not enforced nobody is a peer.
         trust: () => (policy.blocked ? { ...trust(), revoked: () => true } : trust()),
+        ...{ ipv4: standing.credential.value.ipv4, encapsulation: () => encapsulation.policy },
+        addresses: () => machineAddresses(virtual),
         multiaddrs: () => host.multiaddrs(),
         ...(options.saIdle !== undefined && { timing: { idle: options.saIdle } }),
       }),
@@ -278,7 +287,7 @@ async function keepBootstrap(state: NodeState, given: Bootstrap | undefined): Pr
 function exchangeContext(
   key: Ed25519PrivateKey,
   { credential, epochPsk }: Standing,
-): Omit<ExchangeContext, 'peer' | 'verify' | 'lifetimes'> {
+): Omit<ExchangeContext, 'peer' | 'verify' | 'path' | 'lifetimes'> {
   const { serviceId, epoch } = credential.value;
   return {
     identity: { key, credential: credential.bytes },

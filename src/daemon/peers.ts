@@ -10,13 +10,15 @@
  */
 import type { AbortOptions, Connection, Ed25519PeerId, Stream } from '@libp2p/interface';
 import { equals } from 'uint8arrays/equals';
-import type { DataPlane, ExpireNotice } from '../ipsec/dataplane.ts';
+import type { DataPlane, ExpireNotice, MappingNotice } from '../ipsec/dataplane.ts';
 import type { SaPair } from '../ipsec/lifecycle/events.ts';
 import type { Timing } from '../ipsec/lifecycle/timing.ts';
 import type { ExchangeContext } from '../keymgmt/exchange/context.ts';
+import { MAX_OWN_ADDRESSES, type PathOffer } from '../keymgmt/exchange/path.ts';
 import { EXCHANGE_PROTOCOL_SUFFIX } from '../keymgmt/exchange/protocol.ts';
 import type { GatedHandler, Trust } from '../overlay/gate.ts';
 import type { Member as Listed } from '../overlay/membership.ts';
+import type { EncapsulationPolicy } from '../policy/grant.ts';
 import {
   CREDENTIAL,
   type Credential,
@@ -26,12 +28,15 @@ import {
 import { type Opened, open } from '../records/envelope.ts';
 import type { Log } from './log.ts';
 import { askPeer, call } from './pair/calls.ts';
-import { answer, PAIR_PROTOCOL_SUFFIX, type PairRequest } from './pair/control.ts';
+import { answer, PAIR_PROTOCOL_SUFFIX, type PairAnswer, type PairRequest } from './pair/control.ts';
 import type { Entry } from './pair/entry.ts';
 import { Pair } from './pair/pair.ts';
 import { perPeer } from './pair/per-peer.ts';
+import type { Line } from './pair/runs.ts';
+import { Toucher } from './pair/touch.ts';
 import { UsageWatch } from './pair/usage-watch.ts';
 import { Whereabouts } from './pair/whereabouts.ts';
+import type { PathStatus } from './status.ts';
 import type { Tier } from './tier.ts';
 import { addressesOf, localAddressTowards } from './underlay.ts';
 
@@ -44,8 +49,14 @@ export interface PeersOptions {
   readonly local: Ed25519PeerId;
   readonly serviceId: Ed25519PeerId;
   /** All that is the same for every exchange. */
-  readonly context: () => Omit<ExchangeContext, 'peer' | 'verify'>;
+  readonly context: () => Omit<ExchangeContext, 'peer' | 'verify' | 'path'>;
   readonly trust: () => Trust;
+  /** Its virtual IPv4 address. */
+  readonly ipv4: string;
+  /** Addresses of this machine that other machines can use. */
+  readonly addresses: () => string[];
+  /** ESP as it is or in UDP, where this node decides alone. */
+  readonly encapsulation: () => EncapsulationPolicy;
   /** Where this node can be dialled now. */
   readonly multiaddrs: () => string[];
   readonly timing?: Partial<Timing>;
@@ -58,6 +69,7 @@ export interface Peer {
   readonly ipv6: string;
   readonly underlay: string;
   readonly spis: SaPair | undefined;
+  readonly path: PathStatus | undefined;
 }
 
 export class Peers implements AsyncDisposable {
@@ -70,15 +82,29 @@ export class Peers implements AsyncDisposable {
   #setting: Promise<void> | undefined;
   readonly #usage: UsageWatch;
   readonly #whereabouts: Whereabouts;
+  readonly #toucher: Toucher;
   readonly #onAcquire = (peerId: string): void => this.#entries.get(peerId)?.pair.acquire();
   readonly #onExpire = ({ peerId, spi, direction, hard }: ExpireNotice): void =>
     this.#entries.get(peerId)?.pair.expired(spi, direction, hard);
+  /** The peer's own packet, decrypted, says where it is: no other word is needed. */
+  readonly #onMapping = ({ peerId, remote, remotePort }: MappingNotice): void => {
+    const entry = this.#entries.get(peerId);
+    if (entry === undefined) return;
+    if (remote === entry.underlay.remote) {
+      entry.pair.mapped(remotePort);
+      return;
+    }
+    this.#enqueue(() => this.#whereabouts.point(entry, remote)).catch((error) => {
+      this.#options.log('peer-failed', { peer: peerId, why: String(error) });
+    });
+  };
   /** A peer whose connection is new may have lost its SAs in a crash. */
   readonly #onAdmitted = (peerId: Ed25519PeerId): void =>
     this.#entries.get(peerId.toString())?.pair.doubt();
 
   private constructor(options: PeersOptions) {
     this.#options = options;
+    this.#toucher = new Toucher(options.ipv4);
     this.#whereabouts = new Whereabouts({
       ...options,
       closed: this.#closed.signal,
@@ -95,10 +121,11 @@ export class Peers implements AsyncDisposable {
     const peers = new Peers(options);
     options.dataPlane.on('acquire', peers.#onAcquire);
     options.dataPlane.on('expire', peers.#onExpire);
+    options.dataPlane.on('mapping', peers.#onMapping);
     options.tier.gate.on('admitted', peers.#onAdmitted);
     await peers.#handle(EXCHANGE_PROTOCOL_SUFFIX, async (stream, connection, pass) => {
       if (pass === 'admitter') return stream.abort(new Error('a super-peer has no SAs'));
-      await peers.#respond(stream, pass, connection.remoteAddr.toString());
+      await peers.#respond(stream, pass, connection);
     });
     await peers.#handle(PAIR_PROTOCOL_SUFFIX, (stream, connection) =>
       answer(stream, (request) => peers.#answer(connection, request), peers.#closed.signal),
@@ -110,7 +137,7 @@ export class Peers implements AsyncDisposable {
     const entry = this.#entries.get(peerId.toString());
     if (entry === undefined) return undefined;
     const { addresses, underlay, pair } = entry;
-    return { peerId, ...addresses, underlay: underlay.remote, spis: pair.current };
+    return { peerId, ...addresses, underlay: underlay.remote, spis: pair.current, path: pair.path };
   }
 
   /** Makes the peers equal to the list, this member itself left out. */
@@ -167,26 +194,42 @@ export class Peers implements AsyncDisposable {
     return whole;
   }
 
+  /** What `encapsulation` answers has changed: pairs agree anew, without losing a packet. */
+  renew(): void {
+    for (const { pair } of this.#entries.values()) pair.renew();
+  }
+
   #handle(suffix: string, handler: GatedHandler): Promise<void> {
     const limits = { maxInboundStreams: MAX_STREAMS_PER_PEER };
     return this.#options.tier.gate.handle(suffix, perPeer(MAX_STREAMS_PER_PEER, handler), limits);
   }
 
-  async #answer(connection: Connection, request: PairRequest): Promise<boolean> {
+  async #answer(connection: Connection, request: PairRequest): Promise<PairAnswer> {
     const entry = this.#entries.get(connection.remotePeer.toString());
-    if (entry === undefined) return false;
-    if ('probe' in request) return entry.pair.receives(request.probe);
-    if ('deleted' in request) return entry.pair.deleted(request.deleted);
-    return this.#whereabouts.heardOfMove(entry, request.moved, connection);
+    if (entry === undefined) return { known: false };
+    if ('probe' in request) return { known: entry.pair.receives(request.probe) };
+    if ('deleted' in request) return { known: entry.pair.deleted(request.deleted) };
+    if ('received' in request) {
+      const packets = await entry.pair.received(request.received);
+      return { known: packets !== undefined, packets };
+    }
+    return { known: await this.#whereabouts.heardOfMove(entry, request.moved, connection) };
   }
 
-  async #respond(stream: Stream, credential: Opened<Credential>, from: string): Promise<void> {
+  async #respond(
+    stream: Stream,
+    credential: Opened<Credential>,
+    connection: Connection,
+  ): Promise<void> {
+    const from = connection.remoteAddr.toString();
+    const [seen] = addressesOf([from]);
     // Its own super-peer may know it before ours has told us.
     await this.#enqueue(() => this.#put(credential, [from], { keepAddress: true }));
     const entry = this.#entries.get(credential.value.peerId.toString());
     if (entry === undefined) return stream.abort(new Error('no way back to the peer'));
     await this.#whereabouts.prepareAnswer(entry);
-    await entry.pair.respond(stream);
+    await this.#enqueue(() => this.#whereabouts.seen(entry, seen));
+    await entry.pair.respond({ stream, seen });
   }
 
   async #put(
@@ -223,7 +266,7 @@ export class Peers implements AsyncDisposable {
       const own = { peerId, addresses, pair: this.#pair(peerId), credential };
       // With several addresses of its own, this node sends from one that the peer may not expect.
       const untold = addressesOf(this.#options.multiaddrs()).indexOf(local) > 0;
-      this.#entries.set(id, { ...own, ...news, multiaddrs, underlay, untold });
+      this.#entries.set(id, { ...own, ...news, multiaddrs, underlay, untold, seenAt: undefined });
       log('peer-added', { peer: id, ipv4, underlay: remote });
     } catch (error) {
       log('peer-failed', { peer: id, why: String(error) });
@@ -245,13 +288,32 @@ export class Peers implements AsyncDisposable {
       this.#verify(remote, envelope, options);
     return new Pair({
       ...{ local, remote, dataPlane, timing, log },
-      context: () => ({ ...context(), peer: remote, verify }),
+      context: ({ seen }) => ({ ...context(), peer: remote, verify, path: this.#offer(seen) }),
+      touch: () => this.#touch(remote),
       open: (signal) => this.#open(remote, signal),
       control: {
-        probe: (probe, signal) => this.#ask(remote, { probe }, signal),
+        probe: async (probe, signal) => (await this.#ask(remote, { probe }, signal)).known,
+        received: async (received, signal) =>
+          (await this.#ask(remote, { received }, signal)).packets,
         deleted: async (deleted, signal) => void (await this.#ask(remote, { deleted }, signal)),
       },
     });
+  }
+
+  #offer(seen: string | undefined): PathOffer {
+    const { dataPlane, addresses, encapsulation } = this.#options;
+    return {
+      policy: encapsulation(),
+      addresses: addresses().slice(0, MAX_OWN_ADDRESSES),
+      seen,
+      udpPort: dataPlane.udpPort,
+      blocked: 0,
+    };
+  }
+
+  #touch(remote: Ed25519PeerId): void {
+    const { addresses } = this.#entries.get(remote.toString()) ?? {};
+    if (addresses !== undefined) this.#toucher.touch(addresses.ipv4);
   }
 
   /** A credential must also be for the very addresses that the policies to this peer are for. */
@@ -268,14 +330,26 @@ export class Peers implements AsyncDisposable {
     throw new CredentialError('peer', `credential of ${remote}: it is for other addresses`);
   }
 
-  async #open(remote: Ed25519PeerId, signal: AbortSignal): Promise<Stream> {
+  async #open(remote: Ed25519PeerId, signal: AbortSignal): Promise<Line> {
     const entry = this.#entries.get(remote.toString());
     if (entry !== undefined) await this.#whereabouts.prepare(entry, signal);
     const peer = entry ?? { peerId: remote, multiaddrs: [] };
-    return call(this.#options.tier.gate, peer, EXCHANGE_PROTOCOL_SUFFIX, signal);
+    const { gate } = this.#options.tier;
+    const stream = await call(gate, peer, EXCHANGE_PROTOCOL_SUFFIX, signal);
+    const connection = gate.host.libp2p
+      .getConnections(remote)
+      .find(({ streams }) => streams.includes(stream));
+    const [seen] = connection === undefined ? [] : addressesOf([connection.remoteAddr.toString()]);
+    try {
+      if (entry !== undefined) await this.#whereabouts.seen(entry, seen, { initiator: true });
+    } catch (error) {
+      stream.abort(error instanceof Error ? error : new Error(String(error)));
+      throw error;
+    }
+    return { stream, seen };
   }
 
-  #ask(remote: Ed25519PeerId, request: PairRequest, signal: AbortSignal): Promise<boolean> {
+  #ask(remote: Ed25519PeerId, request: PairRequest, signal: AbortSignal): Promise<PairAnswer> {
     const peer = this.#entries.get(remote.toString()) ?? { peerId: remote, multiaddrs: [] };
     return askPeer(this.#options.tier.gate, peer, request, signal);
   }
@@ -292,11 +366,13 @@ export class Peers implements AsyncDisposable {
     tier.gate.off('admitted', this.#onAdmitted);
     dataPlane.off('acquire', this.#onAcquire);
     dataPlane.off('expire', this.#onExpire);
+    dataPlane.off('mapping', this.#onMapping);
     await tier.gate.unhandle(EXCHANGE_PROTOCOL_SUFFIX);
     await tier.gate.unhandle(PAIR_PROTOCOL_SUFFIX);
     await this.#queue;
     await this.#usage[Symbol.asyncDispose]();
     const pairs = [...this.#entries.values()].map(({ pair }) => pair);
     await Promise.all(pairs.map((pair) => pair.close({ tellPeer: true })));
+    this.#toucher[Symbol.dispose]();
   }
 }

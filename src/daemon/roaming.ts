@@ -8,13 +8,12 @@
  *        super-peer, endpoint record, peers       ◀┘ learn the new ones, until there is a way to all
  * ```
  */
-import { networkInterfaces } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Prefix } from '../codec/ip.ts';
 import { LinkMonitor } from '../ipsec/link/monitor.ts';
 import type { Host } from '../overlay/host.ts';
 import type { Log } from './log.ts';
-import { isUnderlay } from './underlay.ts';
+import { machineAddresses } from './underlay.ts';
 
 /** Milliseconds after the last event, since addresses and routes change in several steps. */
 const SETTLE = 100;
@@ -53,9 +52,7 @@ export class Roaming implements AsyncDisposable {
   }
 
   #addresses(): Set<string> {
-    const all = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
-    const { virtual } = this.#options;
-    return new Set(all.map((each) => each.address).filter((each) => isUnderlay(each, virtual)));
+    return new Set(machineAddresses(this.#options.virtual));
   }
 
   #settle(): void {

@@ -46,8 +46,22 @@ export interface PeerStatus {
   readonly self: boolean;
   /** Underlay address that packets to it go to; null while unknown. */
   readonly underlay: string | null;
+  /** How ESP gets to it; null before the first security associations. */
+  readonly path: PathStatus | null;
   /** The pair of security associations in use; null while there is none. */
   readonly sa: SaStatus | null;
+}
+
+export interface PathStatus {
+  /** ESP as it is, or ESP in UDP. */
+  readonly encapsulation: 'esp' | 'udp';
+  /** What decided: see docs/encapsulation.md. */
+  readonly why: 'direct' | 'policy' | 'nat' | 'blocked' | 'no-udp';
+  readonly behindNat: { readonly self: boolean; readonly peer: boolean };
+  /** UDP port that packets to it go to; null for ESP as it is. */
+  readonly remotePort: number | null;
+  /** Whether what this member sent last was seen to arrive; null while that is not known. */
+  readonly passes: boolean | null;
 }
 
 export interface SaStatus {

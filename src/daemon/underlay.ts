@@ -2,6 +2,7 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { isIP } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import type { AbortOptions } from '@libp2p/interface';
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
 import ipaddr from 'ipaddr.js';
@@ -30,6 +31,12 @@ export function isUnderlay(address: string, virtual: readonly Prefix[]): boolean
   const range = ipaddr.parse(address).range();
   if (range === 'loopback' || range === 'linkLocal' || range === 'unspecified') return false;
   return !virtual.some((prefix) => prefixContains(prefix, address));
+}
+
+/** @returns the addresses of this machine that other machines can use */
+export function machineAddresses(virtual: readonly Prefix[]): string[] {
+  const all = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
+  return all.map(({ address }) => address).filter((each) => isUnderlay(each, virtual));
 }
 
 /** The IP addresses in multiaddrs such as `/ip4/192.0.2.1/tcp/4242`, in their order. */

@@ -16,6 +16,7 @@ import { Hearing } from './dataplane/hearing.ts';
 import { build, claim, dismantle, type InterfaceOptions } from './dataplane/interface.ts';
 import { LarvalDrop } from './dataplane/larval-drop.ts';
 import {
+  isNotFound,
   type Ownership,
   probeKernel,
   removeAcquired,
@@ -39,6 +40,7 @@ import {
 import { PeerRecord } from './dataplane/peer-record.ts';
 import { PeerTable } from './dataplane/peer-table.ts';
 import { gatePolicies, peerPolicies } from './dataplane/policies.ts';
+import { remapped } from './dataplane/remap.ts';
 import { checkForwarding, type Site, siteOf } from './dataplane/site.ts';
 import { SubnetRoutes } from './dataplane/subnet-routes.ts';
 import type {
@@ -52,6 +54,7 @@ import { LinkClient } from './link/client.ts';
 import { XfrmClient } from './xfrm/client.ts';
 import { XfrmMonitor } from './xfrm/monitor.ts';
 import type { PolicySpec } from './xfrm/policy.ts';
+import type { State } from './xfrm/state.ts';
 
 export type {
   DataPlaneOptions,
@@ -59,6 +62,7 @@ export type {
   MappingNotice,
   SaCounters,
   SaOptions,
+  UdpPorts,
 } from './dataplane/types.ts';
 export type { PeerAddresses, SaDirection, SaKeys, Site, Underlay, VirtualAddresses };
 export { DEFAULT_LIFETIME };
@@ -75,6 +79,7 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
   #firstReqid: number | undefined;
   #interfaceIndex = 0;
   #routes: SubnetRoutes | undefined;
+  #udp: UdpEncapsulation | undefined;
   #closing: Promise<void> | undefined;
 
   private constructor(options: InterfaceOptions, udpPort: number | undefined) {
@@ -85,7 +90,7 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
     this.#xfrm = stack.use(new XfrmClient());
     const monitor = stack.use(new XfrmMonitor({ groups: ['acquire', 'expire', 'mapping'] }));
     stack.use(new LarvalDrop());
-    if (udpPort !== undefined) stack.use(new UdpEncapsulation(udpPort));
+    if (udpPort !== undefined) this.#udp = stack.use(new UdpEncapsulation(udpPort));
     this.#owned = stack.move();
     const failed = (error: Error): void => {
       if (this.#closing === undefined) this.emit('error', error);
@@ -136,6 +141,22 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
   static async probe(options: { ifId: number; signal?: AbortSignal }): Promise<void> {
     using xfrm = new XfrmClient();
     await probeKernel(xfrm, options.ifId, options);
+  }
+
+  /** The local port of ESP in UDP; undefined while none is open. */
+  get udpPort(): number | undefined {
+    return this.#udp?.port;
+  }
+
+  /**
+   * Opens the local port of ESP in UDP, of both families; it stays open until the plane closes.
+   *
+   * @throws NetlinkError `ERR_PORT_IN_USE`, `ERR_NO_UDP_ENCAPSULATION`; DataPlaneError `ERR_DATA_PLANE_CLOSED`
+   */
+  openUdp(port: number): void {
+    this.#check();
+    if (this.#udp?.port === port) return;
+    this.#udp = this.#owned.use(new UdpEncapsulation(port));
   }
 
   /**
@@ -238,7 +259,7 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
   ): Promise<void> {
     const peer = this.#peer(peerId);
     await peer.serially(async () => {
-      const spec = saState(peer.context, 'in', spi, keys, options.lifetime ?? DEFAULT_LIFETIME);
+      const spec = saState(peer.context, 'in', spi, keys, options);
       try {
         await this.#xfrm.updateState(spec);
       } finally {
@@ -263,7 +284,7 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
   ): Promise<void> {
     const peer = this.#peer(peerId);
     await peer.serially(async () => {
-      const spec = saState(peer.context, 'out', spi, keys, options.lifetime ?? DEFAULT_LIFETIME);
+      const spec = saState(peer.context, 'out', spi, keys, options);
       try {
         await this.#xfrm.addState(spec);
       } finally {
@@ -273,6 +294,28 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
       rethrow(await this.#xfrm.updatePolicies(gatePolicies(peer.context, 'open')));
       await this.#settle(peer);
     });
+  }
+
+  /**
+   * A NAT shows the peer at another port: every SA in UDP follows as it is, keys and counters kept.
+   * Another address needs other SAs: {@link updatePeerUnderlay}.
+   */
+  async remap(peerId: string, remotePort: number): Promise<void> {
+    const peer = this.#peer(peerId);
+    await peer.serially(async () => {
+      for (const { spi, direction, larval } of peer.sas) {
+        if (larval) continue;
+        const { destination } = saEnds(peer.underlay, direction);
+        const state = await this.#find(destination, spi);
+        const spec = state && remapped(state, direction, remotePort);
+        if (spec !== undefined) await this.#xfrm.updateState(spec);
+      }
+    });
+  }
+
+  /** Tells a NAT between that the mapping is in use; nothing where no port for ESP in UDP is open. */
+  keepalive(peerId: string, remotePort: number): void {
+    this.#udp?.keepalive(this.#peer(peerId).underlay.remote, remotePort);
   }
 
   /** Removes one SA, which may be gone already. */
@@ -293,6 +336,12 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
   async rejectAcquire(peerId: string): Promise<void> {
     const peer = this.#peer(peerId);
     await peer.serially(() => this.#settle(peer));
+  }
+
+  /** What went through one SA, from the kernel; undefined if it is gone. */
+  async packets(peerId: string, spi: number, direction: SaDirection): Promise<bigint | undefined> {
+    const { destination } = saEnds(this.#peer(peerId).underlay, direction);
+    return (await this.#find(destination, spi))?.usage.packets;
   }
 
   /** What went through each SA, from the kernel. */
@@ -385,6 +434,15 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
   #peer(id: string): PeerRecord {
     this.#check();
     return this.#peers.get(id);
+  }
+
+  async #find(destination: string, spi: number): Promise<State | undefined> {
+    try {
+      return await this.#xfrm.getState({ destination, spi });
+    } catch (error) {
+      if (isNotFound(error)) return undefined;
+      throw error;
+    }
   }
 
   async #clear(peer: PeerRecord): Promise<void> {

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { controlRequest } from '../../daemon/control.ts';
 import { createLog } from '../../daemon/log.ts';
 import { readBootstrap } from '../../owner/files.ts';
+import type { EncapsulationPolicy } from '../../policy/grant.ts';
 import { runDaemon } from '../daemon.ts';
 import { startDetached } from '../detach.ts';
 import {
@@ -11,10 +12,12 @@ import {
   cacheKey,
   DEFAULT_LISTEN,
   DEFAULT_MEMBER_STATE,
+  encapsulationOption,
   jsonOption,
   keyFileOption,
   listenOption,
   parseCount,
+  parsePort,
   parseTextList,
   stateOption,
 } from '../options.ts';
@@ -34,6 +37,8 @@ interface UpOptions {
   readonly listen: string[];
   readonly announce: string[];
   readonly interface: string;
+  readonly encapsulation?: EncapsulationPolicy;
+  readonly udpPort?: number;
   readonly saLifetime?: number;
   readonly saIdle?: number;
   readonly foreground: boolean;
@@ -52,6 +57,8 @@ export function addMemberCommands(program: Command, context: CliContext): void {
     .addOption(listenOption(DEFAULT_LISTEN))
     .addOption(announceOption())
     .option('--interface <name>', 'network interface to make', 'icvpn0')
+    .addOption(encapsulationOption())
+    .option('--udp-port <port>', 'UDP port for ESP in UDP; 4500 when left out', parsePort)
     .option('--sa-lifetime <seconds>', 'longest life of an SA; an hour when left out', parseCount)
     .option(
       '--sa-idle <seconds>',
@@ -111,6 +118,8 @@ async function up(options: UpOptions, command: Command, context: CliContext): Pr
         listen: options.listen,
         announce: options.announce,
         interfaceName: options.interface,
+        ...(options.encapsulation && { encapsulation: options.encapsulation }),
+        ...(options.udpPort && { udpPort: options.udpPort }),
         ...(options.saLifetime && { saLifetimes: { seconds: options.saLifetime } }),
         ...(options.saIdle && { saIdle: options.saIdle * 1000 }),
         log: createLog(context.output.err),

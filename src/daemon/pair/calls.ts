@@ -2,7 +2,7 @@
 import type { Stream } from '@libp2p/interface';
 import { multiaddr } from '@multiformats/multiaddr';
 import type { Gate, Target } from '../../overlay/gate.ts';
-import { ask, PAIR_PROTOCOL_SUFFIX, type PairRequest } from './control.ts';
+import { ask, PAIR_PROTOCOL_SUFFIX, type PairAnswer, type PairRequest } from './control.ts';
 import type { Entry } from './entry.ts';
 
 type Callee = Pick<Entry, 'peerId' | 'multiaddrs'>;
@@ -23,7 +23,7 @@ export async function askPeer(
   peer: Callee,
   request: PairRequest,
   signal: AbortSignal,
-): Promise<boolean> {
+): Promise<PairAnswer> {
   return ask(await call(gate, peer, PAIR_PROTOCOL_SUFFIX, signal), request, signal);
 }
 

@@ -3,15 +3,16 @@
  * a gated stream, so both ends have proved who they are. One request and one answer a stream.
  *
  * ```
- *   probe   SPI                      do you receive under it?              ──▶ known
- *   deleted SPI                      I shall soon receive no more under it ──▶ known: it was in use
- *   moved   sequence, multiaddrs     I am there now                        ──▶ known: that is news
+ *   probe    SPI                     do you receive under it?              ──▶ known
+ *   deleted  SPI                     I shall soon receive no more under it ──▶ known: it was in use
+ *   moved    sequence, multiaddrs    I am there now                        ──▶ known: that is news
+ *   received SPI                     what came under it?                   ──▶ known, packets
  * ```
  *
  * ```
- * Request { probe = 1 varint | deleted = 2 varint | moved = 3 Moved }        exactly one
+ * Request { probe = 1 varint | deleted = 2 varint | moved = 3 Moved | received = 4 varint }   exactly one
  * Moved   { sequence = 1 varint, multiaddrs = 2 string, at most 8 times }
- * Answer  { known = 1 varint, 0 or 1 }
+ * Answer  { known = 1 varint, 0 or 1, packets = 2 varint, to "received" only }
  * ```
  */
 import type { Stream } from '@libp2p/interface';
@@ -63,27 +64,39 @@ export const REQUEST = message({
   probe: optional(1, spi),
   deleted: optional(2, spi),
   moved: optional(3, MOVED),
+  received: optional(4, spi),
 });
-const ANSWER = message({ known: required(1, uint32({ max: 1 })) });
+const ANSWER = message({
+  known: required(1, uint32({ max: 1 })),
+  packets: optional(2, uint53()),
+});
 
 export type PairRequest =
   | { readonly probe: number }
   | { readonly deleted: number }
-  | { readonly moved: Moved };
+  | { readonly moved: Moved }
+  | { readonly received: number };
+
+export interface PairAnswer {
+  readonly known: boolean;
+  /** That came under the SPI, since it was installed. */
+  readonly packets?: number | undefined;
+}
+
+const NONE = { probe: undefined, deleted: undefined, moved: undefined, received: undefined };
 
 /** @returns what the peer answers. @throws the signal's reason, DecodeError, or what the stream throws */
 export async function ask(
   stream: Stream,
   request: PairRequest,
   signal: AbortSignal,
-): Promise<boolean> {
-  const none = { probe: undefined, deleted: undefined, moved: undefined };
+): Promise<PairAnswer> {
   const frames = new Frames(stream, { reads: ANSWER, writes: REQUEST, maxLength: MAX_LENGTH });
   try {
-    await frames.write({ ...none, ...request }, { signal });
-    const { known } = await frames.read({ signal });
+    await frames.write({ ...NONE, ...request }, { signal });
+    const { known, packets } = await frames.read({ signal });
     await stream.close({ signal });
-    return known === 1;
+    return { known: known === 1, packets };
   } catch (error) {
     stream.abort(error instanceof Error ? error : new Error(String(error)));
     throw error;
@@ -93,14 +106,14 @@ export async function ask(
 /** Reads one request and sends what `handle` says to it. Never throws: a bad request ends the stream. */
 export async function answer(
   stream: Stream,
-  handle: (request: PairRequest) => boolean | Promise<boolean>,
+  handle: (request: PairRequest) => PairAnswer | Promise<PairAnswer>,
   life: AbortSignal,
 ): Promise<void> {
   const signal = AbortSignal.any([life, AbortSignal.timeout(ANSWER_LIMIT)]);
   const frames = new Frames(stream, { reads: REQUEST, writes: ANSWER, maxLength: MAX_LENGTH });
   try {
-    const known = await handle(only(await frames.read({ signal })));
-    await frames.write({ known: known ? 1 : 0 }, { signal });
+    const { known, packets } = await handle(only(await frames.read({ signal })));
+    await frames.write({ known: known ? 1 : 0, packets }, { signal });
     await stream.close({ signal });
   } catch (error) {
     stream.abort(error instanceof Error ? error : new Error(String(error)));
@@ -108,11 +121,12 @@ export async function answer(
 }
 
 /** @throws DecodeError unless there is exactly one */
-function only({ probe, deleted, moved }: Infer<typeof REQUEST>): PairRequest {
+function only({ probe, deleted, moved, received }: Infer<typeof REQUEST>): PairRequest {
   const given: PairRequest[] = [];
   if (probe !== undefined) given.push({ probe });
   if (deleted !== undefined) given.push({ deleted });
   if (moved !== undefined) given.push({ moved });
+  if (received !== undefined) given.push({ received });
   const [request] = given;
   if (request === undefined || given.length > 1) {
     throw new DecodeError('', `${given.length} requests instead of one`);

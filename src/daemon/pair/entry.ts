@@ -16,6 +16,8 @@ export interface Entry {
   sequence: number;
   multiaddrs: readonly string[];
   underlay: Underlay;
+  /** Where the newest connection showed it. */
+  seenAt: string | undefined;
   /** The peer does not know yet that this node has another address. */
   untold: boolean;
 }

@@ -8,7 +8,6 @@
  *   clock ─── tick ────────────────────────▶ └───────────────┘ ── wakeAt ───────────▶ clock
  * ```
  */
-import type { Stream } from '@libp2p/interface';
 import type { Underlay } from '../../ipsec/dataplane.ts';
 import type {
   LifecycleAction,
@@ -18,8 +17,12 @@ import type {
 } from '../../ipsec/lifecycle/events.ts';
 import { PairLifecycle } from '../../ipsec/lifecycle/machine.ts';
 import { DEFAULT_TIMING, type Timing } from '../../ipsec/lifecycle/timing.ts';
+import type { ExchangeContext } from '../../keymgmt/exchange/context.ts';
 import type { ExchangeResult } from '../../keymgmt/exchange/protocol.ts';
-import { type PairPlane, Runs, type RunsOptions } from './runs.ts';
+import type { PathStatus } from '../status.ts';
+import { PeerPath } from './path.ts';
+import { checkPath } from './path-check.ts';
+import { type Line, type PairPlane, Runs, type RunsOptions } from './runs.ts';
 
 /**
  * Milliseconds for which the kernel keeps an outbound SA that has a successor: a packet between the
@@ -35,14 +38,21 @@ const MAX_TIMER = 2 ** 31 - 1;
 export interface PairControl {
   /** Whether the peer has this inbound SA. */
   probe(spi: number, signal: AbortSignal): Promise<boolean>;
+  /** What the peer has received under this SPI; undefined if it has no such SA. */
+  received(spi: number, signal: AbortSignal): Promise<number | undefined>;
   /** This end will soon receive no more under this SPI. */
   deleted(spi: number, signal: AbortSignal): Promise<void>;
 }
 
 export interface PairOptions
-  extends Pick<RunsOptions, 'local' | 'remote' | 'dataPlane' | 'context' | 'open' | 'log'> {
+  extends Pick<
+    RunsOptions,
+    'local' | 'remote' | 'dataPlane' | 'context' | 'open' | 'touch' | 'log'
+  > {
   readonly control: PairControl;
   readonly timing?: Partial<Timing>;
+  /** Milliseconds between the looks at whether ESP passes. */
+  readonly checkPauses?: readonly number[];
   /** From 0 to below 1, for jitter. */
   readonly random?: () => number;
 }
@@ -54,11 +64,13 @@ export class Pair {
   readonly #timing: Timing;
   readonly #life: PairLifecycle;
   readonly #runs: Runs;
+  readonly #path = new PeerPath();
   readonly #closed = new AbortController();
   readonly #work = new Set<Promise<void>>();
   readonly #drains = new Set<NodeJS.Timeout>();
   #underlay: Underlay | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #checking: AbortController | undefined;
 
   constructor(options: PairOptions) {
     const { random = Math.random, remote, dataPlane } = options;
@@ -69,7 +81,8 @@ export class Pair {
     this.#life = new PairLifecycle({ random, timing: this.#timing });
     this.#runs = new Runs({
       ...options,
-      ...{ random, timing: this.#timing },
+      ...{ random, timing: this.#timing, path: this.#path },
+      context: (line) => this.#context(line),
       onEstablished: (result) => this.#established(result),
       onInDoubt: (inboundSpi) => this.#tell({ type: 'in-doubt', inboundSpi }),
       onFailed: () => this.#tell({ type: 'failed' }),
@@ -79,6 +92,11 @@ export class Pair {
   /** The SAs in use. */
   get current(): SaPair | undefined {
     return this.#life.pair;
+  }
+
+  /** How ESP gets to the peer; undefined before the first exchange. */
+  get path(): PathStatus | undefined {
+    return this.#path.view;
   }
 
   /** A packet waits for an SA. */
@@ -92,6 +110,23 @@ export class Pair {
 
   counted(usage: readonly SaUsage[]): void {
     this.#tell({ type: 'counters', usage });
+    const { outboundSpi } = this.#life.pair ?? {};
+    const sent = usage.find(({ spi, direction }) => direction === 'out' && spi === outboundSpi);
+    if (sent === undefined) return;
+    const port = this.#path.keepalive(sent.packets, performance.now());
+    if (port !== undefined) this.#plane.keepalive(this.#id, port);
+  }
+
+  /** A packet of the peer's, which its SA has authenticated, came from this port. */
+  mapped(port: number): void {
+    if (!this.#path.mapped(port)) return;
+    this.#options.log('peer-mapped', { peer: this.#id, port });
+    this.#track(this.#plane.remap(this.#id, port));
+  }
+
+  /** New keys in the place of those in use, if there are any: what is agreed on with them has changed. */
+  renew(): void {
+    if (this.#life.pair !== undefined) this.#tell({ type: 'acquire' });
   }
 
   /** The peer has told that its inbound SA goes. @returns whether it was in use */
@@ -104,13 +139,33 @@ export class Pair {
   /** Whether this end receives under an SPI: what the peer's probe asks. */
   receives(inboundSpi: number): boolean {
     const { pair, kept } = this.#life;
-    return pair?.inboundSpi === inboundSpi || kept.some((each) => each.inboundSpi === inboundSpi);
+    const known =
+      pair?.inboundSpi === inboundSpi || kept.some((each) => each.inboundSpi === inboundSpi);
+    // The peer hears nothing: perhaps a NAT shows this end elsewhere, and only a packet tells where.
+    if (known && this.#path.showsItself) this.#options.touch();
+    return known;
+  }
+
+  /** What has come under an SPI; undefined if this end does not receive under it. */
+  async received(inboundSpi: number): Promise<number | undefined> {
+    if (!this.receives(inboundSpi)) return undefined;
+    const packets = await this.#plane.packets(this.#id, inboundSpi, 'in');
+    return packets === undefined ? undefined : Number(packets);
   }
 
   /** The ends of the tunnel are others now. */
   move(underlay: Underlay): void {
     this.#underlay = underlay;
+    this.#path.moved();
     this.#tell({ type: 'moved' });
+  }
+
+  /** As {@link move}, at the begin of a run of this end, which goes on if there are no SAs yet. */
+  async aim(underlay: Underlay): Promise<void> {
+    if (this.#life.pair !== undefined || this.#life.kept.length > 0) return this.move(underlay);
+    this.#underlay = underlay;
+    this.#path.moved();
+    await this.#plane.updatePeerUnderlay(this.#id, underlay);
   }
 
   /** The peer may have started anew: whether it has still got the pair is asked at once. */
@@ -120,13 +175,14 @@ export class Pair {
   }
 
   /** The peer has opened an exchange stream. */
-  respond(stream: Stream): Promise<void> {
-    return this.#runs.respond(stream);
+  respond(line: Line): Promise<void> {
+    return this.#runs.respond(line);
   }
 
   /** Ends what is under way. The kernel's SAs are for the data plane to remove. */
   async close({ tellPeer }: { readonly tellPeer: boolean }): Promise<void> {
     clearTimeout(this.#timer);
+    this.#checking?.abort();
     for (const drain of this.#drains) clearTimeout(drain);
     this.#closed.abort();
     await this.#runs[Symbol.asyncDispose]();
@@ -141,11 +197,19 @@ export class Pair {
     }
   }
 
-  #established({ inboundSpi, outboundSpi, lifetimes, transcriptHash }: ExchangeResult): void {
+  #context(line: Line): ExchangeContext {
+    const context = this.#options.context(line);
+    return { ...context, path: { ...context.path, blocked: this.#path.blocked ? 1 : 0 } };
+  }
+
+  #established(result: ExchangeResult): void {
+    const { inboundSpi, outboundSpi, lifetimes, path, transcriptHash } = result;
     const pair = { inboundSpi, outboundSpi };
     const run = Buffer.from(transcriptHash).toString('hex').slice(0, 16);
-    this.#options.log('sa-installed', { peer: this.#id, ...pair, run });
+    const how = { in: path.udp === undefined ? 'esp' : 'udp', why: path.why };
+    this.#options.log('sa-installed', { peer: this.#id, ...pair, run, ...how });
     this.#tell({ type: 'established', pair, limits: lifetimes });
+    this.#check(outboundSpi, 0);
   }
 
   #tell(event: LifecycleEvent): void {
@@ -214,7 +278,38 @@ export class Pair {
     const { control } = this.#options;
     // Without an answer the life cycle's own time limit decides.
     const known = await control.probe(outboundSpi, this.#limit()).catch(() => undefined);
-    if (known !== undefined) this.#tell({ type: 'probed', outboundSpi, known });
+    if (known === undefined) return;
+    this.#tell({ type: 'probed', outboundSpi, known });
+    // It is there and was not heard: whether it hears this end is looked at.
+    if (known) this.#check(outboundSpi, undefined);
+  }
+
+  /** @param before what the peer had received under the SPI when all was well, where that is known */
+  #check(outboundSpi: number, before: number | undefined): void {
+    this.#checking?.abort();
+    const stop = new AbortController();
+    this.#checking = stop;
+    this.#track(this.#checkPath(outboundSpi, before, stop.signal));
+  }
+
+  async #checkPath(spi: number, before: number | undefined, stop: AbortSignal): Promise<void> {
+    const { control, touch, log, checkPauses } = this.#options;
+    const signal = AbortSignal.any([this.#closed.signal, stop]);
+    const inUse = (): boolean => !signal.aborted && this.#life.pair?.outboundSpi === spi;
+    const probe = {
+      touch: () => (inUse() ? touch() : undefined),
+      received: () => control.received(spi, AbortSignal.any([signal, this.#limit()])),
+      sent: () => this.#plane.packets(this.#id, spi, 'out'),
+    };
+    // Who cannot be asked is found out about by the life cycle.
+    const found = await checkPath(probe, before, signal, checkPauses).catch(() => undefined);
+    if (found === undefined || !inUse()) return;
+    const elsewise = this.#path.found(found === 'passes');
+    if (found === 'passes') return;
+    const { encapsulation = '', why = '' } = this.#path.view ?? {};
+    const next = elsewise ? 'ESP in UDP' : 'nothing else';
+    log('path-blocked', { peer: this.#id, encapsulation, why, next });
+    if (elsewise) this.renew();
   }
 
   #limit(): AbortSignal {

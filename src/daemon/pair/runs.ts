@@ -13,6 +13,7 @@ import type { Timing } from '../../ipsec/lifecycle/timing.ts';
 import { type PairDecision, PairState } from '../../keymgmt/exchange/collision.ts';
 import type { ExchangeContext, ExchangeKeys } from '../../keymgmt/exchange/context.ts';
 import { ExchangeError } from '../../keymgmt/exchange/errors.ts';
+import type { Path } from '../../keymgmt/exchange/path.ts';
 import {
   DEFAULT_TIMEOUT,
   type ExchangeHooks,
@@ -23,6 +24,7 @@ import {
 } from '../../keymgmt/exchange/protocol.ts';
 import type { Log } from '../log.ts';
 import { kernelLifetime } from './lifetime.ts';
+import type { PeerPath } from './path.ts';
 
 /** What of the data plane a pair uses. */
 export type PairPlane = Pick<
@@ -33,15 +35,34 @@ export type PairPlane = Pick<
   | 'removeSa'
   | 'rejectAcquire'
   | 'updatePeerUnderlay'
+  | 'remap'
+  | 'keepalive'
+  | 'packets'
 >;
+
+/** An exchange stream, and where this node sees the remote on its connection. */
+export interface Line {
+  readonly stream: Stream;
+  /** Undefined if the two are not connected directly. */
+  readonly seen: string | undefined;
+}
+
+/**
+ * Milliseconds for which what waits for an SA waits also for the first packet of a peer behind a NAT:
+ * before it nobody knows where to send.
+ */
+const PORT_LIMIT = 500;
 
 export interface RunsOptions {
   readonly local: Ed25519PeerId;
   readonly remote: Ed25519PeerId;
   readonly dataPlane: PairPlane;
-  readonly context: () => ExchangeContext;
+  readonly context: (line: Line) => ExchangeContext;
   /** Opens an exchange stream to the remote. */
-  readonly open: (signal: AbortSignal) => Promise<Stream>;
+  readonly open: (signal: AbortSignal) => Promise<Line>;
+  readonly path: PeerPath;
+  /** Sends a packet through the SA to the remote. */
+  readonly touch: () => void;
   readonly timing: Timing;
   /** From 0 to below 1, for jitter. */
   readonly random: () => number;
@@ -80,8 +101,8 @@ export class Runs implements AsyncDisposable {
   }
 
   /** The peer has opened an exchange stream. */
-  respond(stream: Stream): Promise<void> {
-    return this.#track(this.#respond(stream));
+  respond(line: Line): Promise<void> {
+    return this.#track(this.#respond(line));
   }
 
   /** Gives the run under way up, and with it what it has in the kernel. */
@@ -122,10 +143,10 @@ export class Runs implements AsyncDisposable {
     const { open, context } = this.#options;
     const signal = this.#signal(run);
     try {
-      const stream = await open(signal);
+      const line = await open(signal);
       await this.#succeeded(
         run,
-        await runInitiator(stream, context(), this.#hooks(run), { signal }),
+        await runInitiator(line.stream, context(line), this.#hooks(run), { signal }),
       );
     } catch (error) {
       this.#complain('initiator', run, error);
@@ -134,7 +155,7 @@ export class Runs implements AsyncDisposable {
     }
   }
 
-  async #respond(stream: Stream): Promise<void> {
+  async #respond(line: Line): Promise<void> {
     // M1 decides whether this becomes a run; until then only the peer's own time is at stake.
     let run: Run = { number: -1, abort: new AbortController(), abandoned: false };
     const early = run;
@@ -154,8 +175,8 @@ export class Runs implements AsyncDisposable {
     };
     const signal = this.#signal(early);
     try {
-      const context = this.#options.context();
-      const result = await runResponder(stream, context, { ...hooks, admit }, { signal });
+      const context = this.#options.context(line);
+      const result = await runResponder(line.stream, context, { ...hooks, admit }, { signal });
       await this.#succeeded(run, result);
     } catch (error) {
       this.#complain('responder', run, error);
@@ -185,23 +206,33 @@ export class Runs implements AsyncDisposable {
   }
 
   #hooks(run: Run): ExchangeHooks {
-    const { dataPlane, timing, random } = this.#options;
-    const lifetime = ({ lifetimes }: ExchangeKeys, direction: 'in' | 'out') => ({
-      lifetime: kernelLifetime(lifetimes, direction, timing, random()),
+    const { dataPlane, timing, random, path } = this.#options;
+    const options = (keys: ExchangeKeys, direction: 'in' | 'out') => ({
+      lifetime: kernelLifetime(keys.lifetimes, direction, timing, random()),
+      udp: path.ports(keys.path),
     });
     return {
       allocateSpi: () => dataPlane.allocateSpi(this.#id),
-      installInbound: (keys) =>
-        dataPlane.installInbound(this.#id, keys.inbound.spi, keys.inbound, lifetime(keys, 'in')),
-      installOutbound: (keys) =>
-        dataPlane.installOutbound(
-          this.#id,
-          keys.outbound.spi,
-          keys.outbound,
-          lifetime(keys, 'out'),
-        ),
+      installInbound: async (keys) => {
+        path.agree(keys.path);
+        const { inbound } = keys;
+        await dataPlane.installInbound(this.#id, inbound.spi, inbound, options(keys, 'in'));
+      },
+      installOutbound: async (keys) => {
+        await this.#untilPortKnown(keys.path, run);
+        const { outbound } = keys;
+        await dataPlane.installOutbound(this.#id, outbound.spi, outbound, options(keys, 'out'));
+        // The peer can receive by now, and learns where this end is.
+        if (path.showsItself) this.#options.touch();
+      },
       release: (leftovers) => this.#release(run, leftovers),
     };
+  }
+
+  #untilPortKnown(agreed: Path, run: Run): Promise<void> {
+    if (this.#state.phase !== 'initiating') return Promise.resolve();
+    const limit = AbortSignal.any([this.#signal(run), AbortSignal.timeout(PORT_LIMIT)]);
+    return this.#options.path.portKnown(agreed, limit);
   }
 
   async #release(run: Run, { inboundSpi, outboundSpi, inDoubt }: Leftovers): Promise<void> {

@@ -4,10 +4,12 @@
  * ```
  *   directory ────── follow ─────┐
  *   endpoint record ─ look up ───┼─▶ underlay address ─▶ policies and SAs lead there
- *   the peer itself ─ moved ─────┘
+ *   the peer itself ─ moved ─────┤
+ *   connection ────── seen ──────┘   (behind a NAT only what is seen counts)
  *   own address changed ─ untold ──▶ the peer is told before the next run
  * ```
  */
+import { isIP } from 'node:net';
 import type { Connection, Ed25519PeerId } from '@libp2p/interface';
 import { ENDPOINT_RECORD } from '../../overlay/stored-kinds.ts';
 import type { Log } from '../log.ts';
@@ -69,7 +71,10 @@ export class Whereabouts {
       if (moved.sequence <= entry.sequence) return;
       entry.sequence = moved.sequence;
       entry.multiaddrs = moved.multiaddrs;
-      const [remote] = addressesOf(moved.multiaddrs);
+      const told = addressesOf(moved.multiaddrs);
+      const [seen] = addressesOf([connection.remoteAddr.toString()]);
+      entry.seenAt = seen;
+      const remote = seen === undefined || told.includes(seen) ? told[0] : seen;
       if (remote !== undefined) await this.point(entry, remote);
     });
     return true;
@@ -80,18 +85,40 @@ export class Whereabouts {
     const addresses = addressesOf(multiaddrs);
     const [first] = addresses;
     if (first === undefined) return;
-    entry.multiaddrs = multiaddrs;
     const { remote } = entry.underlay;
+    const behindNat = remote === entry.seenAt && !addressesOf(entry.multiaddrs).includes(remote);
+    entry.multiaddrs = multiaddrs;
+    // A peer behind a NAT tells addresses that lead nowhere from here.
+    if (behindNat || entry.pair.path?.behindNat.peer) return;
     await this.point(entry, addresses.includes(remote) ? remote : first);
   }
 
+  /**
+   * Where the connection of a run shows the peer. Its addresses were told by the peer itself, so one
+   * that is not among them is that of a NAT, or newer than what was told. Only news count: behind some
+   * NATs ESP in UDP has another address than the connection.
+   *
+   * @param initiator the run is one of this end, under way already
+   */
+  async seen(entry: Entry, at: string | undefined, { initiator = false } = {}): Promise<void> {
+    if (at === undefined || at === entry.seenAt) return;
+    entry.seenAt = at;
+    const { remote } = entry.underlay;
+    const told = addressesOf(entry.multiaddrs);
+    const sameFamily = isIP(at) === isIP(remote);
+    const fits = sameFamily || entry.pair.current !== undefined;
+    if (at === remote || (told.includes(at) && told.includes(remote) && fits)) return;
+    await this.point(entry, at, { initiator });
+  }
+
   /** Policies and SAs of the peer lead to `remote`, from the address that the kernel would take. */
-  async point(entry: Entry, remote: string): Promise<void> {
+  async point(entry: Entry, remote: string, { initiator = false } = {}): Promise<void> {
     const { closed, log } = this.#options;
     const local = await localAddressTowards(remote, { signal: closed });
     if (entry.underlay.local === local && entry.underlay.remote === remote) return;
     entry.underlay = { local, remote };
-    entry.pair.move(entry.underlay);
+    if (initiator) await entry.pair.aim(entry.underlay);
+    else entry.pair.move(entry.underlay);
     log('peer-moved', { peer: entry.peerId.toString(), local, underlay: remote });
   }
 

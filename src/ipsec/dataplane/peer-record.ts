@@ -60,8 +60,8 @@ export class PeerRecord {
   }
 
   /** Kept as the kernel prints addresses, so that they can be compared. @throws ValueError */
-  set underlay({ local, remote, udp }: Underlay) {
-    this.#underlay = { local: canonicalAddress(local), remote: canonicalAddress(remote), udp };
+  set underlay({ local, remote }: Underlay) {
+    this.#underlay = { local: canonicalAddress(local), remote: canonicalAddress(remote) };
   }
 
   /** Which way a state goes whose packets go to `destination`. */

@@ -4,6 +4,7 @@ import { ValueError } from '../netlink/errors.ts';
 import { XfrmKey } from '../xfrm/key.ts';
 import type { Lifetime } from '../xfrm/lifetime.ts';
 import type { Encapsulation, StateSpec } from '../xfrm/state.ts';
+import type { SaOptions, UdpPorts } from './types.ts';
 
 export interface VirtualAddresses {
   readonly ipv6: string;
@@ -28,17 +29,10 @@ export interface PeerAddresses {
 export interface Underlay {
   readonly local: string;
   readonly remote: string;
-  /** The ports of ESP in UDP; left out, ESP goes as it is. */
-  readonly udp?: { readonly localPort: number; readonly remotePort: number } | undefined;
 }
 
 export function sameUnderlay(one: Underlay, other: Underlay): boolean {
-  return (
-    one.local === other.local &&
-    one.remote === other.remote &&
-    one.udp?.localPort === other.udp?.localPort &&
-    one.udp?.remotePort === other.udp?.remotePort
-  );
+  return one.local === other.local && one.remote === other.remote;
 }
 
 /** Of AES-256-GCM (RFC 4106): they are copied, the caller overwrites its own. */
@@ -66,6 +60,8 @@ const KEY_LENGTH = 32;
 const SALT_LENGTH = 4;
 /** Packets: enough for reordering at 10 Gbit/s over several queues; the kernel's bound is 4,096. */
 export const REPLAY_WINDOW = 1024;
+/** Seconds between MAPPING events of one SA while its peer's address or port stays the same. */
+const MAPPING_INTERVAL = 1;
 
 /**
  * Soft: time for a successor; hard: the SA is gone. An hour is the usual life of an ESP key.
@@ -88,9 +84,10 @@ export function saEnds(
 }
 
 /** The source port of an inbound SA is the peer's: another one in a packet raises MAPPING. */
-function encapsulation({ udp }: Underlay, direction: SaDirection): Encapsulation | undefined {
-  if (udp === undefined) return undefined;
-  const { localPort, remotePort } = udp;
+export function encapsulation(
+  { localPort, remotePort }: UdpPorts,
+  direction: SaDirection,
+): Encapsulation {
   const [sourcePort, destinationPort] =
     direction === 'out' ? [localPort, remotePort] : [remotePort, localPort];
   return { type: 'espinudp', sourcePort, destinationPort };
@@ -102,7 +99,7 @@ export function saState(
   direction: SaDirection,
   spi: number,
   keys: SaKeys,
-  lifetime: Lifetime,
+  { lifetime = DEFAULT_LIFETIME, udp }: SaOptions,
 ): StateSpec & { readonly aead: { readonly key: XfrmKey } } {
   if (keys.key.length !== KEY_LENGTH) throw new ValueError('key', `${KEY_LENGTH} bytes`);
   if (keys.salt.length !== SALT_LENGTH) throw new ValueError('salt', `${SALT_LENGTH} bytes`);
@@ -115,7 +112,8 @@ export function saState(
     ifId,
     lifetime,
     replay: { window: REPLAY_WINDOW, esn: true },
-    encapsulation: encapsulation(underlay, direction),
+    ...(udp && { encapsulation: encapsulation(udp, direction) }),
+    ...(udp && direction === 'in' && { mappingThreshold: MAPPING_INTERVAL }),
     aead: { name: 'rfc4106(gcm(aes))', key: XfrmKey.of(keys.key, keys.salt), icvBits: 128 },
   };
 }

@@ -18,7 +18,7 @@ export interface DataPlaneOptions {
   readonly prefixes: VirtualAddresses;
   /** What is behind this machine, if it is a gateway. */
   readonly site?: Site;
-  /** The local port of ESP in UDP, for peers whose underlay has `udp`; none is opened if left out. */
+  /** The local port of ESP in UDP, opened at once; see {@link DataPlane.openUdp}. */
   readonly udpPort?: number;
   readonly signal?: AbortSignal;
 }
@@ -26,6 +26,14 @@ export interface DataPlaneOptions {
 export interface SaOptions {
   /** `DEFAULT_LIFETIME` if left out. */
   readonly lifetime?: Lifetime;
+  /** The ports of ESP in UDP; left out, ESP goes as it is. The local one must be open. */
+  readonly udp?: UdpPorts | undefined;
+}
+
+export interface UdpPorts {
+  readonly localPort: number;
+  /** The peer's, as a NAT between shows it. */
+  readonly remotePort: number;
 }
 
 export interface ExpireNotice {

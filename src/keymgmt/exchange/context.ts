@@ -3,6 +3,7 @@ import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import type { Credential } from '../../records/credential.ts';
 import type { Opened } from '../../records/envelope.ts';
 import { MIN_SPI } from './messages.ts';
+import type { Path, PathOffer } from './path.ts';
 import type { Randomness } from './primitives.ts';
 import { type DirectionKeys, type FinalKeys, PSK_LENGTH, type Role, wipe } from './schedule.ts';
 import { assertLifetimes, type Lifetimes, type Suite } from './suite.ts';
@@ -33,6 +34,8 @@ export interface ExchangeContext {
   readonly suites: readonly Suite[];
   /** The longest life that this node allows an SA; the lower of both ends' counts. */
   readonly lifetimes: Lifetimes;
+  /** How this node would carry ESP to the peer, and where the two see each other. */
+  readonly path: PathOffer;
   /** Default: the system's. */
   readonly random?: Randomness;
 }
@@ -51,6 +54,7 @@ export interface ExchangeKeys {
   readonly outbound: SaKeys;
   readonly suite: Suite;
   readonly lifetimes: Lifetimes;
+  readonly path: Path;
   /** 32 bytes, equal at both ends and in no other run: a name for this run that is safe to log. */
   readonly transcriptHash: Uint8Array;
 }

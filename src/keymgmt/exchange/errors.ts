@@ -7,6 +7,8 @@ export type ExchangeFault =
   | 'service'
   | 'epoch'
   | 'suite'
+  /** ESP as it is or in UDP: the ends do not agree. */
+  | 'path'
   | 'lifetimes'
   | 'cookie'
   /** A key share that is no point or key, or of low order. */
@@ -32,7 +34,7 @@ export type ExchangeFault =
 /** Faults of an M1 that a responder tells in clear instead of M2. */
 export type Refusal = Extract<
   ExchangeFault,
-  'epoch' | 'suite' | 'collision' | 'overload' | 'message'
+  'epoch' | 'suite' | 'collision' | 'overload' | 'message' | 'path'
 >;
 
 const ALTERED =
@@ -44,6 +46,7 @@ const REMEDIES: Record<ExchangeFault, string> = {
   service: 'both ends must run the same service: compare their ServiceIDs',
   epoch: 'one end has missed a change of epoch: let it renew its credential at a super-peer',
   suite: 'give both ends at least one suite in common',
+  path: 'let both ends have the same encapsulation, or one of them auto; ESP in UDP needs its port free at both',
   lifetimes: 'the peer chose lifetimes above those offered: update it',
   cookie: RETRY,
   share: ALTERED,

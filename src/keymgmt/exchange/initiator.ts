@@ -19,6 +19,7 @@ import {
   NONCE_LENGTH,
   VERSION,
 } from './messages.ts';
+import { acceptable, pathOf } from './path.ts';
 import { type KeyShare, mlkem768Decapsulate, systemRandomness, x25519 } from './primitives.ts';
 import { checkProof, makeProof } from './proof.ts';
 import { finalKeys, handshakeSecret, transcript, wipe } from './schedule.ts';
@@ -85,6 +86,7 @@ export function startExchange(
     x25519: ecdh.share,
     mlkem768: kem?.share,
     cookie: undefined,
+    path: context.path,
   };
   return {
     m1: encodeFrame({ m1 }),
@@ -163,6 +165,7 @@ class Initiator implements AwaitingM2 {
       ...orient('initiator', final, { inbound: this.#inboundSpi, outbound: peer.spi }),
       suite,
       lifetimes: m2.hello.lifetimes,
+      path: pathOf(m2.hello.path, 'initiator', context.path, m2.hello.path.udpPort),
       transcriptHash,
     };
     return { kind: 'm3', m3, keys, confirm: (m4) => confirm(m4, final.finished, keys) };
@@ -182,6 +185,9 @@ class Initiator implements AwaitingM2 {
     }
     if (!withinOffer(hello.lifetimes, this.#context.lifetimes)) {
       throw new ExchangeError('lifetimes', 'the peer chose lifetimes that were not offered');
+    }
+    if (!acceptable(hello.path, this.#context.path)) {
+      throw new ExchangeError('path', 'the peer chose an encapsulation that was not offered');
     }
     return suite;
   }

@@ -5,8 +5,10 @@
  * Frame { m1 = 1 | m2 = 2 | m3 = 3 | m4 = 4 | cookie = 5 | refusal = 6 }      exactly one of them
  *
  * M1    { version = 1, serviceId = 2, epoch = 3, suites = 4*, lifetimes = 5, nonce = 6 (32),
- *         x25519 = 7 (32), mlkem768 = 8 (1184, with suite 2 only), cookie = 9 (after a challenge) }
- * M2    { hello = 1 { suite = 1, lifetimes = 2, nonce = 3 (32), x25519 = 4 (32), mlkem768 = 5 (1088) },
+ *         x25519 = 7 (32), mlkem768 = 8 (1184, with suite 2 only), cookie = 9 (after a challenge),
+ *         path = 10 PathOffer }
+ * M2    { hello = 1 { suite = 1, lifetimes = 2, nonce = 3 (32), x25519 = 4 (32), mlkem768 = 5 (1088),
+ *                     path = 6 PathChoice },
  *         sealed = 2 (AES-256-GCM of Proof) }
  * M3    { sealed = 1 (AES-256-GCM of Proof) }
  * M4    { finished = 1 (32) }
@@ -31,6 +33,7 @@ import {
 import { CREDENTIAL } from '../../records/credential.ts';
 import { peerId } from '../../records/peer-id.ts';
 import { ExchangeError, type Refusal } from './errors.ts';
+import { pathChoiceCodec, pathOfferCodec } from './path.ts';
 import { lifetimesCodec } from './suite.ts';
 
 export const VERSION = 1;
@@ -62,6 +65,7 @@ const m1Codec = message({
   x25519: required(7, bytes({ length: X25519_LENGTH })),
   mlkem768: optional(8, bytes({ length: MLKEM768_KEY_LENGTH })),
   cookie: optional(9, bytes({ length: COOKIE_LENGTH })),
+  path: required(10, pathOfferCodec),
 });
 export type M1 = Infer<typeof m1Codec>;
 
@@ -71,6 +75,7 @@ export const helloCodec = message({
   nonce: required(3, bytes({ length: NONCE_LENGTH })),
   x25519: required(4, bytes({ length: X25519_LENGTH })),
   mlkem768: optional(5, bytes({ length: MLKEM768_CIPHERTEXT_LENGTH })),
+  path: required(6, pathChoiceCodec),
 });
 export type Hello = Infer<typeof helloCodec>;
 
@@ -91,7 +96,7 @@ export type M2 = Infer<typeof m2Codec>;
 const m3Codec = message({ sealed: required(1, sealed) });
 const m4Codec = message({ finished: required(1, bytes({ length: MAC_LENGTH })) });
 
-const REFUSALS: readonly Refusal[] = ['epoch', 'suite', 'collision', 'overload', 'message'];
+const REFUSALS: readonly Refusal[] = ['epoch', 'suite', 'collision', 'overload', 'message', 'path'];
 
 const frameCodec = message({
   m1: optional(1, m1Codec),

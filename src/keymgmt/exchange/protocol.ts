@@ -72,7 +72,7 @@ export interface ResponderOptions extends RunOptions {
 
 /** A finished run; both SAs are installed at this end. */
 export interface ExchangeResult
-  extends Pick<ExchangeKeys, 'peerCredential' | 'suite' | 'lifetimes' | 'transcriptHash'> {
+  extends Pick<ExchangeKeys, 'peerCredential' | 'suite' | 'lifetimes' | 'path' | 'transcriptHash'> {
   readonly suite: Suite;
   readonly lifetimes: Lifetimes;
   readonly inboundSpi: number;
@@ -152,6 +152,7 @@ export function runResponder(
 const TELLABLE: Partial<Record<ExchangeFault, Refusal>> = {
   epoch: 'epoch',
   suite: 'suite',
+  path: 'path',
   message: 'message',
 };
 
@@ -249,9 +250,9 @@ async function run(
     const keys = await steps(openLink(stream, { signal }), sa);
     // Both SAs are in place: whether the stream ends well changes nothing.
     await stream.close({ signal }).catch((error: Error) => stream.abort(error));
-    const { peerCredential, suite, lifetimes, transcriptHash } = keys;
+    const { peerCredential, suite, lifetimes, path, transcriptHash } = keys;
     const spis = { inboundSpi: keys.inbound.spi, outboundSpi: keys.outbound.spi };
-    return { peerCredential, suite, lifetimes, transcriptHash, ...spis };
+    return { peerCredential, suite, lifetimes, path, transcriptHash, ...spis };
   } catch (cause) {
     const error = classify(cause, limit.signal, options.signal);
     stream.abort(error);

@@ -16,6 +16,7 @@ import {
   NONCE_LENGTH,
   VERSION,
 } from './messages.ts';
+import { choosePath, type PathChoice, pathOf } from './path.ts';
 import { mlkem768Encapsulate, systemRandomness, x25519 } from './primitives.ts';
 import { checkProof, makeProof } from './proof.ts';
 import { finalKeys, handshakeSecret, transcript } from './schedule.ts';
@@ -45,13 +46,14 @@ export interface ReceivedM1 {
   readonly raw: Uint8Array;
   readonly m1: M1;
   readonly suite: Suite;
+  readonly path: PathChoice;
 }
 
 /**
  * Reads M1 and sees whether this node could answer it: cheap, so that load and collisions are dealt
  * with before any key is made.
  *
- * @throws ExchangeError with fault `message`, `service`, `epoch`, `suite` or `lifetimes`
+ * @throws ExchangeError with fault `message`, `service`, `epoch`, `suite`, `path` or `lifetimes`
  */
 export function readM1(context: ExchangeContext, raw: Uint8Array): ReceivedM1 {
   const { m1 } = decodeFrame(raw, ['m1']);
@@ -78,7 +80,12 @@ export function readM1(context: ExchangeContext, raw: Uint8Array): ReceivedM1 {
   if (offersKem !== (m1.mlkem768 !== undefined)) {
     throw new ExchangeError('message', 'the shares in M1 are not those of its suites');
   }
-  return { raw, m1, suite };
+  const path = choosePath(m1.path, context.path);
+  if (path === undefined) {
+    const { policy } = context.path;
+    throw new ExchangeError('path', `the peer wants ${m1.path.policy}, this node ${policy}`);
+  }
+  return { raw, m1, suite, path };
 }
 
 /**
@@ -106,6 +113,7 @@ export function respond(
     nonce: random.bytes(NONCE_LENGTH),
     x25519: ecdh.share,
     mlkem768: kem?.ciphertext,
+    path: received.path,
   };
   let shared: Uint8Array;
   try {
@@ -142,6 +150,7 @@ export function respond(
         ...orient('responder', final, { inbound: options.inboundSpi, outbound: peer.spi }),
         suite,
         lifetimes: hello.lifetimes,
+        path: pathOf(hello.path, 'responder', context.path, m1.path.udpPort),
         transcriptHash,
       };
       return { m4: encodeFrame({ m4: { finished: final.finished } }), keys };

@@ -62,8 +62,8 @@ describe('path MTU', () => {
         it(`a ping of 1,500 bytes passes a link of 1,400 unseen from here: ${what}`, async () => {
           await using lab = await narrow();
           const udp = encapsulated ? { localPort: 4500, remotePort: 4500 } : undefined;
-          await using planes = await twoPlanes(lab, { ...WAYS[outer], udp });
-          await establish(planes.planeA, planes.planeB);
+          await using planes = await twoPlanes(lab, WAYS[outer], udp);
+          await establish(planes.planeA, planes.planeB, { a: udp, b: udp });
           const header = inner === 'ipv4' ? 28 : 48;
           const size = ['-s', `${1500 - header}`];
           // The first ones are lost to learning; a black hole would swallow them all.

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { DataPlane, type Underlay } from '../../../src/ipsec/dataplane.ts';
+import { DataPlane, type UdpPorts, type Underlay } from '../../../src/ipsec/dataplane.ts';
 import { connect, createNetns, type Netns } from '../netns.ts';
 import { inside } from './inside.ts';
 
@@ -21,10 +21,9 @@ export const UNDERLAYS = {
 };
 
 /** The same way, seen from b. */
-export const reversed = ({ local, remote, udp }: Underlay): Underlay => ({
+export const reversed = ({ local, remote }: Underlay): Underlay => ({
   local: remote,
   remote: local,
-  udp: udp && { localPort: udp.remotePort, remotePort: udp.localPort },
 });
 
 export const OPTIONS = { interfaceName: 'icvpn0', ifId: 77, prefixes: PREFIXES };
@@ -57,11 +56,11 @@ export async function underlay(): Promise<Lab> {
 }
 
 /** Two planes that know each other and have no SA yet. */
-export async function twoPlanes(lab: Lab, way: Underlay = UNDERLAYS.IPv4) {
+export async function twoPlanes(lab: Lab, way: Underlay = UNDERLAYS.IPv4, udp?: UdpPorts) {
   await using stack = new AsyncDisposableStack();
   const port = (udpPort: number | undefined) => (udpPort === undefined ? {} : { udpPort });
-  const planeA = stack.use(await openPlane(lab.a, A, port(way.udp?.localPort)));
-  const planeB = stack.use(await openPlane(lab.b, B, port(way.udp?.remotePort)));
+  const planeA = stack.use(await openPlane(lab.a, A, port(udp?.localPort)));
+  const planeB = stack.use(await openPlane(lab.b, B, port(udp?.remotePort)));
   await planeA.addPeer(B, way);
   await planeB.addPeer(A, reversed(way));
   const owned = stack.move();
@@ -77,14 +76,20 @@ export interface Spis {
 const keys = () => ({ key: randomBytes(32), salt: randomBytes(4) });
 
 /** What the exchange does, started by a: fresh SPIs and keys for both directions, inbound first, who started it last. */
-export async function establish(planeA: DataPlane, planeB: DataPlane): Promise<Spis> {
+export async function establish(
+  planeA: DataPlane,
+  planeB: DataPlane,
+  /** Of ESP in UDP, as a sees them and as b does. */
+  ports: { readonly a?: UdpPorts | undefined; readonly b?: UdpPorts | undefined } = {},
+): Promise<Spis> {
   const toA = await planeA.allocateSpi('b');
   const toB = await planeB.allocateSpi('a');
   const [keysToA, keysToB] = [keys(), keys()];
-  await planeA.installInbound('b', toA, keysToA);
-  await planeB.installInbound('a', toB, keysToB);
-  await planeB.installOutbound('a', toA, keysToA);
-  await planeA.installOutbound('b', toB, keysToB);
+  const [atA, atB] = [{ udp: ports.a }, { udp: ports.b }];
+  await planeA.installInbound('b', toA, keysToA, atA);
+  await planeB.installInbound('a', toB, keysToB, atB);
+  await planeB.installOutbound('a', toA, keysToA, atB);
+  await planeA.installOutbound('b', toB, keysToB, atA);
   return { toA, toB };
 }
 

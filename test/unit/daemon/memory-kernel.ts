@@ -27,6 +27,7 @@ export class MemoryKernel implements PairPlane {
 
   async installOutbound(_: string, spi: number, keys: SaKeys, options: SaOptions = {}) {
     this.#install(this.outbound, spi, keys, options);
+    this.inUdp.set(spi, options.udp !== undefined);
   }
 
   async removeSa(_: string, spi: number, direction: SaDirection): Promise<void> {
@@ -35,6 +36,27 @@ export class MemoryKernel implements PairPlane {
 
   async rejectAcquire(_: string): Promise<void> {
     this.rejected++;
+  }
+
+  /** What the network has brought: packets under an SPI. */
+  readonly received = new Map<number, bigint>();
+  readonly sent = new Map<number, bigint>();
+  /** Of outbound SAs. */
+  readonly inUdp = new Map<number, boolean>();
+  readonly ports: number[] = [];
+  readonly kept: number[] = [];
+
+  async packets(_: string, spi: number, direction: SaDirection): Promise<bigint | undefined> {
+    if (!(direction === 'in' ? this.inbound : this.outbound).has(spi)) return undefined;
+    return (direction === 'in' ? this.received : this.sent).get(spi) ?? 0n;
+  }
+
+  async remap(_: string, remotePort: number): Promise<void> {
+    this.ports.push(remotePort);
+  }
+
+  keepalive(_: string, remotePort: number): void {
+    this.kept.push(remotePort);
   }
 
   async updatePeerUnderlay(_: string, underlay: Underlay): Promise<void> {

@@ -2,27 +2,31 @@ import assert from 'node:assert/strict';
 import { lpStream, streamPair } from '@libp2p/utils';
 import { answer, ask, type PairRequest, REQUEST } from '../../../src/daemon/pair/control.ts';
 
-const none = { probe: undefined, deleted: undefined, moved: undefined };
+const none = { probe: undefined, deleted: undefined, moved: undefined, received: undefined };
 const MOVED = { sequence: 7, multiaddrs: ['/ip4/192.0.2.1/tcp/4242'] };
 
 describe('what members tell each other about their SAs', () => {
   const never = new AbortController().signal;
 
   it('arrives as it was sent, and the answer comes back', async () => {
-    const requests: PairRequest[] = [{ probe: 256 }, { deleted: 0xffff_ffff }, { moved: MOVED }];
+    const requests: PairRequest[] = [
+      ...[{ probe: 256 }, { deleted: 0xffff_ffff }, { moved: MOVED }],
+      { received: 300 },
+    ];
     for (const request of requests) {
-      for (const known of [true, false]) {
+      for (const packets of [undefined, 0, 2 ** 53 - 1]) {
+        const told = { known: packets !== 0, packets };
         const [near, far] = await streamPair();
         let heard: PairRequest | undefined;
         const served = answer(
           far,
           (got) => {
             heard = got;
-            return known;
+            return told;
           },
           never,
         );
-        assert.equal(await ask(near, request, AbortSignal.timeout(2_000)), known);
+        assert.deepEqual(await ask(near, request, AbortSignal.timeout(2_000)), told);
         await served;
         assert.deepEqual(heard, request);
       }
@@ -34,7 +38,7 @@ describe('what members tell each other about their SAs', () => {
       REQUEST.encode(none),
       REQUEST.encode({ ...none, probe: 256, deleted: 256 }),
       Uint8Array.of(0x08, 0x01), // SPI 1 is reserved
-      Uint8Array.of(0x20, 0x01), // field 4 is unknown
+      Uint8Array.of(0x28, 0x01), // field 5 is unknown
       Uint8Array.of(0x1a, 0x05, 0x08, 0x01, 0x12, 0x01, 0x78), // 'x' is no multiaddr
     ];
     for (const bytes of bad) {

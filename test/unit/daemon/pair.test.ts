@@ -32,6 +32,8 @@ class End {
   readonly kernel: MemoryKernel;
   readonly pair: Pair;
   readonly log: string[] = [];
+  /** Whether the network lets ESP pass, in UDP or as it is. */
+  passes: (inUdp: boolean) => boolean = () => true;
   /** What the network does with this end's exchange streams. */
   dial: () => Promise<Stream>;
 
@@ -45,7 +47,7 @@ class End {
     let dials = 0;
     this.dial = async () => {
       const [near, far] = await streamPair({ delay: slow[dials++ % slow.length] ?? 0 });
-      void other().pair.respond(far);
+      void other().pair.respond({ stream: far, seen: undefined });
       return near;
     };
     const lifetimes = { ...context.lifetimes, ...(seconds !== undefined && { seconds }) };
@@ -54,16 +56,30 @@ class End {
       remote: context.peer,
       dataPlane: this.kernel,
       context: () => ({ ...context, lifetimes }),
-      open: () => this.dial(),
+      open: async () => ({ stream: await this.dial(), seen: undefined }),
+      touch: () => this.touch(other()),
       control: {
         probe: async (spi) => other().pair.receives(spi),
+        received: (spi) => other().pair.received(spi),
         deleted: async (spi) => void other().pair.deleted(spi),
       },
       timing: { ...TIMING, ...timing },
+      checkPauses: [5, 10, 20],
       log: (event, fields) => this.log.push(`${event} ${JSON.stringify(fields)}`),
     });
   }
+
+  /** A packet through the SA in use, which the network may lose. */
+  touch({ kernel }: End): void {
+    const spi = this.pair.current?.outboundSpi;
+    if (spi === undefined) return;
+    add(this.kernel.sent, spi);
+    if (this.passes(this.kernel.inUdp.get(spi) ?? false)) add(kernel.received, spi);
+  }
 }
+
+const add = (counters: Map<number, bigint>, spi: number): void =>
+  void counters.set(spi, (counters.get(spi) ?? 0n) + 1n);
 
 /** What each end sends under, the other receives with the same key. */
 function assertSame(a: End, b: End): void {
@@ -278,6 +294,46 @@ describe('pair of members', () => {
     await until('no outbound SA', () => a.kernel.outbound.size === 0);
     assert.equal(a.pair.current, undefined);
     await until('nothing left', () => a.kernel.inbound.size === 0);
+  });
+
+  const passing = (end: End): boolean | null | undefined => end.pair.path?.passes;
+
+  it('finds out that ESP passes, and stays with it', async () => {
+    const [a, b] = await connected();
+    await until('it is known', () => passing(a) === true && passing(b) === true);
+    assert.deepEqual([a.pair.path?.encapsulation, a.pair.path?.why], ['esp', 'direct']);
+  });
+
+  it('goes over to UDP, at both ends and with new keys, where ESP does not pass', async () => {
+    for (const blocked of ['a', 'b', 'both']) {
+      const [a, b] = make();
+      if (blocked !== 'b') a.passes = (inUdp) => inUdp;
+      if (blocked !== 'a') b.passes = (inUdp) => inUdp;
+      b.pair.acquire();
+      await until('UDP', () => [a, b].every(({ pair }) => pair.path?.why === 'blocked'));
+      await until('it passes', () => passing(a) === true && passing(b) === true);
+      await until('one pair', () => single(a, b));
+      assertSame(a, b);
+      for (const end of [a, b]) {
+        const spi = end.pair.current?.outboundSpi ?? 0;
+        assert.ok(end.kernel.inUdp.get(spi), blocked);
+      }
+      const log = [...a.log, ...b.log].filter((line) => line.startsWith('path-blocked'));
+      assert.match(log[0] ?? '', /"next":"ESP in UDP"/);
+    }
+  });
+
+  it('says so once, and keeps its keys, where nothing passes', async () => {
+    const [a, b] = make();
+    for (const end of [a, b]) end.passes = () => false;
+    a.pair.acquire();
+    const told = (end: End): number => end.log.filter((line) => /^path-blocked/.test(line)).length;
+    await until('it was tried in UDP', () =>
+      [a, b].every((end) => end.pair.path?.encapsulation === 'udp' && told(end) >= 1),
+    );
+    await until('it is known', () => passing(a) === false && passing(b) === false);
+    await until('one pair', () => single(a, b));
+    assertSame(a, b);
   });
 
   it('P20 makes new SAs between the new ends when one of them moves', async () => {

@@ -372,6 +372,34 @@ describe('P13 the exchange resists', () => {
       }
     });
 
+    it('of ESP, as it is or in UDP, in M1 or M2', async () => {
+      const port = { udpPort: 4501 };
+      for (const change of [{ policy: 'esp' }, { policy: 'udp' }, { blocked: 1 }, port] as const) {
+        const inM1 = altered((m1) => ({ path: { ...m1.path, ...change } }));
+        await assert.rejects(exchange(a, b, inM1), fault('seal'));
+      }
+      for (const change of [{ why: 'nat' }, { natted: 1 }, { udpPort: 4500 }] as const) {
+        const inM2 = only('m2', (raw) => {
+          const { m2 } = decodeFrame(raw, ['m2']);
+          assert.ok(m2);
+          const path = { ...m2.hello.path, ...change };
+          return encodeFrame({ m2: { ...m2, hello: { ...m2.hello, path } } });
+        });
+        await assert.rejects(exchange(a, b, inM2), fault('seal'));
+      }
+      // A responder that is believed in all else chooses only what was offered.
+      for (const [policy, udpPort] of [
+        ['esp', 4500],
+        ['udp', undefined],
+      ] as const) {
+        const own = { ...classical, path: { ...classical.path, policy } };
+        const start = startExchange(own, { inboundSpi: SPI_A });
+        const path = { why: 'policy', natted: 0, udpPort } as const;
+        const m2 = forgeM2(b, start.m1, { hello: { path } });
+        await assert.rejects(start.next.onM2(m2), fault('path'));
+      }
+    });
+
     it('to another version', async () => {
       const older = altered(() => ({ version: 0 }));
       await assert.rejects(exchange(a, b, older), fault('message'));

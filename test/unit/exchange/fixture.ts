@@ -6,6 +6,7 @@ import type { Ed25519PeerId, PrivateKey } from '@libp2p/interface';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import type { ExchangeContext, ExchangeKeys } from '../../../src/keymgmt/exchange/context.ts';
 import { startExchange } from '../../../src/keymgmt/exchange/initiator.ts';
+import type { PathOffer } from '../../../src/keymgmt/exchange/path.ts';
 import { readM1, respond } from '../../../src/keymgmt/exchange/responder.ts';
 import { ALL_SUITES, type Lifetimes } from '../../../src/keymgmt/exchange/suite.ts';
 import { CREDENTIAL, type Credential, checkCredential } from '../../../src/records/credential.ts';
@@ -13,6 +14,19 @@ import { open, seal } from '../../../src/records/envelope.ts';
 
 export const NOW = 1_800_000_000;
 export const LIFETIMES: Lifetimes = { seconds: 3600, bytes: 2 ** 40, packets: 2 ** 32 };
+
+/** Two ends that see each other as they are: A at 192.0.2.1, B at 192.0.2.2. */
+export const PATH_A: PathOffer = {
+  policy: 'auto',
+  addresses: ['192.0.2.1'],
+  seen: '192.0.2.2',
+  udpPort: 4500,
+  blocked: 0,
+};
+export const PATH_B: PathOffer = { ...PATH_A, addresses: ['192.0.2.2'], seen: '192.0.2.1' };
+
+/** Of ends that know nothing of each other's addresses. */
+const UNSEEN: PathOffer = { ...PATH_A, addresses: [], seen: undefined };
 
 export function idOf(key: PrivateKey): Ed25519PeerId {
   const id = peerIdFromPrivateKey(key);
@@ -66,6 +80,7 @@ export function contextOf(
   service: Service,
   local: { key: PrivateKey; credential: Uint8Array },
   peer: Ed25519PeerId,
+  path: PathOffer = UNSEEN,
 ): ExchangeContext {
   return {
     identity: local,
@@ -75,6 +90,7 @@ export function contextOf(
     peer,
     suites: ALL_SUITES,
     lifetimes: LIFETIMES,
+    path,
     async verify(envelope, options) {
       const opened = await open(CREDENTIAL, envelope, options);
       checkCredential(opened, {
@@ -101,8 +117,8 @@ export async function newPair(): Promise<Pair> {
   const [a, b] = [await newKey(), await newKey()];
   return {
     service,
-    a: contextOf(service, { key: a, credential: await issue(service, a) }, idOf(b)),
-    b: contextOf(service, { key: b, credential: await issue(service, b) }, idOf(a)),
+    a: contextOf(service, { key: a, credential: await issue(service, a) }, idOf(b), PATH_A),
+    b: contextOf(service, { key: b, credential: await issue(service, b) }, idOf(a), PATH_B),
   };
 }
 

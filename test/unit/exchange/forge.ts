@@ -41,6 +41,7 @@ export function forgeM2(context: ExchangeContext, m1: Uint8Array, lies: Lies): U
     nonce: systemRandomness.bytes(32),
     x25519: ecdh.share,
     mlkem768: undefined,
+    path: { why: 'direct', natted: 0, udpPort: undefined },
     ...lies.hello,
   };
   const parties = { initiator: context.peer, responder: localId(context) };

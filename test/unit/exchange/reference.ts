@@ -27,6 +27,42 @@ const list = (...fields: (Buffer | false)[]): Buffer =>
 const lifetimes = (l: Vector['lifetimes']): Buffer =>
   list(field(1, l.seconds), field(2, l.bytes), field(3, l.packets));
 
+const POLICIES = ['auto', 'esp', 'udp'];
+const REASONS = ['direct', 'policy', 'nat', 'blocked', 'no-udp'];
+type Offer = Vector['initiator']['path'];
+/** The IPv4 addresses and `fd00::2` of the vectors, in bytes. */
+const ip = (text: string): Buffer =>
+  text.includes(':')
+    ? from('fd000000000000000000000000000002')
+    : Buffer.from(text.split('.').map(Number));
+const offer = (o: Offer): Buffer =>
+  list(
+    field(1, POLICIES.indexOf(o.policy) + 1),
+    ...o.addresses.map((each) => field(2, ip(each))),
+    o.seen !== undefined && field(3, ip(o.seen)),
+    o.udpPort !== undefined && field(4, o.udpPort),
+    field(5, o.blocked),
+  );
+/** The table of docs/exchange.md. */
+function choice(a: Offer, b: Offer): Buffer {
+  const natted = [
+    b.seen !== undefined && !a.addresses.includes(b.seen),
+    a.seen !== undefined && !b.addresses.includes(a.seen),
+  ];
+  const wanted = [a.policy, b.policy].find((each) => each !== 'auto');
+  const better = natted.includes(true) ? 'nat' : a.blocked || b.blocked ? 'blocked' : 'direct';
+  const possible = a.udpPort !== undefined && b.udpPort !== undefined;
+  const udp = wanted === 'udp' || (wanted === undefined && better !== 'direct' && possible);
+  let why = better;
+  if (wanted !== undefined) why = 'policy';
+  else if (better !== 'direct' && !possible) why = 'no-udp';
+  return list(
+    field(1, REASONS.indexOf(why) + 1),
+    field(2, Number(natted[0]) + 2 * Number(natted[1])),
+    udp && field(3, b.udpPort ?? 0),
+  );
+}
+
 /** lp(x) | lp(y) | ... with 4-byte lengths. */
 function lp(...parts: (string | Uint8Array)[]): Buffer {
   return Buffer.concat(
@@ -72,6 +108,7 @@ export function recompute(vector: Vector) {
       field(6, from(a.nonce)),
       field(7, x25519.getPublicKey(from(a.x25519PrivateKey))),
       kem !== undefined && field(8, kem.publicKey),
+      field(10, offer(a.path)),
     ),
   );
 
@@ -85,6 +122,7 @@ export function recompute(vector: Vector) {
     field(3, from(b.nonce)),
     field(4, x25519.getPublicKey(from(b.x25519PrivateKey))),
     sealed !== undefined && field(5, sealed.cipherText),
+    field(6, choice(a.path, b.path)),
   );
   const secret = Buffer.concat([
     sealed?.sharedSecret ?? Buffer.alloc(0),

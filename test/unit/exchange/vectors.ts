@@ -7,8 +7,19 @@
 import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
+import type { PathOffer } from '../../../src/keymgmt/exchange/path.ts';
 import type { Lifetimes, Suite } from '../../../src/keymgmt/exchange/suite.ts';
-import { contextOf, exchange, idOf, issue, type Service, SPI_A, SPI_B } from './fixture.ts';
+import {
+  contextOf,
+  exchange,
+  idOf,
+  issue,
+  PATH_A,
+  PATH_B,
+  type Service,
+  SPI_A,
+  SPI_B,
+} from './fixture.ts';
 import { type Seeds, seeded } from './seeded.ts';
 
 export const VECTORS_FILE = new URL('../../vectors/exchange.json', import.meta.url);
@@ -21,9 +32,14 @@ interface Case {
   readonly responderSuites: readonly Suite[];
   readonly initiatorLifetimes: Lifetimes;
   readonly responderLifetimes: Lifetimes;
+  readonly initiatorPath: PathOffer;
+  readonly responderPath: PathOffer;
 }
 
 const HOUR: Lifetimes = { seconds: 3600, bytes: 2 ** 40, packets: 2 ** 32 };
+/** Behind a NAT, which shows it as 198.51.100.1. */
+const NATTED: PathOffer = { ...PATH_A, addresses: ['10.0.0.2', 'fd00::2'] };
+const SEES_NAT: PathOffer = { ...PATH_B, seen: '198.51.100.1', udpPort: 4501 };
 const SHORT: Lifetimes = { seconds: 900, bytes: 2 ** 41, packets: 1000 };
 
 const CASES: readonly Case[] = [
@@ -33,6 +49,8 @@ const CASES: readonly Case[] = [
     responderSuites: ['x25519'],
     initiatorLifetimes: HOUR,
     responderLifetimes: HOUR,
+    initiatorPath: PATH_A,
+    responderPath: PATH_B,
   },
   {
     name: 'X25519 and ML-KEM-768, different lifetimes',
@@ -40,6 +58,8 @@ const CASES: readonly Case[] = [
     responderSuites: ['x25519-mlkem768', 'x25519'],
     initiatorLifetimes: HOUR,
     responderLifetimes: SHORT,
+    initiatorPath: NATTED,
+    responderPath: SEES_NAT,
   },
   {
     name: 'X25519 chosen where both were offered',
@@ -47,6 +67,8 @@ const CASES: readonly Case[] = [
     responderSuites: ['x25519'],
     initiatorLifetimes: SHORT,
     responderLifetimes: HOUR,
+    initiatorPath: { ...PATH_A, seen: undefined, udpPort: undefined },
+    responderPath: { ...PATH_B, policy: 'esp', udpPort: undefined, blocked: 1 },
   },
 ];
 
@@ -76,13 +98,13 @@ async function makeVector(made: Case) {
   const [credentialA, credentialB] = [await issue(service, a), await issue(service, b)];
   const run = await exchange(
     {
-      ...contextOf(service, { key: a, credential: credentialA }, idOf(b)),
+      ...contextOf(service, { key: a, credential: credentialA }, idOf(b), made.initiatorPath),
       suites: made.initiatorSuites,
       lifetimes: made.initiatorLifetimes,
       random: seeded(seedsA),
     },
     {
-      ...contextOf(service, { key: b, credential: credentialB }, idOf(a)),
+      ...contextOf(service, { key: b, credential: credentialB }, idOf(a), made.responderPath),
       suites: made.responderSuites,
       lifetimes: made.responderLifetimes,
       random: seeded(seedsB),
@@ -101,6 +123,7 @@ async function makeVector(made: Case) {
       credential: hex(credentialA),
       suites: made.initiatorSuites,
       lifetimes: made.initiatorLifetimes,
+      path: made.initiatorPath,
       spi: SPI_A,
       nonce: hex(seedsA.nonce),
       x25519PrivateKey: hex(seedsA.x25519),
@@ -112,6 +135,7 @@ async function makeVector(made: Case) {
       credential: hex(credentialB),
       suites: made.responderSuites,
       lifetimes: made.responderLifetimes,
+      path: made.responderPath,
       spi: SPI_B,
       nonce: hex(seedsB.nonce),
       x25519PrivateKey: hex(seedsB.x25519),
@@ -121,6 +145,7 @@ async function makeVector(made: Case) {
     },
     suite: initiator.suite,
     lifetimes: initiator.lifetimes,
+    path: initiator.path,
     m1: hex(messages.m1),
     m2: hex(messages.m2),
     m3: hex(messages.m3),
