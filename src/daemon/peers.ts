@@ -30,6 +30,7 @@ import type { Log } from './log.ts';
 import { askPeer, call } from './pair/calls.ts';
 import { answer, PAIR_PROTOCOL_SUFFIX, type PairAnswer, type PairRequest } from './pair/control.ts';
 import type { Entry } from './pair/entry.ts';
+import { HalfOpen } from './pair/half-open.ts';
 import { Pair } from './pair/pair.ts';
 import { perPeer } from './pair/per-peer.ts';
 import type { Line } from './pair/runs.ts';
@@ -83,6 +84,7 @@ export class Peers implements AsyncDisposable {
   readonly #usage: UsageWatch;
   readonly #whereabouts: Whereabouts;
   readonly #toucher: Toucher;
+  readonly #halfOpen = new HalfOpen();
   readonly #onAcquire = (peerId: string): void => this.#entries.get(peerId)?.pair.acquire();
   readonly #onExpire = ({ peerId, spi, direction, hard }: ExpireNotice): void =>
     this.#entries.get(peerId)?.pair.expired(spi, direction, hard);
@@ -290,6 +292,7 @@ export class Peers implements AsyncDisposable {
       ...{ local, remote, dataPlane, timing, log },
       context: ({ seen }) => ({ ...context(), peer: remote, verify, path: this.#offer(seen) }),
       touch: () => this.#touch(remote),
+      halfOpen: this.#halfOpen,
       open: (signal) => this.#open(remote, signal),
       control: {
         probe: async (probe, signal) => (await this.#ask(remote, { probe }, signal)).known,

@@ -47,7 +47,7 @@ export interface PairControl {
 export interface PairOptions
   extends Pick<
     RunsOptions,
-    'local' | 'remote' | 'dataPlane' | 'context' | 'open' | 'touch' | 'log'
+    'local' | 'remote' | 'dataPlane' | 'context' | 'open' | 'touch' | 'halfOpen' | 'log'
   > {
   readonly control: PairControl;
   readonly timing?: Partial<Timing>;

@@ -23,6 +23,7 @@ import {
   runResponder,
 } from '../../keymgmt/exchange/protocol.ts';
 import type { Log } from '../log.ts';
+import type { HalfOpen } from './half-open.ts';
 import { kernelLifetime } from './lifetime.ts';
 import type { PeerPath } from './path.ts';
 
@@ -61,6 +62,7 @@ export interface RunsOptions {
   /** Opens an exchange stream to the remote. */
   readonly open: (signal: AbortSignal) => Promise<Line>;
   readonly path: PeerPath;
+  readonly halfOpen: HalfOpen;
   /** Sends a packet through the SA to the remote. */
   readonly touch: () => void;
   readonly timing: Timing;
@@ -159,28 +161,39 @@ export class Runs implements AsyncDisposable {
     // M1 decides whether this becomes a run; until then only the peer's own time is at stake.
     let run: Run = { number: -1, abort: new AbortController(), abandoned: false };
     const early = run;
-    const admit = (): 'collision' | undefined => {
+    const { halfOpen, remote } = this.#options;
+    let proved = (): void => {};
+    const admit = (): 'collision' | 'overload' | undefined => {
+      if (!halfOpen.allows(remote)) return 'overload';
       const decision = this.#state.m1();
       if (decision.do !== 'respond') return 'collision';
       this.#stop(false);
       run = this.#begin(decision.run);
       run.abort.signal.addEventListener('abort', () => early.abort.abort());
+      proved = halfOpen.enter(() => run.abort.abort());
       return undefined;
     };
     const hooks: ExchangeHooks = {
       allocateSpi: (options) => this.#hooks(run).allocateSpi(options),
-      installInbound: (keys, options) => this.#hooks(run).installInbound(keys, options),
+      installInbound: (keys, options) => {
+        proved(); // M3 held
+        return this.#hooks(run).installInbound(keys, options);
+      },
       installOutbound: (keys, options) => this.#hooks(run).installOutbound(keys, options),
       release: (leftovers, error) => this.#hooks(run).release(leftovers, error),
     };
     const signal = this.#signal(early);
     try {
       const context = this.#options.context(line);
-      const result = await runResponder(line.stream, context, { ...hooks, admit }, { signal });
+      const cookies = { jar: halfOpen.jar, underLoad: halfOpen.underLoad };
+      const options = { signal, cookies };
+      const result = await runResponder(line.stream, context, { ...hooks, admit }, options);
       await this.#succeeded(run, result);
     } catch (error) {
       this.#complain('responder', run, error);
       if (run !== early && this.#state.over(run.number, false)) this.#options.onFailed();
+    } finally {
+      proved();
     }
   }
 

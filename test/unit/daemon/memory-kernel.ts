@@ -11,6 +11,8 @@ export class MemoryKernel implements PairPlane {
   readonly keys: string[] = [];
   readonly underlays: Underlay[] = [];
   rejected = 0;
+  /** SPIs that were asked for. */
+  allocated = 0;
   #spi: number;
 
   constructor(firstSpi: number) {
@@ -18,6 +20,7 @@ export class MemoryKernel implements PairPlane {
   }
 
   async allocateSpi(_: string): Promise<number> {
+    this.allocated++;
     return this.#spi++;
   }
 

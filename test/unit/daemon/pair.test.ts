@@ -12,6 +12,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Stream } from '@libp2p/interface';
 import { streamPair } from '@libp2p/utils';
 import fc from 'fast-check';
+import { HalfOpen } from '../../../src/daemon/pair/half-open.ts';
 import { Pair } from '../../../src/daemon/pair/pair.ts';
 import type { Timing } from '../../../src/ipsec/lifecycle/timing.ts';
 import type { ExchangeContext } from '../../../src/keymgmt/exchange/context.ts';
@@ -58,6 +59,7 @@ class End {
       context: () => ({ ...context, lifetimes }),
       open: async () => ({ stream: await this.dial(), seen: undefined }),
       touch: () => this.touch(other()),
+      halfOpen: new HalfOpen(),
       control: {
         probe: async (spi) => other().pair.receives(spi),
         received: (spi) => other().pair.received(spi),
