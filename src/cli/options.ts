@@ -80,7 +80,7 @@ export const parsePort = argument((text: string): number => {
 export const encapsulationOption = (): Option =>
   new Option(
     '--encapsulation <kind>',
-    "ESP as it is, or in UDP; when left out the service's policy decides, and where it is silent, auto",
+    "ESP as it is, or in UDP, where the service's policy leaves it open; auto when left out",
   ).choices(['auto', 'esp', 'udp']);
 
 export const parsePrefixArgument: (text: string) => Prefix = argument(parsePrefix);

@@ -17,6 +17,8 @@ export interface EndpointOptions {
   readonly peerId: Ed25519PeerId;
   /** Where this member can be dialled now. */
   readonly multiaddrs: () => string[];
+  /** Addresses at which super-peers see it and that it does not have itself. */
+  readonly observed: () => readonly string[];
   readonly log: Log;
 }
 
@@ -40,14 +42,14 @@ export class EndpointPublisher implements AsyncDisposable {
   async #publish(): Promise<void> {
     const { records, key, serviceId, peerId, log } = this.#options;
     const multiaddrs = this.#options.multiaddrs().slice(0, 8);
-    const address = addressesOf(multiaddrs)[0];
+    const candidates = new Set([...addressesOf(multiaddrs), ...this.#options.observed()]);
     const value = {
       serviceId,
       peerId,
       sequence: records.nextSequence(ENDPOINT_RECORD, serviceId, peerId),
       notAfter: Math.floor(Date.now() / 1000) + LIFETIME,
       multiaddrs,
-      underlay: address === undefined ? [] : [address],
+      underlay: [...candidates].slice(0, 8),
     };
     try {
       await records.put(ENDPOINT_RECORD, value, key, { signal: this.#closed.signal });

@@ -36,6 +36,7 @@ import { EndpointPublisher } from './endpoint.ts';
 import { MemberFirewall } from './firewall.ts';
 import type { Log } from './log.ts';
 import { memberStatus, memberView, policyView } from './member-status.ts';
+import { ObservedAddresses } from './observed.ts';
 import { Peers } from './peers.ts';
 import { PolicyEnforcement, policyMember } from './policy.ts';
 import { learnPolicy } from './policy-news.ts';
@@ -45,7 +46,7 @@ import { obtainStanding, type Standing } from './standing.ts';
 import { NodeState } from './state.ts';
 import type { MemberStatus, MemberView, PolicyView } from './status.ts';
 import { TIER_2, Tier } from './tier.ts';
-import { machineAddresses, underlayOnly } from './underlay.ts';
+import { isUnderlay, machineAddresses, underlayOnly } from './underlay.ts';
 
 /**
  * Hard limits of an SA: an hour, or a volume far below what AES-GCM with a 64-bit counter and ESN
@@ -66,7 +67,7 @@ export interface MemberOptions {
   readonly interfaceName: string;
   /** Hard limits of this node's SAs, offered to its peers; the lower of both ends' counts. */
   readonly saLifetimes?: Partial<Lifetimes>;
-  /** ESP as it is or in UDP; `auto` if left out. */
+  /** ESP as it is or in UDP, where the service's policy leaves it open; `auto` if left out. */
   readonly encapsulation?: EncapsulationPolicy;
   /** UDP port for ESP in UDP; {@link NAT_TRAVERSAL_PORT} if left out. */
   readonly udpPort?: number;
@@ -158,12 +159,21 @@ export class Member implements AsyncDisposable {
     tier.trust.on('policy', () => policy.refresh());
     policy.on('blocked', recheck);
     policy.on('enforced', (members) => {
+      if (encapsulation.follow(tier.trust.policy?.document.encapsulation)) peers.renew();
       peers.set(members).catch((error) => log('peers-failed', { why: String(error) }));
     });
+    const observed = owned.use(
+      new ObservedAddresses({
+        ...{ host, addresses: () => machineAddresses(virtual) },
+        superPeers: () => superPeers().map((each) => each.peerId),
+        isUnderlay: (address) => isUnderlay(address, virtual),
+      }),
+    );
     const endpoint = owned.use(
       new EndpointPublisher({
         ...{ key, peerId, serviceId, log, records: tier.records },
         multiaddrs: () => host.multiaddrs(),
+        observed: () => observed.addresses,
       }),
     );
     const { gate } = tier;
@@ -201,6 +211,7 @@ export class Member implements AsyncDisposable {
     // A new epoch may have been told while this member attached.
     renewal.follow(tier.trust.trust().epoch);
     await endpoint.publish();
+    observed.on('change', () => void endpoint.publish());
     owned.use(
       new Roaming({
         ...{ host, virtual, log },

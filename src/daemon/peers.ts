@@ -64,6 +64,9 @@ export interface PeersOptions {
   readonly log: Log;
 }
 
+/** Of a peer that has not been talked to. */
+const NOT_SEEN = { seenAt: undefined, candidates: [] };
+
 export interface Peer {
   readonly peerId: Ed25519PeerId;
   readonly ipv4: string;
@@ -268,7 +271,7 @@ export class Peers implements AsyncDisposable {
       const own = { peerId, addresses, pair: this.#pair(peerId), credential };
       // With several addresses of its own, this node sends from one that the peer may not expect.
       const untold = addressesOf(this.#options.multiaddrs()).indexOf(local) > 0;
-      this.#entries.set(id, { ...own, ...news, multiaddrs, underlay, untold, seenAt: undefined });
+      this.#entries.set(id, { ...own, ...news, multiaddrs, underlay, untold, ...NOT_SEEN });
       log('peer-added', { peer: id, ipv4, underlay: remote });
     } catch (error) {
       log('peer-failed', { peer: id, why: String(error) });
@@ -336,7 +339,7 @@ export class Peers implements AsyncDisposable {
   async #open(remote: Ed25519PeerId, signal: AbortSignal): Promise<Line> {
     const entry = this.#entries.get(remote.toString());
     if (entry !== undefined) await this.#whereabouts.prepare(entry, signal);
-    const peer = entry ?? { peerId: remote, multiaddrs: [] };
+    const peer = entry ?? { peerId: remote, multiaddrs: [], candidates: [] };
     const { gate } = this.#options.tier;
     const stream = await call(gate, peer, EXCHANGE_PROTOCOL_SUFFIX, signal);
     const connection = gate.host.libp2p
@@ -353,7 +356,11 @@ export class Peers implements AsyncDisposable {
   }
 
   #ask(remote: Ed25519PeerId, request: PairRequest, signal: AbortSignal): Promise<PairAnswer> {
-    const peer = this.#entries.get(remote.toString()) ?? { peerId: remote, multiaddrs: [] };
+    const peer = this.#entries.get(remote.toString()) ?? {
+      peerId: remote,
+      multiaddrs: [],
+      candidates: [],
+    };
     return askPeer(this.#options.tier.gate, peer, request, signal);
   }
 

@@ -22,7 +22,7 @@ const codec = message({
   notAfter: required(4, uint53()),
   /** libp2p addresses of the control plane, best first. */
   multiaddrs: repeated(5, string({ min: 1, max: 256 }), { max: 8 }),
-  /** Underlay addresses at which the member takes ESP, best first. */
+  /** Candidates: addresses of its own, best first, then those at which super-peers see it. */
   underlay: repeated(6, refine(bytes({ min: 4, max: 16 }), { parse: formatIp, format: parseIp }), {
     max: 8,
   }),

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
 import { Capture } from '../../examples/demo/capture.ts';
 import { untilAnswered } from '../../examples/demo/ping.ts';
 import type { DemoHost } from '../../examples/demo/topology.ts';
@@ -31,7 +32,11 @@ describe('NAT, and networks where ESP does not pass', function () {
     [vm1, vm2, vm3] = scene.net.vms;
     await masquerade('20000-20099');
     await routerB.ip('route', 'add', 'unreachable', '10.1.2.0/24');
-    await up(vm1, 'vm1');
+    // It begins at the super-peer outside, which sees it at the NAT's address.
+    const shop = JSON.parse(await readFile(scene.file('shop.json'), 'utf8'));
+    const turned = { ...shop, superPeers: shop.superPeers.toReversed() };
+    await writeFile(scene.file('turned.json'), JSON.stringify(turned), { mode: 0o600 });
+    await up(vm1, 'vm1', '--bootstrap', scene.file('turned.json'));
     await up(vm2, 'vm2');
     vm3Daemon = await up(vm3, 'vm3');
   });
@@ -110,6 +115,26 @@ describe('NAT, and networks where ESP does not pass', function () {
     );
   });
 
+  it('follows the policy of the owner, in pairs that are in use, and loses nothing', async () => {
+    await answered(vm2, 'vm1');
+    const pings = ['-n', '-q', '-i', '0.05', '-c', '400', ipv4('vm1')];
+    const pinging = vm2.ns.exec('ping', pings, { timeoutMs: 120_000 });
+    for (const [encapsulation, now] of [
+      ['udp', ['udp', 'policy']],
+      ['auto', ['esp', 'direct']],
+    ] as const) {
+      const file = scene.file('policy.json');
+      await writeFile(file, JSON.stringify({ version: 1, encapsulation }));
+      await scene.owner('policy', 'publish', file);
+      await until(encapsulation, async () => {
+        const found = await path(vm2, 'vm2', 'vm1');
+        return found?.encapsulation === now[0] && found.why === now[1];
+      });
+    }
+    const { stdout } = await pinging;
+    assert.match(stdout, /400 packets transmitted, 400 received/);
+  });
+
   it('follows a NAT that begins anew with other ports, without new keys', async () => {
     await answered(vm1, 'vm3');
     const spiBefore = await spiOf(vm3, 'vm3', 'vm1');
@@ -133,6 +158,25 @@ describe('NAT, and networks where ESP does not pass', function () {
     const { members } = await scene.status(at, name);
     return members.find(({ vmid }) => vmid === peer)?.sa?.spiOut;
   }
+
+  it('dials a member whose NAT forwards to it, though it does not know that address itself', async () => {
+    await routerA.run('nft', ['add chain ip nat pre { type nat hook prerouting priority -100; }']);
+    for (const port of ['tcp dport 4242', 'udp dport 4500']) {
+      const rule = `add rule ip nat pre iifname to-router-b ${port} dnat to 10.1.2.2`;
+      await routerA.run('nft', [rule]);
+    }
+    // vm1 cannot open the connection, so vm3 must.
+    await routerA.run('nft', ['add table ip wall']);
+    await routerA.run('nft', ['add chain ip wall way { type filter hook forward priority 0; }']);
+    const open = 'ip saddr 10.1.2.2 ip daddr 10.2.2.2 tcp flags & (syn|ack) == syn drop';
+    await routerA.run('nft', [`add rule ip wall way ${open}`]);
+    await scene.down(vm3, 'vm3');
+    vm3Daemon = await up(vm3, 'vm3');
+    await answered(vm3, 'vm1');
+    const found = await path(vm3, 'vm3', 'vm1');
+    assert.deepEqual([found?.encapsulation, found?.why], ['udp', 'nat']);
+    assert.deepEqual(found?.behindNat, { self: false, peer: true });
+  });
 
   it('goes over to UDP where ESP is dropped on the way, and says so', async () => {
     await answered(vm2, 'vm3');

@@ -96,6 +96,18 @@ describe('peers that come and go', function () {
     vm3 = { ...vm3, address: moved };
   });
 
+  it('gives up the SAs with a machine that vanishes without a word, while it is sent to', async () => {
+    await answered(vm1, vm2, 'vm2');
+    const { ipv4 } = await scene.status(vm2, 'vm2');
+    await using ping = vm1.ns.start('ping', ['-n', '-q', '-i', '0.2', ipv4]);
+    await vm2.ns.ip('link', 'set', 'to-router-a', 'down');
+    const began = performance.now();
+    const none = async () => (await spis(vm1.ns, vm1.address, vm2.address)).length === 0;
+    await until('no SA', none, 30_000);
+    assert.ok(ping.pid);
+    console.log(`      after ${((performance.now() - began) / 1000).toFixed(1)} s`);
+  });
+
   it('removes the SAs of a peer that goes down at once', async () => {
     await answered(vm1, vm3, 'vm3');
     assert.equal((await spis(vm1.ns, vm1.address, vm3.address)).length, 1);

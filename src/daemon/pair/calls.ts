@@ -1,11 +1,13 @@
 /** Streams to a peer: over the connection that there is, or to the addresses that are known. */
+import { isIP } from 'node:net';
 import type { Stream } from '@libp2p/interface';
 import { multiaddr } from '@multiformats/multiaddr';
 import type { Gate, Target } from '../../overlay/gate.ts';
+import { addressesOf } from '../underlay.ts';
 import { ask, PAIR_PROTOCOL_SUFFIX, type PairAnswer, type PairRequest } from './control.ts';
 import type { Entry } from './entry.ts';
 
-type Callee = Pick<Entry, 'peerId' | 'multiaddrs'>;
+type Callee = Pick<Entry, 'peerId' | 'multiaddrs' | 'candidates'>;
 
 /** @throws GateError, or the signal's reason */
 export function call(
@@ -27,7 +29,18 @@ export async function askPeer(
   return ask(await call(gate, peer, PAIR_PROTOCOL_SUFFIX, signal), request, signal);
 }
 
-function target(gate: Gate, { peerId, multiaddrs }: Callee): Target {
+function target(gate: Gate, { peerId, multiaddrs, candidates }: Callee): Target {
   if (gate.isAdmitted(peerId) || multiaddrs.length === 0) return peerId;
-  return multiaddrs.map((each) => multiaddr(each));
+  return [...multiaddrs, ...candidatesOf(multiaddrs, candidates)].map((each) => multiaddr(each));
+}
+
+/** The port that the peer listens at, at the addresses where others see it. */
+export function candidatesOf(multiaddrs: readonly string[], candidates: readonly string[]): string[] {
+  const told = addressesOf(multiaddrs);
+  const others = candidates.filter((each) => !told.includes(each));
+  const [first] = multiaddrs;
+  const port = first?.match(/\/tcp\/(\d+)/)?.[1];
+  const peer = first?.match(/\/p2p\/\w+$/)?.[0] ?? '';
+  if (port === undefined) return [];
+  return others.map((each) => `/ip${isIP(each)}/${each}/tcp/${port}${peer}`);
 }

@@ -15,6 +15,8 @@ export interface Entry {
   /** Of the newest news from the peer itself. */
   sequence: number;
   multiaddrs: readonly string[];
+  /** Addresses that its endpoint record names beside. */
+  candidates: readonly string[];
   underlay: Underlay;
   /** Where the newest connection showed it. */
   seenAt: string | undefined;

@@ -130,7 +130,8 @@ export class Whereabouts {
       .catch(() => undefined); // then what the directory says must do
     signal.throwIfAborted();
     if (found === undefined || found.value.sequence <= entry.sequence) return;
-    const { sequence, multiaddrs } = found.value;
+    const { sequence, multiaddrs, underlay } = found.value;
+    entry.candidates = underlay;
     entry.sequence = sequence;
     entry.multiaddrs = multiaddrs;
     // Not waited for: a removal of the peer, which waits for this run to end, may come first.
