@@ -35,7 +35,10 @@ function target(gate: Gate, { peerId, multiaddrs, candidates }: Callee): Target 
 }
 
 /** The port that the peer listens at, at the addresses where others see it. */
-export function candidatesOf(multiaddrs: readonly string[], candidates: readonly string[]): string[] {
+export function candidatesOf(
+  multiaddrs: readonly string[],
+  candidates: readonly string[],
+): string[] {
   const told = addressesOf(multiaddrs);
   const others = candidates.filter((each) => !told.includes(each));
   const [first] = multiaddrs;
