@@ -115,6 +115,14 @@ export class Member implements AsyncDisposable {
     const virtual = [ipv6Prefix(serviceId)];
     const host = await createHost({ ...options, key, announceFilter: underlayOnly(virtual) });
     owned.defer(() => host.close());
+    let superPeers = (): readonly SuperPeerAddress[] => bootstrap.superPeers;
+    const observed = owned.use(
+      new ObservedAddresses({
+        ...{ host, addresses: () => machineAddresses(virtual) },
+        superPeers: () => superPeers().map((each) => each.peerId),
+        isUnderlay: (address) => isUnderlay(address, virtual),
+      }),
+    );
     const standing = await obtainStanding(state, { ...bootstrap, ...options, host });
     virtual.push(standing.descriptor.value.ipv4Prefix);
     // Goes after the data plane, so that nothing passes unfiltered meanwhile.
@@ -131,8 +139,7 @@ export class Member implements AsyncDisposable {
         credential: () => newest.credential.bytes,
       }),
     );
-    const superPeers = (): readonly SuperPeerAddress[] =>
-      knownSuperPeers(bootstrap, tier.trust.descriptor.value);
+    superPeers = () => knownSuperPeers(bootstrap, tier.trust.descriptor.value);
     const trust = (): Trust => tier.trust.trust();
     const policy = new PolicyEnforcement({
       ...{ firewall, log, policy: () => tier.trust.policy, prefixes: virtual.map(formatPrefix) },
@@ -162,13 +169,6 @@ export class Member implements AsyncDisposable {
       if (encapsulation.follow(tier.trust.policy?.document.encapsulation)) peers.renew();
       peers.set(members).catch((error) => log('peers-failed', { why: String(error) }));
     });
-    const observed = owned.use(
-      new ObservedAddresses({
-        ...{ host, addresses: () => machineAddresses(virtual) },
-        superPeers: () => superPeers().map((each) => each.peerId),
-        isUnderlay: (address) => isUnderlay(address, virtual),
-      }),
-    );
     const endpoint = owned.use(
       new EndpointPublisher({
         ...{ key, peerId, serviceId, log, records: tier.records },

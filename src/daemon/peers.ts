@@ -94,7 +94,7 @@ export class Peers implements AsyncDisposable {
   /** The peer's own packet, decrypted, says where it is: no other word is needed. */
   readonly #onMapping = ({ peerId, remote, remotePort }: MappingNotice): void => {
     const entry = this.#entries.get(peerId);
-    if (entry === undefined) return;
+    if (entry === undefined || !entry.pair.follows) return;
     if (remote === entry.underlay.remote) {
       entry.pair.mapped(remotePort);
       return;

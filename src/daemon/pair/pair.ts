@@ -21,7 +21,7 @@ import type { ExchangeContext } from '../../keymgmt/exchange/context.ts';
 import type { ExchangeResult } from '../../keymgmt/exchange/protocol.ts';
 import type { PathStatus } from '../status.ts';
 import { PeerPath } from './path.ts';
-import { checkPath } from './path-check.ts';
+import { PathWatch } from './path-watch.ts';
 import { type Line, type PairPlane, Runs, type RunsOptions } from './runs.ts';
 
 /**
@@ -65,12 +65,12 @@ export class Pair {
   readonly #life: PairLifecycle;
   readonly #runs: Runs;
   readonly #path = new PeerPath();
+  readonly #watch: PathWatch;
   readonly #closed = new AbortController();
   readonly #work = new Set<Promise<void>>();
   readonly #drains = new Set<NodeJS.Timeout>();
   #underlay: Underlay | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #checking: AbortController | undefined;
 
   constructor(options: PairOptions) {
     const { random = Math.random, remote, dataPlane } = options;
@@ -79,6 +79,13 @@ export class Pair {
     this.#plane = dataPlane;
     this.#timing = { ...DEFAULT_TIMING, ...options.timing };
     this.#life = new PairLifecycle({ random, timing: this.#timing });
+    this.#watch = new PathWatch({
+      ...{ id: this.#id, dataPlane, path: this.#path, touch: options.touch, log: options.log },
+      current: () => this.#life.pair,
+      received: (spi) => options.control.received(spi, this.#limit()),
+      onBlocked: () => this.renew(),
+      pauses: options.checkPauses,
+    });
     this.#runs = new Runs({
       ...options,
       ...{ random, timing: this.#timing, path: this.#path },
@@ -110,11 +117,12 @@ export class Pair {
 
   counted(usage: readonly SaUsage[]): void {
     this.#tell({ type: 'counters', usage });
-    const { outboundSpi } = this.#life.pair ?? {};
-    const sent = usage.find(({ spi, direction }) => direction === 'out' && spi === outboundSpi);
-    if (sent === undefined) return;
-    const port = this.#path.keepalive(sent.packets, performance.now());
-    if (port !== undefined) this.#plane.keepalive(this.#id, port);
+    this.#watch.counted(usage);
+  }
+
+  /** Whether the peer is where its packets come from, whatever was told before. */
+  get follows(): boolean {
+    return this.#path.follows;
   }
 
   /** A packet of the peer's, which its SA has authenticated, came from this port. */
@@ -182,7 +190,7 @@ export class Pair {
   /** Ends what is under way. The kernel's SAs are for the data plane to remove. */
   async close({ tellPeer }: { readonly tellPeer: boolean }): Promise<void> {
     clearTimeout(this.#timer);
-    this.#checking?.abort();
+    this.#watch.close();
     for (const drain of this.#drains) clearTimeout(drain);
     this.#closed.abort();
     await this.#runs[Symbol.asyncDispose]();
@@ -209,7 +217,7 @@ export class Pair {
     const how = { in: path.udp === undefined ? 'esp' : 'udp', why: path.why };
     this.#options.log('sa-installed', { peer: this.#id, ...pair, run, ...how });
     this.#tell({ type: 'established', pair, limits: lifetimes });
-    this.#check(outboundSpi, 0);
+    this.#track(this.#watch.check(outboundSpi, 0));
   }
 
   #tell(event: LifecycleEvent): void {
@@ -281,35 +289,7 @@ export class Pair {
     if (known === undefined) return;
     this.#tell({ type: 'probed', outboundSpi, known });
     // It is there and was not heard: whether it hears this end is looked at.
-    if (known) this.#check(outboundSpi, undefined);
-  }
-
-  /** @param before what the peer had received under the SPI when all was well, where that is known */
-  #check(outboundSpi: number, before: number | undefined): void {
-    this.#checking?.abort();
-    const stop = new AbortController();
-    this.#checking = stop;
-    this.#track(this.#checkPath(outboundSpi, before, stop.signal));
-  }
-
-  async #checkPath(spi: number, before: number | undefined, stop: AbortSignal): Promise<void> {
-    const { control, touch, log, checkPauses } = this.#options;
-    const signal = AbortSignal.any([this.#closed.signal, stop]);
-    const inUse = (): boolean => !signal.aborted && this.#life.pair?.outboundSpi === spi;
-    const probe = {
-      touch: () => (inUse() ? touch() : undefined),
-      received: () => control.received(spi, AbortSignal.any([signal, this.#limit()])),
-      sent: () => this.#plane.packets(this.#id, spi, 'out'),
-    };
-    // Who cannot be asked is found out about by the life cycle.
-    const found = await checkPath(probe, before, signal, checkPauses).catch(() => undefined);
-    if (found === undefined || !inUse()) return;
-    const elsewise = this.#path.found(found === 'passes');
-    if (found === 'passes') return;
-    const { encapsulation = '', why = '' } = this.#path.view ?? {};
-    const next = elsewise ? 'ESP in UDP' : 'nothing else';
-    log('path-blocked', { peer: this.#id, encapsulation, why, next });
-    if (elsewise) this.renew();
+    if (known) await this.#watch.check(outboundSpi, undefined);
   }
 
   #limit(): AbortSignal {

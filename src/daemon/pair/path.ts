@@ -58,7 +58,7 @@ export class PeerPath {
     if (udp === undefined) return undefined;
     const { localPort, peerPort } = udp;
     // Also without a NAT before the peer, what its packets show is nearer to the truth.
-    const mapped = peerNatted || this.#follows ? this.#mappedPort : undefined;
+    const mapped = peerNatted || this.follows ? this.#mappedPort : undefined;
     return { localPort, remotePort: mapped ?? peerPort };
   }
 
@@ -69,7 +69,7 @@ export class PeerPath {
    * @returns whether the SAs are to follow
    */
   mapped(port: number): boolean {
-    if (!this.#follows || port === this.#mappedPort) return false;
+    if (!this.follows || port === this.#mappedPort) return false;
     this.#mappedPort = port;
     this.#awaited?.();
     return true;
@@ -112,7 +112,8 @@ export class PeerPath {
     return this.ports(this.#agreed)?.remotePort;
   }
 
-  get #follows(): boolean {
+  /** Whether the peer is where its packets come from, since no NAT is before this end alone. */
+  get follows(): boolean {
     const { udp, localNatted = false, peerNatted = false } = this.#agreed ?? {};
     return udp !== undefined && (peerNatted || !localNatted);
   }
