@@ -51,7 +51,7 @@ export function userData(bootstrap: string, roles: readonly string[]): string {
     { path: '/usr/local/sbin/icvpn-member', permissions: '0755', content: script },
   ];
   const config = {
-    packages: ['npm', 'iproute2'],
+    packages: ['npm', 'iproute2', 'nftables'],
     write_files: files,
     runcmd: [
       ['npm', 'install', '--global', 'n', 'icvpn'],
