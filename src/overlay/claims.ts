@@ -64,10 +64,6 @@ export class Claims {
     return claims;
   }
 
-  knows(superPeer: Ed25519PeerId): boolean {
-    return this.#bySuperPeer.has(superPeer.toString());
-  }
-
   /** Everybody of whom anything is said. */
   places(): Place[] {
     const places = new Map<string, Place>();

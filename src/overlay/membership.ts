@@ -37,6 +37,7 @@ import { ShardReader } from './shard-reader.ts';
 import { type ShardSeal, UNSEALED } from './shard-seal.ts';
 import { ShardWriter } from './shard-writer.ts';
 import { MEMBERSHIP_RECORD } from './stored-kinds.ts';
+import { TIMERS, type Timers } from './timers.ts';
 
 /** Milliseconds between looks for credentials that expired. */
 const SWEEP = 5_000;
@@ -71,6 +72,7 @@ export interface MembershipOptions {
   readonly seal?: ShardSeal;
   /** Milliseconds since 1970. */
   readonly clock?: () => number;
+  readonly timers?: Timers;
 }
 
 interface MembershipEvents {
@@ -84,11 +86,14 @@ export class Membership extends EventEmitter<MembershipEvents> {
   readonly #options: MembershipOptions;
   readonly #clock: () => number;
   readonly #unwatch: () => void;
-  readonly #sweep: NodeJS.Timeout;
+  readonly #timers: Timers;
+  #callOffSweep: () => void;
   readonly #claims = new Claims();
   /** Since when members of the own shard, that have not attached here, are waited for. */
   readonly #awaited = new Map<string, number>();
   readonly #view = new Map<string, PlacedMember>();
+  /** Super-peers whose shards that this node holds have been looked at. */
+  readonly #looked = new Set<string>();
   readonly #reader: ShardReader;
   readonly #writer: ShardWriter;
 
@@ -97,7 +102,8 @@ export class Membership extends EventEmitter<MembershipEvents> {
     this.#options = options;
     this.serviceId = options.serviceId;
     this.#clock = options.clock ?? Date.now;
-    const { seal = UNSEALED } = options;
+    const { seal = UNSEALED, timers = TIMERS } = options;
+    this.#timers = timers;
     this.#reader = new ShardReader({
       seal,
       known: ({ superPeer, bucket }) => this.#claims.of(superPeer, bucket),
@@ -106,19 +112,19 @@ export class Membership extends EventEmitter<MembershipEvents> {
     this.#writer = new ShardWriter({
       ...options,
       seal,
+      timers,
       claims: (bucket) => this.#own(bucket),
       adopt: (shard) => this.#reader.read(shard),
       onDelayed: (error) => this.emit('delayed', error),
     });
     this.#unwatch = options.records.watch(MEMBERSHIP_RECORD, ({ value }) => this.#arrived(value));
-    this.#sweep = setInterval(() => this.recheck(), SWEEP);
-    this.#sweep.unref();
+    this.#callOffSweep = timers.after(SWEEP, () => this.#sweep());
   }
 
   /** Writes what is still to be written, then stops. */
   async close(options: AbortOptions = {}): Promise<void> {
     this.#unwatch();
-    clearInterval(this.#sweep);
+    this.#callOffSweep();
     await this.#writer.close(options.signal);
     await this.#reader.close();
     this.removeAllListeners();
@@ -169,6 +175,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
 
   /** Reads every shard of the service. */
   async refresh(options: AbortOptions = {}): Promise<void> {
+    this.recheck();
     const names = this.#options
       .trust()
       .admitters.flatMap((superPeer) =>
@@ -188,9 +195,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
     const places = this.#claims.places();
     this.#tidy();
     this.#reader.retry();
-    for (const superPeer of this.#options.trust().admitters) {
-      if (!this.#claims.knows(superPeer)) this.#readHeld(superPeer);
-    }
+    this.#readHeld();
     this.#resolve(places);
   }
 
@@ -202,12 +207,24 @@ export class Membership extends EventEmitter<MembershipEvents> {
     }
   }
 
-  /** Shards that came before the descriptor that names their super-peer. */
-  #readHeld(superPeer: Ed25519PeerId): void {
-    for (let bucket = 0; bucket < SHARD_BUCKETS; bucket++) {
-      const names = [this.serviceId, superPeer, `${bucket}`];
-      const held = this.#options.records.latest(MEMBERSHIP_RECORD, ...names);
-      if (held) this.#arrived(held.value);
+  #sweep(): void {
+    this.#callOffSweep = this.#timers.after(SWEEP, () => this.#sweep());
+    this.recheck();
+  }
+
+  /** Shards that came before this view, or before the descriptor that names their super-peer. */
+  #readHeld(): void {
+    const { admitters } = this.#options.trust();
+    const names = new Map(admitters.map((id) => [id.toString(), id]));
+    for (const name of this.#looked) if (!names.has(name)) this.#looked.delete(name);
+    for (const [name, superPeer] of names) {
+      if (this.#looked.has(name)) continue;
+      this.#looked.add(name);
+      for (let bucket = 0; bucket < SHARD_BUCKETS; bucket++) {
+        const key = [this.serviceId, superPeer, `${bucket}`];
+        const held = this.#options.records.latest(MEMBERSHIP_RECORD, ...key);
+        if (held) this.#arrived(held.value);
+      }
     }
   }
 

@@ -11,6 +11,7 @@ import { timeLimit } from './host.ts';
 import type { Records } from './records.ts';
 import type { ShardSeal } from './shard-seal.ts';
 import { MEMBERSHIP_RECORD } from './stored-kinds.ts';
+import type { Timers } from './timers.ts';
 
 /** Milliseconds during which changes to the own shard are collected before they are written, at least. */
 const COLLECT = 250;
@@ -37,6 +38,7 @@ export interface ShardWriterOptions {
   readonly claims: (bucket: number) => ReadonlyMap<string, Claim>;
   /** Takes over what this super-peer wrote before a restart. */
   readonly adopt: (shard: MembershipShard) => Promise<void>;
+  readonly timers: Timers;
   /** The shard could not be written; it is tried again. */
   readonly onDelayed: (error: unknown) => void;
 }
@@ -48,7 +50,7 @@ export class ShardWriter {
   /** Buckets that this process has read or written. */
   readonly #adopted = new Set<number>();
   #writing: Promise<void> | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  #callOff: (() => void) | undefined;
   /** No write begins before, by the monotonic clock. */
   #restUntil = 0;
 
@@ -71,32 +73,30 @@ export class ShardWriter {
 
   /** Writes what is still to be written, unless `signal` is aborted, then stops. */
   async close(signal: AbortSignal | undefined): Promise<void> {
-    clearTimeout(this.#timer);
+    this.#callOff?.();
     if (this.#dirty.size > 0 && !signal?.aborted) {
       await this.#writing;
       await this.#write(signal);
     }
     this.#life.abort();
-    clearTimeout(this.#timer);
+    this.#callOff?.();
     await Promise.allSettled([this.#writing]);
   }
 
   #schedule(delay: number): void {
-    if (this.#timer !== undefined || this.#writing !== undefined) return;
+    if (this.#callOff !== undefined || this.#writing !== undefined) return;
     if (this.#life.signal.aborted) return;
-    this.#timer = setTimeout(
-      () => {
-        this.#timer = undefined;
-        const begin = performance.now();
-        this.#writing = this.#write(undefined).then((complete) => {
-          this.#writing = undefined;
-          const end = performance.now();
-          this.#restUntil = end + Math.min(MAX_COLLECT, REST * (end - begin));
-          if (this.#dirty.size > 0) this.#schedule(complete ? COLLECT : RETRY);
-        });
-      },
-      Math.max(delay, this.#restUntil - performance.now()),
-    );
+    const { timers } = this.#options;
+    this.#callOff = timers.after(Math.max(delay, this.#restUntil - timers.now()), () => {
+      this.#callOff = undefined;
+      const begin = timers.now();
+      this.#writing = this.#write(undefined).then((complete) => {
+        this.#writing = undefined;
+        const end = timers.now();
+        this.#restUntil = end + Math.min(MAX_COLLECT, REST * (end - begin));
+        if (this.#dirty.size > 0) this.#schedule(complete ? COLLECT : RETRY);
+      });
+    });
   }
 
   /** @returns whether every bucket was written */
@@ -111,6 +111,8 @@ export class ShardWriter {
         if (this.firstOf(bucket)) await this.#adopt(names);
         try {
           const content = await seal.seal(SHARD_CONTENT.encode(this.#content(bucket)));
+          // Closed meanwhile: a successor may have written, whose word must not be followed by an older one.
+          this.#life.signal.throwIfAborted();
           const sequence = records.nextSequence(MEMBERSHIP_RECORD, ...names);
           const shard = { serviceId, superPeer, bucket, sequence, content };
           await records.put(MEMBERSHIP_RECORD, shard, key, signal ? { signal } : {});

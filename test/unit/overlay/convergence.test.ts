@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { converge } from './convergence.ts';
+import { convergeService } from './service-convergence.ts';
 import { Simulation } from './simulation.ts';
 
 describe('records in a bad network', () => {
@@ -19,6 +20,16 @@ describe('records in a bad network', () => {
     assert.equal(one.flow, two.flow);
     assert.deepEqual(one, two);
     assert.notEqual(one.flow, (await converge({ ...options, seed: 8 })).flow);
+  });
+
+  it('P8 P11 of 50 nodes, 8 super-peers agree in the end on members, revocations and policy', async () => {
+    const size = { nodes: 50, superPeers: 8, members: 30, replicas: 8, steps: 100 };
+    await convergeService({ seed: randomInt(2 ** 32), ...size });
+  });
+
+  it('the same seed gives the same run of a service', async () => {
+    const options = { seed: 5, nodes: 12, superPeers: 3, members: 8, replicas: 4, steps: 40 };
+    assert.deepEqual(await convergeService(options), await convergeService(options));
   });
 
   it('a failure tells its seed and draws the messages', async () => {

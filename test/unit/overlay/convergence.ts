@@ -10,7 +10,7 @@ import { nth } from './harness.ts';
 import { type SimulatedNode, simulatedKey, simulateNodes } from './simulated-nodes.ts';
 import { CALM, type Faults, Simulation } from './simulation.ts';
 
-const BAD: Faults = {
+export const BAD: Faults = {
   drop: 0.1,
   duplicate: 0.1,
   corrupt: 0.05,
@@ -131,6 +131,6 @@ export async function converge(options: ConvergenceOptions): Promise<Convergence
   return { delivered, time: simulation.now - began, messagesPerRead, flow: simulation.flow() };
 }
 
-function range(from: number, to: number): number[] {
+export function range(from: number, to: number): number[] {
   return Array.from({ length: to - from }, (_, i) => from + i);
 }

@@ -50,6 +50,8 @@ describe('membership', () => {
   const sites = (network: MemoryNetwork): Site[] => supers.map((who) => site(network, who));
   const names = ({ membership }: Site): string[] =>
     membership.members().map(({ peerId }) => peerId.toString());
+  const buckets = ({ membership }: Site): number =>
+    new Set(membership.members().map(({ peerId }) => bucketOf(peerId))).size;
   const sees = (where: Site, count: number): Promise<void> =>
     until(where.membership, 'change', () => where.membership.members().length === count);
 
@@ -110,6 +112,23 @@ describe('membership', () => {
     again.membership.recheck();
     assert.deepEqual(names(again).toSorted(), [kept.id, comer.id].map(String).toSorted());
     await sees(b, 2);
+  });
+
+  it('a super-peer that restarts with its records sees the shards that nobody has written again', async () => {
+    const network = new MemoryNetwork();
+    const a = site(network, at(0));
+    const store = new RecordStore({ kinds: [MEMBERSHIP_RECORD] });
+    network.join(store);
+    for (const { id } of await identities(30)) {
+      a.membership.add(await credentialFor(service.id, a.who.key, id), [], 1);
+    }
+    await until(store, 'record', () => [...store.all()].length === buckets(a));
+    const again = site(network, at(1), store);
+    // A single bucket is news; the others are there since before.
+    a.membership.add(await credentialFor(service.id, a.who.key, stranger.id), [], 1);
+    await until(again.membership, 'change', () => again.membership.members().length > 0);
+    again.membership.recheck();
+    await sees(again, 31);
   });
 
   it('who is admitted and never attaches is gone after 30 s', async () => {

@@ -10,7 +10,7 @@ import { bytes, message, optional, required, string, uint32 } from '../../../src
 import type { RecordNetwork } from '../../../src/overlay/dht.ts';
 import { RecordStore } from '../../../src/overlay/record-store.ts';
 import { Records } from '../../../src/overlay/records.ts';
-import { ENDPOINT_RECORD } from '../../../src/overlay/stored-kinds.ts';
+import { ENDPOINT_RECORD, type StoredKind } from '../../../src/overlay/stored-kinds.ts';
 import { nth } from './harness.ts';
 import type { Message, Simulation } from './simulation.ts';
 
@@ -21,7 +21,7 @@ const RPC = message({
   id: required(1, uint32()),
   verb: required(2, string({ max: 8 })),
   key: required(3, string({ max: 512 })),
-  bytes: optional(4, bytes({ max: 8192 })),
+  bytes: optional(4, bytes({ max: 256 * 1024 })),
 });
 
 export interface SimulatedNode {
@@ -41,11 +41,15 @@ export async function simulatedKey(index: number): Promise<PrivateKey> {
 
 type Answer = (bytes: Uint8Array | undefined) => void;
 
-/** @param replicas how many nodes are closest to a key */
+/**
+ * @param replicas how many nodes are closest to a key
+ * @param kinds what they store
+ */
 export async function simulateNodes(
   simulation: Simulation,
   count: number,
   replicas: number,
+  kinds: readonly StoredKind<unknown>[] = [ENDPOINT_RECORD],
 ): Promise<SimulatedNode[]> {
   const nodes: SimulatedNode[] = [];
   const places: Buffer[] = [];
@@ -66,7 +70,7 @@ export async function simulateNodes(
     if (id.type !== 'Ed25519') throw new TypeError('not an Ed25519 key');
     const clock = (): number => simulation.now;
     const { random } = simulation;
-    const store = new RecordStore({ kinds: [ENDPOINT_RECORD], clock });
+    const store = new RecordStore({ kinds, clock });
     const network = networkOf(simulation, index, (target) => closest(target, index));
     const records = new Records({ store, network, clock, random });
     places.push(sha256(id.toString()));
