@@ -32,9 +32,7 @@ export class ShardReader {
     const name = `${shard.superPeer}/${shard.bucket}`;
     this.#unopened.delete(name);
     this.#waiting.set(name, shard);
-    this.#reading ??= this.#readAll().finally(() => {
-      this.#reading = undefined;
-    });
+    this.#reading ??= this.#readAll();
   }
 
   /** Tries those again that did not open when they came. */
@@ -86,10 +84,15 @@ export class ShardReader {
   }
 
   async #readAll(): Promise<void> {
-    for (const [name, shard] of this.#waiting) {
-      if (this.#closed) return;
-      this.#waiting.delete(name);
-      await this.read(shard);
+    try {
+      for (const [name, shard] of this.#waiting) {
+        if (this.#closed) return;
+        this.#waiting.delete(name);
+        await this.read(shard);
+      }
+    } finally {
+      // At once: a shard that comes a moment later must find that nobody reads any more.
+      this.#reading = undefined;
     }
   }
 }
