@@ -12,6 +12,7 @@ the current directory and the environment. What COMMAND writes to files in a gue
   --memory SIZE      memory of a guest, such as 512M or 2G (default 2G)
   --cpus N           CPUs of a guest, 1 to 8 (default 1, with which ESP is fastest)
   --time-limit SECS  end COMMAND after so many seconds
+  --boot PARAMETER   run in a guest, with this parameter of its kernel; may be given more than once
   --console FILE     keep a guest's kernel log there
   --help             show this
 
@@ -28,6 +29,8 @@ export interface LabOptions {
   cpus: number;
   timeLimitSeconds: number | undefined;
   consoleFile: string | undefined;
+  /** Further parameters of a guest's kernel; with any, it has to be a guest. */
+  boot: string[];
 }
 
 /**
@@ -53,6 +56,7 @@ export function parseLabArgs(argv: readonly string[]): LabOptions | undefined {
         ? undefined
         : integer('--time-limit', values['time-limit'], 86_400),
     consoleFile: values.console === undefined ? undefined : resolve(values.console),
+    boot: (values.boot ?? []).map(bootParameter),
   };
 }
 
@@ -68,6 +72,7 @@ function parseOwn(args: readonly string[]) {
         cpus: { type: 'string' },
         'time-limit': { type: 'string' },
         console: { type: 'string' },
+        boot: { type: 'string', multiple: true },
         help: { type: 'boolean' },
       },
     }).values;
@@ -80,6 +85,12 @@ function directory(value: string): string {
   // A comma would begin another mount option, a line break another directory.
   if (value === '' || /[,\n]/.test(value)) throw usage(`--rw cannot take '${value}'`);
   return resolve(value);
+}
+
+function bootParameter(value: string): string {
+  if (!/^[\w.-]+(=[^\s"]*)?$/.test(value))
+    throw usage(`--boot takes NAME or NAME=VALUE, not '${value}'`);
+  return value;
 }
 
 function memory(value: string): string {

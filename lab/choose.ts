@@ -10,6 +10,8 @@ export interface Situation {
   /** File of the cached build, whether it is there or not. */
   cached: string;
   isCached: boolean;
+  /** Parameters for the kernel were given, which this machine's has had its own of. */
+  boot: boolean;
 }
 
 /** Where to run, and why, in words for the one line that says so. */
@@ -23,10 +25,15 @@ export type Choice =
  * kernel: `$ICVPN_LAB_KERNEL`, else the cached build, else a new build.
  */
 export function chooseKernel(situation: Situation): Choice {
-  const { inLab, isRoot, missing, configured, cached, isCached } = situation;
+  const { inLab, isRoot, missing, configured, cached, isCached, boot } = situation;
   if (inLab) return { where: 'here', why: 'already inside the lab' };
-  if (isRoot && missing.length === 0) return { where: 'here', why: 'this kernel has all it takes' };
-  const why = isRoot ? `this kernel has no ${missing.join(', no ')}` : 'not root';
+  if (isRoot && missing.length === 0 && !boot)
+    return { where: 'here', why: 'this kernel has all it takes' };
+  const why = boot
+    ? 'asked for'
+    : isRoot
+      ? `this kernel has no ${missing.join(', no ')}`
+      : 'not root';
   if (configured !== undefined) {
     return { where: 'guest', why, kernel: configured, source: '$ICVPN_LAB_KERNEL' };
   }

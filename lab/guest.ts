@@ -27,6 +27,8 @@ export interface GuestOptions {
   timeLimitSeconds: number | undefined;
   /** Where to leave a copy of the guest kernel's log. */
   consoleFile: string | undefined;
+  /** Further parameters of the kernel, as `NAME` or `NAME=VALUE`. */
+  boot: readonly string[];
   stdout: Writable;
   stderr: Writable;
 }
@@ -88,6 +90,7 @@ async function boot(
     'con0=null,fd:1',
     'con1=null,fd:3',
     'con2=null,fd:4',
+    ...options.boot,
   ];
   // HOME: UML makes a directory for its control socket there. TMPDIR: the guest's memory is a file.
   const environment = {

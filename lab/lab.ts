@@ -30,6 +30,7 @@ export async function runInLab(options: LabOptions, signal: AbortSignal): Promis
     configured: process.env['ICVPN_LAB_KERNEL'] || undefined,
     cached: kernelFile(cache),
     isCached: existsSync(kernelFile(cache)),
+    boot: options.boot.length > 0,
   });
   if (choice.where === 'here') {
     say(`${choice.why}; running on it`);
@@ -64,6 +65,7 @@ async function demandFeatures(kernel: string, signal: AbortSignal): Promise<void
   const guest = {
     kernel,
     command: PROBE,
+    boot: [],
     directory: '/',
     environment: process.env,
     writable: [],

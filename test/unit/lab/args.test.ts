@@ -11,19 +11,22 @@ describe('lab arguments', () => {
       cpus: 1,
       timeLimitSeconds: undefined,
       consoleFile: undefined,
+      boot: [],
     });
   });
 
   it('takes its own options before --', () => {
     const argv = ['--rw', 'out', '--rw=/var/a b', '--memory', '512M', '--cpus', '2'];
     const limits = ['--time-limit', '30', '--console', 'log'];
-    assert.deepEqual(parseLabArgs([...argv, ...limits, '--', 'true']), {
+    const boot = ['--boot', 'quiet', '--boot', 'maxcpus=1'];
+    assert.deepEqual(parseLabArgs([...argv, ...limits, ...boot, '--', 'true']), {
       command: ['true'],
       writable: [resolve('out'), '/var/a b'],
       memory: '512M',
       cpus: 2,
       timeLimitSeconds: 30,
       consoleFile: resolve('log'),
+      boot: ['quiet', 'maxcpus=1'],
     });
   });
 
@@ -44,6 +47,7 @@ describe('lab arguments', () => {
     [['--cpus', '1.5', '--', 'true'], '1.5'],
     [['--time-limit', '-1', '--', 'true'], '--time-limit'],
     [['--rw', 'a,b', '--', 'true'], 'a,b'],
+    [['--boot', 'a b', '--', 'true'], 'a b'],
     [['--'], 'no command'],
     [[], 'no command'],
   ] as const) {

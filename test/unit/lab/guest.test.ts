@@ -34,6 +34,7 @@ describe('lab guest', () => {
       cpus: 1,
       timeLimitSeconds: undefined,
       consoleFile: join(directory, 'console'),
+      boot: [],
       stdout: new PassThrough(),
       stderr: new PassThrough(),
     };
