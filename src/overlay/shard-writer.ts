@@ -21,7 +21,7 @@ const COLLECT = 250;
  */
 const REST = 8;
 /** Milliseconds, at most. */
-const MAX_COLLECT = 4_000;
+const MAX_COLLECT = 2_000;
 /** Milliseconds before a write that failed is tried again. */
 const RETRY = 3_000;
 /** Milliseconds to find the own shard from before a restart. */
