@@ -2,7 +2,8 @@
  * What sealed member lists cost: node benchmarks/abe/lists.ts [n]
  *
  * Prints JSON: medians in milliseconds of sealing and opening a list of 25 and of 250 members, with a new
- * data key and with a kept one, and the keys that an authority's thread issues in a second. No network.
+ * data key and with a kept one, the same for one bucket of a membership shard as tier 1 stores it, and the
+ * keys that an authority's thread issues in a second. No network.
  */
 import { randomBytes } from 'node:crypto';
 import { generateKeyPair } from '@libp2p/crypto/keys';
@@ -20,6 +21,7 @@ import { memberAttributes, requesterPolicy } from '../../src/keymgmt/discovery/a
 import { Authority } from '../../src/keymgmt/discovery/authority.ts';
 import { DataKeyReader, DataKeys } from '../../src/keymgmt/discovery/data-key.ts';
 import { openMemberList, sealMemberList } from '../../src/keymgmt/discovery/member-list.ts';
+import { openShard, sealShard } from '../../src/keymgmt/discovery/shard-seal.ts';
 import { type Measured, measure } from './measure.ts';
 
 const n = Number(process.argv[2] ?? 50);
@@ -68,6 +70,28 @@ for (const members of [25, 250]) {
   );
   results[`open ${members}, kept data key`] = await measure(n, open);
 }
+
+// What a join costs at its super-peer, and at the others: 250 members in 16 buckets.
+const bucket = Uint8Array.from(randomBytes(16 * BYTES_PER_MEMBER));
+const shardKeys = new DataKeys((policy, dataKey) => encrypt(publicKey, policy, dataKey));
+const shardReader = new DataKeyReader((wrapped) => decrypt(key, wrapped));
+let shard = new Uint8Array(0);
+const sealBucket = async (): Promise<void> => {
+  shard = Uint8Array.from(await sealShard(bucket, facts, shardKeys));
+};
+const openBucket = async (): Promise<void> => {
+  await openShard(shard, () => shardReader.unwrap);
+};
+results['seal a bucket of 16, new data key'] = await measure(n, () => {
+  shardKeys.clear();
+  return sealBucket();
+});
+results['seal a bucket of 16, kept data key'] = await measure(n, sealBucket);
+results['open a bucket of 16, new data key'] = await measure(n, () => {
+  shardReader.clear();
+  return openBucket();
+});
+results['open a bucket of 16, kept data key'] = await measure(n, openBucket);
 
 const authority = await Authority.start({
   publicKey: encodePublicKey(publicKey),
