@@ -2,13 +2,14 @@
  * Measures the overlay with all nodes of a service in this process. Prints JSON.
  *
  *     node benchmarks/overlay/main.ts churn [members=100]
- *     node benchmarks/overlay/main.ts revoke [members=50] [times=5]
+ *     node benchmarks/overlay/main.ts revoke [members=50] [times=5] [tier2=1]
  *     unshare -n sh -c 'ip link set lo up; node benchmarks/overlay/main.ts idle [members=40] [minutes=11]'
  *
  * churn: half of the members are replaced, some leave and some crash; then whether 30 s later any
  * list misses a member or has one that is gone.
  * revoke: from the owner's list at one super-peer until the last member has cut the revoked one off;
- * as a multiple of a ping between two members in the same run.
+ * as a multiple of a ping between two members in the same run. With tier2=0 members join no tier 2, as hundreds of
+ * them in one process do slowly: the list then comes from super-peers alone.
  * idle: bytes on loopback, headers included, divided by the members. Needs a network of its own.
  */
 import { readFileSync } from 'node:fs';
@@ -40,8 +41,8 @@ async function churn(members: number): Promise<object> {
   return { members, replacedInSeconds: replaced, ghosts: most('ghosts'), lost: most('lost') };
 }
 
-async function revoke(members: number, times: number): Promise<object> {
-  const service = await MeasuredService.start(3, members);
+async function revoke(members: number, times: number, tier2: boolean): Promise<object> {
+  const service = await MeasuredService.start(3, members, tier2);
   const { records } = nth(service.supers, 0).tier1;
   const revocations: {
     peerId: (typeof service)['service']['id'];
@@ -49,6 +50,7 @@ async function revoke(members: number, times: number): Promise<object> {
     since: number;
   }[] = [];
   const seconds: number[] = [];
+  const cpuSeconds: number[] = [];
   const pings: number[] = [];
   for (let i = 0; i < times; i++) {
     const [out] = service.members.splice(0, 1);
@@ -61,16 +63,21 @@ async function revoke(members: number, times: number): Promise<object> {
     revocations.push({ peerId, serial: undefined, since: Math.floor(Date.now() / 1000) });
     const list = { serviceId: service.service.id, issuer: service.service.id, sequence: i + 1 };
     const began = performance.now();
+    const cpu = process.cpuUsage();
     const everybody = service.members.map(({ trust }) =>
       until(trust, 'change', () => trust.barred(peerId), 60_000),
     );
     await records.put(REVOCATION_RECORD, { ...list, revocations }, service.service.key);
     await Promise.all(everybody);
     seconds.push((performance.now() - began) / 1000);
+    const used = process.cpuUsage(cpu);
+    cpuSeconds.push((used.user + used.system) / 1e6);
     await out.node.close();
   }
   const [taken, ping] = [median(seconds), median(pings)];
-  return { members, n: seconds.length, medianSeconds: taken, inPings: taken / ping };
+  const cpuSecondsOfAll = median(cpuSeconds);
+  const measured = { n: seconds.length, medianSeconds: taken, inPings: taken / ping };
+  return { members, tier2, ...measured, cpuSecondsOfAll };
 }
 
 async function idle(members: number, minutes: number): Promise<object> {
@@ -93,12 +100,12 @@ function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
 
-const [first, second] = numbers.map(Number);
+const [first, second, third] = numbers.map(Number);
 const result =
   what === 'churn'
     ? await churn(first ?? 100)
     : what === 'revoke'
-      ? await revoke(first ?? 50, second ?? 5)
+      ? await revoke(first ?? 50, second ?? 5, third !== 0)
       : what === 'idle'
         ? await idle(first ?? 40, second ?? 11)
         : undefined;

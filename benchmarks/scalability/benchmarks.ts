@@ -96,9 +96,15 @@ export const BENCHMARKS: readonly Benchmark[] = [
   },
   {
     name: 'overlay-revoke',
-    what: 'from the owner’s revocation until the last of 30 members has cut the revoked one off',
+    what: 'from the owner’s revocation until the last of 50 members has cut the revoked one off',
     program: 'overlay/main.ts',
-    args: ['revoke', '30', '3'],
+    args: ['revoke', '50', '5'],
+  },
+  {
+    name: 'overlay-revoke-500',
+    what: 'the same with 500 members, told by super-peers alone',
+    program: 'overlay/main.ts',
+    args: ['revoke', '500', '5', '0'],
   },
   {
     name: 'policy',

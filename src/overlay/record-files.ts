@@ -67,9 +67,7 @@ export class RecordFiles {
 
   #write(key: string, held: Held | undefined): void {
     this.#waiting.set(key, held);
-    this.#writing ??= this.#drain().finally(() => {
-      this.#writing = undefined;
-    });
+    this.#writing ??= this.#drain();
   }
 
   async #drain(): Promise<void> {
@@ -82,6 +80,8 @@ export class RecordFiles {
         this.#failure = error;
       }
     }
+    // At once: what comes a moment later must find that nobody writes any more.
+    this.#writing = undefined;
   }
 
   async #save(key: string, held: Held | undefined): Promise<void> {
