@@ -20,8 +20,8 @@ import {
   SuperPeer,
 } from '../../test/unit/overlay/harness.ts';
 
-/** Members started at the same time: they share one process. */
-const PARALLEL = 5;
+/** Members started at the same time, with and without tier 2: they share one process. */
+const PARALLEL = { with: 5, without: 20 };
 
 export interface Enrolled {
   readonly node: MemberNode;
@@ -76,8 +76,9 @@ export class MeasuredService {
 
   /** Admits and attaches that many members. */
   async enrol(count: number): Promise<void> {
-    for (let left = count; left > 0; left -= PARALLEL) {
-      const batch = Array.from({ length: Math.min(PARALLEL, left) }, (_, i) => this.#enrol(i));
+    const parallel = this.#tier2 ? PARALLEL.with : PARALLEL.without;
+    for (let left = count; left > 0; left -= parallel) {
+      const batch = Array.from({ length: Math.min(parallel, left) }, (_, i) => this.#enrol(i));
       this.members.push(...(await Promise.all(batch)));
     }
   }
