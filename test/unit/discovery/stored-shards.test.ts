@@ -5,7 +5,9 @@
  * ```
  */
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import type { Ed25519PeerId } from '@libp2p/interface';
+import fc from 'fast-check';
 import { DiscoveryServer } from '../../../src/daemon/discovery-server.ts';
 import {
   decodeAttributeKey,
@@ -15,8 +17,10 @@ import {
   policyOf,
 } from '../../../src/keymgmt/abe/index.ts';
 import { Authority } from '../../../src/keymgmt/discovery/authority.ts';
+import { DataKeys } from '../../../src/keymgmt/discovery/data-key.ts';
+import { MemberListError } from '../../../src/keymgmt/discovery/errors.ts';
 import { header, sealedShard } from '../../../src/keymgmt/discovery/messages.ts';
-import { openShard } from '../../../src/keymgmt/discovery/shard-seal.ts';
+import { openShard, sealShard } from '../../../src/keymgmt/discovery/shard-seal.ts';
 import type { Trust } from '../../../src/overlay/gate.ts';
 import { Membership } from '../../../src/overlay/membership.ts';
 import { isOf, RecordStore } from '../../../src/overlay/record-store.ts';
@@ -252,6 +256,30 @@ describe('membership shards in tier 1', function () {
     await assert.rejects(write(sealed, other), { code: 'ERR_RECORD_SIGNER' });
     await write(sealed);
     assert.equal(red2.membership.members().length, 0);
+  });
+
+  it('P24 every changed byte and every cut of a sealed shard, and generated inputs, give typed errors', async () => {
+    const content = Uint8Array.from(randomBytes(200));
+    const dataKeys = new DataKeys((_, key) => Uint8Array.from(key));
+    const sealed = await sealShard(content, { serviceId: red.id, epoch: 1 }, dataKeys);
+    const unwrap = (epoch: number) =>
+      epoch === 1 ? (key: Uint8Array) => key.slice(0, 32) : undefined;
+    assert.deepEqual(await openShard(sealed, unwrap), content);
+    const attempt = async (input: Uint8Array): Promise<void> => {
+      // Nothing comes out: an error, or the epoch has become another one, for which there is no key.
+      const opened = await openShard(input, unwrap).catch((error: unknown) => {
+        assert.ok(error instanceof MemberListError, String(error));
+      });
+      assert.equal(opened, undefined);
+    };
+    for (let i = 0; i < sealed.length; i++) {
+      await attempt(sealed.map((byte, at) => (at === i ? byte ^ (1 << (i % 8)) : byte)));
+      await attempt(sealed.subarray(0, i));
+    }
+    await attempt(Uint8Array.of(...sealed, 0));
+    await fc.assert(fc.asyncProperty(fc.uint8Array({ maxLength: 200 }), attempt), {
+      numRuns: 2000,
+    });
   });
 
   it('a service without an authority has its shards in clear', async () => {
