@@ -23,6 +23,9 @@ import type { PolicyStatus } from './status.ts';
 /** Milliseconds before what failed is tried again: doubled each time, up to the limit. */
 const RETRY = { first: 500, most: 30_000 };
 
+/** Milliseconds after which rules are put in force again: another program may have removed them. */
+const REAPPLY = 60_000;
+
 /** What one member lets in and forwards. */
 export interface EnforcedRules {
   /** CIDRs behind this member, as far as the policy lets it announce them. */
@@ -46,6 +49,8 @@ export interface PolicyEnforcementOptions {
   /** CIDRs of the service's virtual addresses. */
   readonly prefixes: readonly string[];
   readonly log: Log;
+  /** Milliseconds after which rules are put in force again, changed or not. Default: a minute. */
+  readonly reapply?: number;
 }
 
 interface PolicyEnforcementEvents {
@@ -72,9 +77,12 @@ export class PolicyEnforcement
   #applied: Applied | undefined;
   #problem: string | undefined;
   #blocked = true;
+  /** Whether nothing can have happened to the rules in the kernel. */
+  #certain = true;
   #stale = false;
   #working: Promise<void> | undefined;
   #retry: NodeJS.Timeout | undefined;
+  #reapply: NodeJS.Timeout | undefined;
   #wait = RETRY.first;
 
   constructor(options: PolicyEnforcementOptions) {
@@ -94,6 +102,10 @@ export class PolicyEnforcement
    */
   async open(): Promise<void> {
     this.#opened = true;
+    this.#reapply = setInterval(() => {
+      this.#certain = false;
+      this.refresh();
+    }, this.#options.reapply ?? REAPPLY).unref();
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const onEnforced = (): void => resolve();
     this.once('enforced', onEnforced).once('blocked', reject);
@@ -163,8 +175,9 @@ export class PolicyEnforcement
     };
     const text = JSON.stringify(rules);
     const before = this.#applied;
-    if (before?.rules !== text || this.#blocked) {
+    if (before?.rules !== text || this.#blocked || !this.#certain) {
       await firewall.apply(rules, { signal: this.#life.signal });
+      this.#certain = true;
     }
     const same = before !== undefined && before.policy?.sequence === policy?.sequence;
     this.#applied = { policy, at: same ? before.at : new Date(), rules: text };
@@ -184,6 +197,7 @@ export class PolicyEnforcement
   async [Symbol.asyncDispose](): Promise<void> {
     this.#life.abort();
     clearTimeout(this.#retry);
+    clearInterval(this.#reapply);
     await this.#working;
     this.removeAllListeners();
   }

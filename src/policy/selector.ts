@@ -5,7 +5,7 @@
 import { AddressError } from '../codec/ip.ts';
 import { fieldError, quoted } from './errors.ts';
 import type { Reader } from './fields.ts';
-import { parseSubnet, type Subnet } from './subnet.ts';
+import { overlap, parseSubnet, type Subnet } from './subnet.ts';
 
 /** What members have that a selector can name. */
 export interface Attributes {
@@ -59,18 +59,15 @@ export const readGateway: Reader<MemberSelector> = (value, path) => {
 };
 
 /** Addresses that lie behind no gateway: every node has its own, or they are not one host's. */
-const NO_SUBNETS = ['127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/3', '::/128', '::1/128'].concat([
-  'fe80::/10',
-  'ff00::/8',
-]);
-const NOT_ROUTED = NO_SUBNETS.map(parseSubnet);
+const NOT_ROUTED = [
+  ...['127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/3'],
+  ...['::/127', 'fe80::/10', 'ff00::/8'],
+].map(parseSubnet);
 
 /** An address block behind a gateway. */
 export const readRoutedSubnet: Reader<Subnet> = (value, path) => {
   const subnet = readSubnet(value, path);
-  const clash = NOT_ROUTED.find(
-    (each) => subnet.bits === each.bits && subnet.first <= each.last && each.first <= subnet.last,
-  );
+  const clash = NOT_ROUTED.find((each) => overlap(each, subnet));
   if (clash === undefined) return subnet;
   const reason = `${subnet.text} holds addresses of ${clash.text}, which cannot be routed`;
   throw fieldError(path, reason, 'name the networks that are behind the gateway one by one');

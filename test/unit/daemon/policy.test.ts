@@ -59,14 +59,18 @@ describe('policy enforcement', () => {
     firewall = new MemoryFirewall();
     policy = undefined;
     events.length = 0;
-    const { peerId, vmid, roles, ipv4, ipv6 } = self;
-    const me = { peerId: peerId.toString(), vmid, roles, ipv4, ipv6, subnets: [] };
-    enforcement = new PolicyEnforcement({
-      ...{ firewall, policy: () => policy, self: () => me, prefixes },
-      log: (event) => void events.push(event),
-    });
+    enforcement = enforce();
   });
   afterEach(() => enforcement[Symbol.asyncDispose]());
+
+  function enforce(options: { reapply?: number } = {}): PolicyEnforcement {
+    const { peerId, vmid, roles, ipv4, ipv6 } = self;
+    const me = { peerId: peerId.toString(), vmid, roles, ipv4, ipv6, subnets: [] };
+    return new PolicyEnforcement({
+      ...{ firewall, policy: () => policy, self: () => me, prefixes, ...options },
+      log: (event) => void events.push(event),
+    });
+  }
 
   const enforced = () => once(enforcement, 'enforced');
   const publish = (sequence: number, newest: ServicePolicy['document']): void => {
@@ -163,6 +167,16 @@ describe('policy enforcement', () => {
     assert.ok(!enforcement.blocked);
     assert.equal(enforcement.status()?.problem, null);
     assert.equal(firewall.applied.length, 2);
+  });
+
+  it('P17 puts the rules in force again, since another program may have flushed them', async () => {
+    policy = { sequence: 1, document: rules(['web', 'app']) };
+    enforcement = enforce({ reapply: 20 });
+    await enforcement.open();
+    const since = enforcement.status();
+    await enforced();
+    assert.ok(firewall.applied.length >= 2);
+    assert.deepEqual(enforcement.status(), since);
   });
 
   it('tries again by itself', async () => {
