@@ -8,60 +8,29 @@
  *  tier 2 ─────────────▶ newest endpoint ──────▶ exchange ─▶ SAs
  * ```
  */
-import type { AbortOptions, Connection, Ed25519PeerId, Stream } from '@libp2p/interface';
-import { equals } from 'uint8arrays/equals';
-import type { DataPlane, ExpireNotice, MappingNotice } from '../ipsec/dataplane.ts';
+import type { Connection, Ed25519PeerId, Stream } from '@libp2p/interface';
+import type { ExpireNotice, MappingNotice } from '../ipsec/dataplane.ts';
 import type { SaPair } from '../ipsec/lifecycle/events.ts';
-import type { Timing } from '../ipsec/lifecycle/timing.ts';
-import type { ExchangeContext } from '../keymgmt/exchange/context.ts';
-import { MAX_OWN_ADDRESSES, type PathOffer } from '../keymgmt/exchange/path.ts';
 import { EXCHANGE_PROTOCOL_SUFFIX } from '../keymgmt/exchange/protocol.ts';
-import type { GatedHandler, Trust } from '../overlay/gate.ts';
+import type { GatedHandler } from '../overlay/gate.ts';
 import type { Member as Listed } from '../overlay/membership.ts';
-import type { EncapsulationPolicy } from '../policy/grant.ts';
-import {
-  CREDENTIAL,
-  type Credential,
-  CredentialError,
-  checkCredential,
-} from '../records/credential.ts';
-import { type Opened, open } from '../records/envelope.ts';
-import type { Log } from './log.ts';
-import { askPeer, call } from './pair/calls.ts';
+import type { Credential } from '../records/credential.ts';
+import type { Opened } from '../records/envelope.ts';
 import { answer, PAIR_PROTOCOL_SUFFIX, type PairAnswer, type PairRequest } from './pair/control.ts';
 import type { Entry } from './pair/entry.ts';
-import { HalfOpen } from './pair/half-open.ts';
-import { Pair } from './pair/pair.ts';
+import { PairMaker, type PairMakerOptions } from './pair/make.ts';
 import { perPeer } from './pair/per-peer.ts';
-import type { Line } from './pair/runs.ts';
-import { Toucher } from './pair/touch.ts';
 import { UsageWatch } from './pair/usage-watch.ts';
 import { Whereabouts } from './pair/whereabouts.ts';
 import type { PathStatus } from './status.ts';
-import type { Tier } from './tier.ts';
 import { addressesOf, localAddressTowards } from './underlay.ts';
 
 /** Streams of one protocol that one peer may have open at this node. */
 const MAX_STREAMS_PER_PEER = 4;
 
-export interface PeersOptions {
-  readonly tier: Tier;
-  readonly dataPlane: DataPlane;
-  readonly local: Ed25519PeerId;
-  readonly serviceId: Ed25519PeerId;
-  /** All that is the same for every exchange. */
-  readonly context: () => Omit<ExchangeContext, 'peer' | 'verify' | 'path'>;
-  readonly trust: () => Trust;
-  /** Its virtual IPv4 address. */
-  readonly ipv4: string;
-  /** Addresses of this machine that other machines can use. */
-  readonly addresses: () => string[];
-  /** ESP as it is or in UDP, where this node decides alone. */
-  readonly encapsulation: () => EncapsulationPolicy;
+export interface PeersOptions extends Omit<PairMakerOptions, 'entry' | 'whereabouts'> {
   /** Where this node can be dialled now. */
   readonly multiaddrs: () => string[];
-  readonly timing?: Partial<Timing>;
-  readonly log: Log;
 }
 
 /** Of a peer that has not been talked to. */
@@ -86,8 +55,7 @@ export class Peers implements AsyncDisposable {
   #setting: Promise<void> | undefined;
   readonly #usage: UsageWatch;
   readonly #whereabouts: Whereabouts;
-  readonly #toucher: Toucher;
-  readonly #halfOpen = new HalfOpen();
+  readonly #maker: PairMaker;
   readonly #onAcquire = (peerId: string): void => this.#entries.get(peerId)?.pair.acquire();
   readonly #onExpire = ({ peerId, spi, direction, hard }: ExpireNotice): void =>
     this.#entries.get(peerId)?.pair.expired(spi, direction, hard);
@@ -109,11 +77,15 @@ export class Peers implements AsyncDisposable {
 
   private constructor(options: PeersOptions) {
     this.#options = options;
-    this.#toucher = new Toucher(options.ipv4);
     this.#whereabouts = new Whereabouts({
       ...options,
       closed: this.#closed.signal,
       enqueue: (work) => this.#enqueue(work),
+    });
+    this.#maker = new PairMaker({
+      ...options,
+      entry: (remote) => this.#entries.get(remote.toString()),
+      whereabouts: this.#whereabouts,
     });
     this.#usage = new UsageWatch({
       ...options,
@@ -268,7 +240,7 @@ export class Peers implements AsyncDisposable {
       const underlay = { local, remote };
       await dataPlane.addPeer({ id, virtualAddresses: addresses }, underlay);
       const news = { listed: options.keepAddress ? '' : multiaddrs.join(), sequence: 0 };
-      const own = { peerId, addresses, pair: this.#pair(peerId), credential };
+      const own = { peerId, addresses, pair: this.#maker.make(peerId), credential };
       // With several addresses of its own, this node sends from one that the peer may not expect.
       const untold = addressesOf(this.#options.multiaddrs()).indexOf(local) > 0;
       this.#entries.set(id, { ...own, ...news, multiaddrs, underlay, untold, ...NOT_SEEN });
@@ -285,83 +257,6 @@ export class Peers implements AsyncDisposable {
     await entry.pair.close({ tellPeer: false });
     await this.#options.dataPlane.removePeer(id);
     this.#options.log('peer-removed', { peer: id });
-  }
-
-  #pair(remote: Ed25519PeerId): Pair {
-    const { dataPlane, local, log, context, timing = {} } = this.#options;
-    const verify = (envelope: Uint8Array, options?: AbortOptions) =>
-      this.#verify(remote, envelope, options);
-    return new Pair({
-      ...{ local, remote, dataPlane, timing, log },
-      context: ({ seen }) => ({ ...context(), peer: remote, verify, path: this.#offer(seen) }),
-      touch: () => this.#touch(remote),
-      halfOpen: this.#halfOpen,
-      open: (signal) => this.#open(remote, signal),
-      control: {
-        probe: async (probe, signal) => (await this.#ask(remote, { probe }, signal)).known,
-        received: async (received, signal) =>
-          (await this.#ask(remote, { received }, signal)).packets,
-        deleted: async (deleted, signal) => void (await this.#ask(remote, { deleted }, signal)),
-      },
-    });
-  }
-
-  #offer(seen: string | undefined): PathOffer {
-    const { dataPlane, addresses, encapsulation } = this.#options;
-    return {
-      policy: encapsulation(),
-      addresses: addresses().slice(0, MAX_OWN_ADDRESSES),
-      seen,
-      udpPort: dataPlane.udpPort,
-      blocked: 0,
-    };
-  }
-
-  #touch(remote: Ed25519PeerId): void {
-    const { addresses } = this.#entries.get(remote.toString()) ?? {};
-    if (addresses !== undefined) this.#toucher.touch(addresses.ipv4);
-  }
-
-  /** A credential must also be for the very addresses that the policies to this peer are for. */
-  async #verify(remote: Ed25519PeerId, envelope: Uint8Array, options?: AbortOptions) {
-    const { serviceId, trust } = this.#options;
-    const entry = this.#entries.get(remote.toString());
-    // Mostly it is the one from the list, whose signature was checked when the list came.
-    const known = entry !== undefined && equals(entry.credential.bytes, envelope);
-    const opened = known ? entry.credential : await open(CREDENTIAL, envelope, options);
-    const now = Date.now() / 1000;
-    checkCredential(opened, { ...trust(), serviceId, bearer: remote, now });
-    const { ipv4, ipv6 } = opened.value;
-    if (entry?.addresses.ipv4 === ipv4 && entry.addresses.ipv6 === ipv6) return opened;
-    throw new CredentialError('peer', `credential of ${remote}: it is for other addresses`);
-  }
-
-  async #open(remote: Ed25519PeerId, signal: AbortSignal): Promise<Line> {
-    const entry = this.#entries.get(remote.toString());
-    if (entry !== undefined) await this.#whereabouts.prepare(entry, signal);
-    const peer = entry ?? { peerId: remote, multiaddrs: [], candidates: [] };
-    const { gate } = this.#options.tier;
-    const stream = await call(gate, peer, EXCHANGE_PROTOCOL_SUFFIX, signal);
-    const connection = gate.host.libp2p
-      .getConnections(remote)
-      .find(({ streams }) => streams.includes(stream));
-    const [seen] = connection === undefined ? [] : addressesOf([connection.remoteAddr.toString()]);
-    try {
-      if (entry !== undefined) await this.#whereabouts.seen(entry, seen, { initiator: true });
-    } catch (error) {
-      stream.abort(error instanceof Error ? error : new Error(String(error)));
-      throw error;
-    }
-    return { stream, seen };
-  }
-
-  #ask(remote: Ed25519PeerId, request: PairRequest, signal: AbortSignal): Promise<PairAnswer> {
-    const peer = this.#entries.get(remote.toString()) ?? {
-      peerId: remote,
-      multiaddrs: [],
-      candidates: [],
-    };
-    return askPeer(this.#options.tier.gate, peer, request, signal);
   }
 
   #enqueue(work: () => Promise<void>): Promise<void> {
@@ -383,6 +278,6 @@ export class Peers implements AsyncDisposable {
     await this.#usage[Symbol.asyncDispose]();
     const pairs = [...this.#entries.values()].map(({ pair }) => pair);
     await Promise.all(pairs.map((pair) => pair.close({ tellPeer: true })));
-    this.#toucher[Symbol.dispose]();
+    this.#maker[Symbol.dispose]();
   }
 }

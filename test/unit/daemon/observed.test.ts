@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { ObservedAddresses } from '../../../src/daemon/observed.ts';
 import { candidatesOf } from '../../../src/daemon/pair/calls.ts';
-import { until } from './until.ts';
+import type { Host } from '../../../src/overlay/host.ts';
 import { hostFrom, loopbackAddress } from './world.ts';
 
 const OUTSIDE = '127.255.7.7';
@@ -31,15 +31,14 @@ describe('where a node is seen from outside', () => {
         isUnderlay: () => true,
       }),
     );
-    const identified: string[] = [];
-    vm.libp2p.addEventListener('peer:identify', ({ detail }) => {
-      identified.push(detail.peerId.toString());
-    });
-    await vm.libp2p.dial(stranger.libp2p.getMultiaddrs());
-    await until('identified', () => identified.length === 1);
+    const meet = async ({ libp2p }: Host): Promise<void> => {
+      const connection = await vm.libp2p.dial(libp2p.getMultiaddrs());
+      await vm.libp2p.services.identify.identify(connection);
+    };
+    await meet(stranger);
     assert.deepEqual(observed.addresses, []);
     const change = once(observed, 'change');
-    await vm.libp2p.dial(superPeer.libp2p.getMultiaddrs());
+    await meet(superPeer);
     await change;
     assert.deepEqual(observed.addresses, [OUTSIDE]);
     own.push(OUTSIDE);
@@ -47,9 +46,7 @@ describe('where a node is seen from outside', () => {
     own.pop();
     // Who is no super-peer any more is not believed any more.
     known = [];
-    const third = await listener();
-    await vm.libp2p.dial(third.libp2p.getMultiaddrs());
-    await until('identified', () => identified.length === 3);
+    await meet(await listener());
     assert.deepEqual(observed.addresses, []);
   });
 
