@@ -39,9 +39,9 @@ import {
 } from './dataplane/peer.ts';
 import { PeerRecord } from './dataplane/peer-record.ts';
 import { PeerTable } from './dataplane/peer-table.ts';
-import { gatePolicies, peerPolicies } from './dataplane/policies.ts';
+import { gatePolicies, peerPolicies, subnetPolicies } from './dataplane/policies.ts';
 import { remapped } from './dataplane/remap.ts';
-import { checkForwarding, type Site, siteOf } from './dataplane/site.ts';
+import { checkDisjoint, checkForwarding, type Site, siteOf } from './dataplane/site.ts';
 import { SubnetRoutes } from './dataplane/subnet-routes.ts';
 import type {
   DataPlaneEvents,
@@ -53,7 +53,6 @@ import { UdpEncapsulation } from './encap/udp.ts';
 import { LinkClient } from './link/client.ts';
 import { XfrmClient } from './xfrm/client.ts';
 import { XfrmMonitor } from './xfrm/monitor.ts';
-import type { PolicySpec } from './xfrm/policy.ts';
 import type { State } from './xfrm/state.ts';
 
 export type {
@@ -121,6 +120,7 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
   static async open(options: DataPlaneOptions): Promise<DataPlane> {
     const { signal, mtu = DEFAULT_MTU, udpPort, ...rest } = options;
     checkVirtual(rest.virtualAddresses);
+    checkDisjoint(siteOf(rest), Object.values(rest.prefixes));
     checkForwarding(siteOf(rest));
     const plane = new DataPlane({ ...rest, mtu }, udpPort);
     try {
@@ -134,11 +134,12 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
 
   /**
    * Tries whether this process may configure IPsec and the kernel has the ESP for it, before
-   * anything else is begun. Leaves nothing behind.
+   * anything else is begun, and whether the kernel forwards for what is behind it. Leaves nothing behind.
    *
-   * @throws DataPlaneError `ERR_NOT_ROOT`, `ERR_NO_ESP`
+   * @throws DataPlaneError `ERR_NOT_ROOT`, `ERR_NO_ESP`, `ERR_NO_FORWARDING`
    */
-  static async probe(options: { ifId: number; signal?: AbortSignal }): Promise<void> {
+  static async probe(options: { ifId: number; site?: Site; signal?: AbortSignal }): Promise<void> {
+    checkForwarding(siteOf(options));
     using xfrm = new XfrmClient();
     await probeKernel(xfrm, options.ifId, options);
   }
@@ -215,9 +216,9 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
       const fresh = subnets.filter((each) => !before.includes(each));
       const gate = peer.canSend ? 'open' : 'closed';
       await this.#unroute(gone);
-      rethrow(await this.#xfrm.deletePolicies(this.#onlyFor(peer, gone, gate)));
+      rethrow(await this.#xfrm.deletePolicies(subnetPolicies(peer.context, gone, gate)));
       peer.subnets = subnets;
-      rethrow(await this.#xfrm.updatePolicies(this.#onlyFor(peer, fresh, gate)));
+      rethrow(await this.#xfrm.updatePolicies(subnetPolicies(peer.context, fresh, gate)));
       await this.#route(fresh);
     });
   }
@@ -390,18 +391,6 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
 
   async #unroute(subnets: readonly string[]): Promise<void> {
     for (const subnet of subnets) await this.#routes?.remove(subnet);
-  }
-
-  /** The policies that a peer has for some of its subnets alone. */
-  #onlyFor(peer: PeerRecord, subnets: readonly string[], gate: 'closed' | 'open'): PolicySpec[] {
-    const { context } = peer;
-    const of = (some: readonly string[]) => {
-      const changed = { ...context, theirs: { ...context.theirs, subnets: some } };
-      return [...peerPolicies(changed), ...gatePolicies(changed, gate)];
-    };
-    return of(subnets).filter(
-      ({ selector }) => subnets.includes(selector.source) || subnets.includes(selector.destination),
-    );
   }
 
   async #stop(): Promise<void> {

@@ -67,3 +67,10 @@ export const ambiguousSubnet = (subnet: string): DataPlaneError =>
     `routes lead to ${subnet} by more than one interface`,
     'Name the one that the subnet is behind: --subnet-interface.',
   );
+
+export const overlappingSubnets = (one: string, other: string): DataPlaneError =>
+  new DataPlaneError(
+    'ERR_SUBNET_OVERLAP',
+    `the subnet ${one} and ${other} have addresses in common`,
+    "Announce subnets that do not overlap each other nor the service's own prefix.",
+  );

@@ -98,3 +98,15 @@ export function gatePolicies(context: PeerContext, gate: 'closed' | 'open'): Pol
     templates: gate === 'closed' ? [trap] : [],
   }));
 }
+
+/** The policies that a peer has for some subnets behind it alone. */
+export function subnetPolicies(
+  context: PeerContext,
+  subnets: readonly string[],
+  gate: 'closed' | 'open',
+): PolicySpec[] {
+  const only = { ...context, theirs: { ...context.theirs, subnets } };
+  return [...peerPolicies(only), ...gatePolicies(only, gate)].filter(
+    ({ selector }) => subnets.includes(selector.source) || subnets.includes(selector.destination),
+  );
+}

@@ -1,6 +1,7 @@
 /** What is behind this machine, and whether the kernel forwards for it. */
 import { readFileSync } from 'node:fs';
-import { notForwarding } from './errors.ts';
+import { overlap, parseSubnet } from '../../policy/subnet.ts';
+import { notForwarding, overlappingSubnets } from './errors.ts';
 
 export interface Site {
   /** CIDRs; none at a member that is no gateway. */
@@ -12,6 +13,16 @@ export interface Site {
 const NO_SITE: Site = { subnets: [], interfaces: [] };
 
 export const siteOf = ({ site }: { readonly site?: Site }): Site => site ?? NO_SITE;
+
+/** @throws DataPlaneError `ERR_SUBNET_OVERLAP` if an address is in two subnets, or in one and in a prefix of the service */
+export function checkDisjoint({ subnets }: Site, prefixes: readonly string[]): void {
+  for (const [i, one] of subnets.entries()) {
+    const other = [...subnets.slice(i + 1), ...prefixes].find((each) =>
+      overlap(parseSubnet(each), parseSubnet(one)),
+    );
+    if (other !== undefined) throw overlappingSubnets(one, other);
+  }
+}
 
 const SWITCHES = {
   ipv4: ['/proc/sys/net/ipv4/ip_forward', 'net.ipv4.ip_forward'],

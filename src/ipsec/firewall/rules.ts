@@ -27,9 +27,9 @@ export interface FirewallInput {
   readonly ifId: number;
   /** This machine's own virtual addresses, as CIDRs. */
   readonly local: readonly string[];
-  /** CIDRs behind this gateway; none at a member that is no gateway. */
+  /** CIDRs behind this gateway that it may announce. */
   readonly subnets: readonly string[];
-  /** The interfaces that those are behind. */
+  /** The interfaces of the networks behind it, also while it may announce none; none at a member that is no gateway. */
   readonly subnetInterfaces: readonly string[];
   /** CIDRs of the service's virtual addresses and of the subnets behind other gateways. */
   readonly remotes: readonly string[];
@@ -38,8 +38,8 @@ export interface FirewallInput {
 }
 
 /** Whether there is anything to enforce: a member that is no gateway, without a policy, needs no rules. */
-export const isNeeded = ({ grants, subnets }: FirewallInput): boolean =>
-  grants !== 'all' || subnets.length > 0;
+export const isNeeded = ({ grants, subnetInterfaces }: FirewallInput): boolean =>
+  grants !== 'all' || subnetInterfaces.length > 0;
 
 export const tableName = (ifId: number): string => `icvpn_${ifId.toString(16).padStart(8, '0')}`;
 
@@ -67,11 +67,14 @@ export function ruleSet(input: FirewallInput, zones: boolean): string {
   const chains = [
     chain('granted', granted(input.grants)),
     chain('to_me', [...answers, 'jump granted', DROP]),
-    chain('from_peers', [
-      ...(gateway ? [`oifname != ${site} ${DROP}`, ...answers, 'jump granted'] : []),
-      DROP,
-    ]),
-    chain('to_peers', gateway ? [`iifname != ${site} ${DROP}`, ...leaving(input), DROP] : [DROP]),
+    chain(
+      'from_peers',
+      gateway ? [`oifname != ${site} ${DROP}`, ...passing(input, 'daddr')] : [DROP],
+    ),
+    chain(
+      'to_peers',
+      gateway ? [`iifname != ${site} ${DROP}`, ...passing(input, 'saddr')] : [DROP],
+    ),
     chain('input', [
       hook('input', 'filter'),
       `iifname ${tunnel} meta secpath missing ${DROP}`,
@@ -160,14 +163,15 @@ function merge(ranges: readonly Range[]): Range[] {
   return merged;
 }
 
-/** From the subnets to peers: as granted, and what answers. */
-function leaving({ subnets }: FirewallInput): string[] {
-  return families.flatMap((family) => {
-    const source = match(family, 'saddr', subnets);
-    if (source === undefined) return [];
-    return [...answers.map((rule) => `${source} ${rule}`), `${source} jump granted`];
-  });
-}
+/** Between the subnets and peers: as granted, and what answers. */
+const passing = ({ subnets }: FirewallInput, end: 'saddr' | 'daddr'): string[] => [
+  ...families.flatMap((family) => {
+    const behind = match(family, end, subnets);
+    if (behind === undefined) return [];
+    return [...answers.map((rule) => `${behind} ${rule}`), `${behind} jump granted`];
+  }),
+  DROP,
+];
 
 /** What of this machine is for peers: its virtual addresses, and its own in the subnets behind it. */
 const reachable = ({ local, subnets }: FirewallInput): string[] =>

@@ -3,10 +3,10 @@ import { createInterface } from 'node:readline';
 
 // TCP, to find out what passes.
 //   `listen ADDRESS PORT...`  says `ready`; says for each line who asked, after $NAME if that is set
-//   `ask ADDRESS PORT [FROM]` for each line on stdin asks over one connection; says the answer, or
-//                             `silence` if none came within a second
+//   `ask ADDRESS PORT [MS]`   for each line on stdin asks over one connection; says the answer, or
+//                             `silence` if none came within so many milliseconds (1,000 if left
+//                             out), or the code of the error
 
-const SILENCE_MS = 1_000;
 const [role, address = '', ...rest] = process.argv.slice(2);
 const name = process.env['NAME'] ? `${process.env['NAME']} ` : '';
 const say = (line: string) => process.stdout.write(`${line}\n`);
@@ -25,17 +25,20 @@ if (role === 'listen') {
   await Promise.all(servers);
   say('ready');
 } else {
-  const [port = '', localAddress] = rest;
-  const socket = connect({
-    host: address,
-    port: Number(port),
-    ...(localAddress && { localAddress }),
+  const [port = '', limitMs = '1000'] = rest;
+  const socket = connect({ host: address, port: Number(port) }).setEncoding('utf8');
+  const broken = new Promise<string>((resolve) => {
+    socket.on('error', (error) => resolve('code' in error ? String(error.code) : error.message));
   });
-  socket.on('error', () => {});
-  const answers = createInterface({ input: socket })[Symbol.asyncIterator]();
   for await (const line of createInterface({ input: process.stdin })) {
     socket.write(`${line}\n`);
-    const silence = new Promise<string>((resolve) => setTimeout(resolve, SILENCE_MS, 'silence'));
-    say(await Promise.race([answers.next().then(({ value }) => String(value)), silence]));
+    const answer = new Promise<string>((resolve) =>
+      socket.once('data', (text) => resolve(String(text).trimEnd())),
+    );
+    const silence = new Promise<string>((resolve) =>
+      setTimeout(resolve, Number(limitMs), 'silence'),
+    );
+    say(await Promise.race([answer, broken, silence]));
   }
+  socket.destroy();
 }

@@ -142,9 +142,14 @@ export async function listen(ns: Netns, ...ports: number[]): Promise<TestProcess
   return child;
 }
 
-/** Asks over a TCP connection of its own; see probe-child.ts. */
-export async function ask(from: Netns, address: string, port: number): Promise<string> {
-  await using probe = from.node(PROBE, ['ask', address, String(port)]);
+/** Asks over a TCP connection of its own, and waits for the answer; see probe-child.ts. */
+export async function ask(
+  from: Netns,
+  address: string,
+  port: number,
+  limitMs = 1_000,
+): Promise<string> {
+  await using probe = from.node(PROBE, ['ask', address, String(port), String(limitMs)]);
   probe.send(1);
   return await probe.line();
 }

@@ -37,6 +37,7 @@ describe('firewall rules', () => {
     assert.equal(isNeeded({ ...MEMBER, grants: 'all' }), false);
     assert.equal(isNeeded(MEMBER), true);
     assert.equal(isNeeded({ ...GATEWAY, grants: 'all' }), true);
+    assert.equal(isNeeded({ ...GATEWAY, subnets: [], grants: 'all' }), true, 'all taken back');
   });
 
   it('denies by default, and replaces its own table alone', () => {
@@ -92,6 +93,18 @@ describe('firewall rules', () => {
     assert.equal(chain(text, 'from_peers')[0], 'oifname != { "lan1" } counter drop');
     assert.equal(chain(text, 'to_peers')[0], 'iifname != { "lan1" } counter drop');
     assert.equal(chain(text, 'to_peers').at(-1), 'counter drop');
+    const one = ruleSet({ ...GATEWAY, subnets: ['10.20.0.0/16'], grants: 'all' }, false);
+    for (const [name, end] of [
+      ['from_peers', 'daddr'],
+      ['to_peers', 'saddr'],
+    ] as const) {
+      for (const rule of chain(one, name).slice(1, -1)) {
+        assert.ok(rule.startsWith(`ip ${end} { 10.20.0.0/16 } `), 'what was taken back stays out');
+      }
+    }
+    const none = ruleSet({ ...GATEWAY, subnets: [], grants: 'all' }, false);
+    assert.deepEqual(chain(none, 'from_peers'), ['counter drop']);
+    assert.deepEqual(chain(none, 'to_peers'), ['counter drop']);
     assert.throws(() => ruleSet({ ...GATEWAY, subnetInterfaces: [] }, false), {
       code: 'ERR_FIREWALL_INPUT',
     });
