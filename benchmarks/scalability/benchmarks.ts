@@ -59,6 +59,12 @@ export const BENCHMARKS: readonly Benchmark[] = [
     args: [],
   },
   {
+    name: 'ipsec',
+    what: 'ESP, its set-up on demand and the installing of SAs, beside strongSwan (needs root or the lab’s kernel)',
+    program: 'ipsec/main.ts',
+    args: [],
+  },
+  {
     name: 'abe',
     what: 'attribute-based encryption',
     program: 'abe/main.ts',
