@@ -21,7 +21,7 @@ import {
 } from '../../test/unit/overlay/harness.ts';
 
 /** Members started at the same time, with and without tier 2: they share one process. */
-const PARALLEL = { with: 5, without: 20 };
+const PARALLEL = { with: 5, without: 10 };
 
 export interface Enrolled {
   readonly node: MemberNode;

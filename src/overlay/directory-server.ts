@@ -29,6 +29,11 @@ import type { Membership, MembershipChange } from './membership.ts';
  */
 const COLLECT = 100;
 const COLLECT_EACH = 2;
+/**
+ * After all have been told, at least so many times as long as that took, in milliseconds at most: a super-peer
+ * that has less of a processor than it needs has to serve those who join, too.
+ */
+const REST = { times: 2, most: 2_000 };
 /** Members told between two turns of the event loop. */
 const SLICE = 16;
 /** Milliseconds that a member whose stream broke has to come back before it counts as gone. */
@@ -71,6 +76,8 @@ export class DirectoryServer {
   readonly #leaving = new Map<string, NodeJS.Timeout>();
   #news: News = { sequence: 0, epoch: 0, byBase: new Map() };
   #timer: NodeJS.Timeout | undefined;
+  /** By the monotonic clock. */
+  #restUntil = 0;
   #closed = false;
 
   constructor(options: DirectoryServerOptions) {
@@ -169,7 +176,8 @@ export class DirectoryServer {
   readonly #onChange = (change: MembershipChange): void => this.#feed.note(change);
 
   #schedule(): void {
-    const wait = Math.max(COLLECT, COLLECT_EACH * this.#attached.size);
+    const rest = this.#restUntil - performance.now();
+    const wait = Math.max(COLLECT, COLLECT_EACH * this.#attached.size, rest);
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       void this.#tellAll();
@@ -177,12 +185,15 @@ export class DirectoryServer {
   }
 
   async #tellAll(): Promise<void> {
+    const begin = performance.now();
     const attached = [...this.#attached.values()];
     for (const [n, attachment] of attached.entries()) {
       if (n % SLICE === SLICE - 1) await setImmediate();
       if (this.#closed) return;
       if (attachment.frames.stream.status === 'open') this.#tell(attachment);
     }
+    const end = performance.now();
+    this.#restUntil = end + Math.min(REST.most, REST.times * (end - begin));
   }
 
   /** Sends what an attachment has not been told yet, one update at a time. */

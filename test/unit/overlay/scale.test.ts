@@ -40,7 +40,7 @@ interface Cost {
   readonly bytes: number;
 }
 
-const N = 12;
+const N = 8;
 
 describe('many members', function () {
   this.timeout(60_000);
