@@ -3,7 +3,7 @@
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { multiaddr } from '@multiformats/multiaddr';
 import { InvalidArgumentError, Option } from 'commander';
-import { type Prefix, parsePrefix } from '../codec/ip.ts';
+import { formatPrefix, type Prefix, parsePrefix } from '../codec/ip.ts';
 import { parsePeerId } from '../records/peer-id.ts';
 
 /** Makes commander report a parser's error as a wrong argument. */
@@ -84,6 +84,14 @@ export const encapsulationOption = (): Option =>
   ).choices(['auto', 'esp', 'udp']);
 
 export const parsePrefixArgument: (text: string) => Prefix = argument(parsePrefix);
+
+export const subnetOption = (): Option =>
+  new Option(
+    '--subnet <cidr>',
+    'network behind this VM that the others reach through it; may be given again',
+  )
+    .argParser(list((text: string): string => formatPrefix(parsePrefix(text))))
+    .default([]);
 
 export const parsePeerIdList: (text: string, before: Ed25519PeerId[]) => Ed25519PeerId[] =
   list(parsePeerId);

@@ -106,12 +106,13 @@ export function membersText(view: unknown): string {
     each.roles.join(','),
     each.ipv4,
     each.ipv6,
+    each.subnets.join(','),
     each.peerId,
     each.credentialEnds,
   ]);
   return [
     `${view.service.name}: ${rows.length} members in epoch ${view.epoch}, as ${view.superPeer ?? 'nobody now'} tells`,
-    table(['VM', 'roles', 'IPv4', 'IPv6', 'PeerID', 'credential ends'], rows),
+    table(['VM', 'roles', 'IPv4', 'IPv6', 'subnets', 'PeerID', 'credential ends'], rows),
   ].join('\n');
 }
 

@@ -17,13 +17,20 @@ export class MemberFirewall implements Enforcer, AsyncDisposable {
     this.#input = input;
   }
 
-  /** @param interfaceName of the service's xfrm interface */
-  static of(interfaceName: string, { serviceId, ipv4, ipv6 }: Credential): MemberFirewall {
+  /**
+   * @param interfaceName of the service's xfrm interface
+   * @param subnetInterfaces that the subnets behind this member are behind
+   */
+  static of(
+    interfaceName: string,
+    { serviceId, ipv4, ipv6 }: Credential,
+    subnetInterfaces: readonly string[],
+  ): MemberFirewall {
     return new MemberFirewall({
       interfaceName,
       ifId: interfaceId(serviceId),
       local: [`${ipv4}/32`, `${ipv6}/128`],
-      subnetInterfaces: [],
+      subnetInterfaces,
     });
   }
 

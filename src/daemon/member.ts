@@ -10,15 +10,17 @@
 import { join } from 'node:path';
 import type { Ed25519PrivateKey } from '@libp2p/interface';
 import type { Multiaddr } from '@multiformats/multiaddr';
-import { formatPrefix } from '../codec/ip.ts';
+import { formatPrefix, parsePrefix } from '../codec/ip.ts';
 import { IcvpnError } from '../errors.ts';
-import { DataPlane } from '../ipsec/dataplane.ts';
+import { findSite } from '../ipsec/dataplane/find-site.ts';
+import { DataPlane, type Site } from '../ipsec/dataplane.ts';
 import type { ExchangeContext } from '../keymgmt/exchange/context.ts';
 import { ALL_SUITES, type Lifetimes } from '../keymgmt/exchange/suite.ts';
 import { DirectoryClient } from '../overlay/directory-client.ts';
 import type { Trust } from '../overlay/gate.ts';
 import { createHost, type Host } from '../overlay/host.ts';
 import { POLICY_RECORD } from '../overlay/stored-kinds.ts';
+import { permittedSubnets } from '../policy/evaluate.ts';
 import type { EncapsulationPolicy } from '../policy/grant.ts';
 import {
   type Bootstrap,
@@ -29,6 +31,7 @@ import {
 } from '../records/bootstrap.ts';
 import type { ServiceDescriptor } from '../records/descriptor.ts';
 import { interfaceId, ipv6Prefix } from '../records/virtual-address.ts';
+import { announced, missing } from './announced.ts';
 import { contacts } from './contacts.ts';
 import { DiscoveryClient } from './discovery-client.ts';
 import { EncapsulationSetting } from './encapsulation.ts';
@@ -45,8 +48,9 @@ import { Roaming } from './roaming.ts';
 import { obtainStanding, type Standing } from './standing.ts';
 import { NodeState } from './state.ts';
 import type { MemberStatus, MemberView, PolicyView } from './status.ts';
+import { hostBlock } from './subnets.ts';
 import { TIER_2, Tier } from './tier.ts';
-import { isUnderlay, machineAddresses, underlayOnly } from './underlay.ts';
+import { addressesOf, isUnderlay, machineAddresses, underlayOnly } from './underlay.ts';
 
 /**
  * Hard limits of an SA: an hour, or a volume far below what AES-GCM with a 64-bit counter and ESN
@@ -65,6 +69,10 @@ export interface MemberOptions {
   readonly listen: string[];
   readonly announce: string[];
   readonly interfaceName: string;
+  /** CIDRs behind this member, which it makes known to the others; none if left out. */
+  readonly subnets?: readonly string[];
+  /** The interfaces that those are behind; those that routes lead to if left out. */
+  readonly subnetInterfaces?: readonly string[];
   /** Hard limits of this node's SAs, offered to its peers; the lower of both ends' counts. */
   readonly saLifetimes?: Partial<Lifetimes>;
   /** ESP as it is or in UDP, where the service's policy leaves it open; `auto` if left out. */
@@ -111,9 +119,13 @@ export class Member implements AsyncDisposable {
     const { key, peerId, cache } = state;
     const bootstrap = await keepBootstrap(state, options.bootstrap);
     const { serviceId } = bootstrap;
-    await DataPlane.probe({ ifId: interfaceId(serviceId), signal });
+    const { subnets = [], subnetInterfaces = [] } = options;
+    const site = await findSite({ subnets, interfaces: subnetInterfaces }, { signal });
+    await DataPlane.probe({ ifId: interfaceId(serviceId), site, signal });
     const virtual = [ipv6Prefix(serviceId)];
-    const host = await createHost({ ...options, key, announceFilter: underlayOnly(virtual) });
+    // An address in a subnet behind this member is no way to it for others: their way leads through it.
+    const inside = [...virtual, ...subnets.map(parsePrefix)];
+    const host = await createHost({ ...options, key, announceFilter: underlayOnly(inside) });
     owned.defer(() => host.close());
     let superPeers = (): readonly SuperPeerAddress[] => bootstrap.superPeers;
     const observed = owned.use(
@@ -123,14 +135,24 @@ export class Member implements AsyncDisposable {
         isUnderlay: (address) => isUnderlay(address, virtual),
       }),
     );
-    const standing = await obtainStanding(state, { ...bootstrap, ...options, host });
-    virtual.push(standing.descriptor.value.ipv4Prefix);
+    const admitted = await obtainStanding(state, { ...bootstrap, ...options, host });
+    const own = { host, key, cache, serviceId, subnets, log };
+    const standing = await announced(
+      admitted,
+      { ...own, superPeers: () => knownSuperPeers(bootstrap, admitted.descriptor.value) },
+      signal,
+    );
+    for (const each of [virtual, inside]) each.push(standing.descriptor.value.ipv4Prefix);
     // Goes after the data plane, so that nothing passes unfiltered meanwhile.
-    const firewall = owned.use(MemberFirewall.of(options.interfaceName, standing.credential.value));
-    const dataPlane = await openDataPlane(options.interfaceName, standing, signal);
+    const { interfaceName } = options;
+    const firewall = owned.use(
+      MemberFirewall.of(interfaceName, standing.credential.value, site.interfaces),
+    );
+    const dataPlane = await openDataPlane({ interfaceName, site, signal }, standing);
     owned.defer(() => dataPlane.close());
     dataPlane.on('error', (error) => log('kernel-events-failed', { why: error.message }));
     const encapsulation = new EncapsulationSetting(dataPlane, options);
+    dataPlane.on('shadowed', (subnet) => log('subnet-shadowed', { subnet }));
     let newest = standing;
     const tier = owned.use(
       await Tier.start({
@@ -155,6 +177,13 @@ export class Member implements AsyncDisposable {
         ...{ ipv4: standing.credential.value.ipv4, encapsulation: () => encapsulation.policy },
         addresses: () => machineAddresses(virtual),
         multiaddrs: () => host.multiaddrs(),
+        permitted: (member) => permittedSubnets(tier.trust.policy?.document, policyMember(member)),
+        reserved: () => [
+          ...[...subnets, ...virtual.map(formatPrefix)],
+          ...superPeers().flatMap(({ multiaddr: at }) =>
+            addressesOf([at.toString()]).map(hostBlock),
+          ),
+        ],
         ...(options.saIdle !== undefined && { timing: { idle: options.saIdle } }),
       }),
     );
@@ -199,9 +228,11 @@ export class Member implements AsyncDisposable {
     await policy.open();
     const renewal = owned.use(
       new Renewal(standing, {
-        ...{ host, key, cache, serviceId, superPeers, log },
+        ...{ ...own, superPeers },
         onRenewed: (renewed) => {
           newest = renewed;
+          const withdrawn = missing(renewed, subnets);
+          if (withdrawn.length > 0) log('subnets-withdrawn', { subnets: withdrawn.join() });
           policy.refresh();
           directory.reattach();
         },
@@ -214,7 +245,7 @@ export class Member implements AsyncDisposable {
     observed.on('change', () => void endpoint.publish());
     owned.use(
       new Roaming({
-        ...{ host, virtual, log },
+        ...{ host, virtual: inside, log },
         reattach: () => directory.reattach(),
         publish: () => endpoint.publish(),
         rehome: () => peers.rehome(),
@@ -254,18 +285,16 @@ export class Member implements AsyncDisposable {
 }
 
 function openDataPlane(
-  interfaceName: string,
+  own: { interfaceName: string; site: Site; signal: AbortSignal },
   { descriptor, credential }: Standing,
-  signal: AbortSignal,
 ): Promise<DataPlane> {
   const { serviceId, ipv4Prefix } = descriptor.value;
   const { ipv4, ipv6 } = credential.value;
   return DataPlane.open({
-    interfaceName,
+    ...own,
     ifId: interfaceId(serviceId),
     virtualAddresses: { ipv4, ipv6 },
     prefixes: { ipv6: formatPrefix(ipv6Prefix(serviceId)), ipv4: formatPrefix(ipv4Prefix) },
-    signal,
   });
 }
 

@@ -20,6 +20,7 @@ import { answer, PAIR_PROTOCOL_SUFFIX, type PairAnswer, type PairRequest } from 
 import type { Entry } from './pair/entry.ts';
 import { PairMaker, type PairMakerOptions } from './pair/make.ts';
 import { perPeer } from './pair/per-peer.ts';
+import { SubnetLeads, type SubnetLeadsOptions } from './pair/subnet-leads.ts';
 import { UsageWatch } from './pair/usage-watch.ts';
 import { Whereabouts } from './pair/whereabouts.ts';
 import type { PathStatus } from './status.ts';
@@ -28,7 +29,9 @@ import { addressesOf, localAddressTowards } from './underlay.ts';
 /** Streams of one protocol that one peer may have open at this node. */
 const MAX_STREAMS_PER_PEER = 4;
 
-export interface PeersOptions extends Omit<PairMakerOptions, 'entry' | 'whereabouts'> {
+export interface PeersOptions
+  extends Omit<PairMakerOptions, 'entry' | 'whereabouts'>,
+    Pick<SubnetLeadsOptions, 'permitted' | 'reserved'> {
   /** Where this node can be dialled now. */
   readonly multiaddrs: () => string[];
 }
@@ -41,6 +44,8 @@ export interface Peer {
   readonly ipv4: string;
   readonly ipv6: string;
   readonly underlay: string;
+  /** CIDRs that are routed to it. */
+  readonly subnets: readonly string[];
   readonly spis: SaPair | undefined;
   readonly path: PathStatus | undefined;
 }
@@ -56,6 +61,7 @@ export class Peers implements AsyncDisposable {
   readonly #usage: UsageWatch;
   readonly #whereabouts: Whereabouts;
   readonly #maker: PairMaker;
+  readonly #subnets: SubnetLeads;
   readonly #onAcquire = (peerId: string): void => this.#entries.get(peerId)?.pair.acquire();
   readonly #onExpire = ({ peerId, spi, direction, hard }: ExpireNotice): void =>
     this.#entries.get(peerId)?.pair.expired(spi, direction, hard);
@@ -77,6 +83,7 @@ export class Peers implements AsyncDisposable {
 
   private constructor(options: PeersOptions) {
     this.#options = options;
+    this.#subnets = new SubnetLeads(options);
     this.#whereabouts = new Whereabouts({
       ...options,
       closed: this.#closed.signal,
@@ -113,8 +120,9 @@ export class Peers implements AsyncDisposable {
   get(peerId: Ed25519PeerId): Peer | undefined {
     const entry = this.#entries.get(peerId.toString());
     if (entry === undefined) return undefined;
-    const { addresses, underlay, pair } = entry;
-    return { peerId, ...addresses, underlay: underlay.remote, spis: pair.current, path: pair.path };
+    const { addresses, underlay, pair, subnets } = entry;
+    const { current: spis, path } = pair;
+    return { peerId, ...addresses, underlay: underlay.remote, subnets, spis, path };
   }
 
   /** Makes the peers equal to the list, this member itself left out. */
@@ -130,6 +138,7 @@ export class Peers implements AsyncDisposable {
         if (this.#isAsListed(each)) continue;
         await this.#put(each.credential, each.multiaddrs);
       }
+      await this.#subnets.follow(this.#entries, others);
     });
     await this.#setting;
   }
@@ -243,7 +252,8 @@ export class Peers implements AsyncDisposable {
       const own = { peerId, addresses, pair: this.#maker.make(peerId), credential };
       // With several addresses of its own, this node sends from one that the peer may not expect.
       const untold = addressesOf(this.#options.multiaddrs()).indexOf(local) > 0;
-      this.#entries.set(id, { ...own, ...news, multiaddrs, underlay, untold, ...NOT_SEEN });
+      const fresh = { ...NOT_SEEN, subnets: [] };
+      this.#entries.set(id, { ...own, ...news, multiaddrs, underlay, untold, ...fresh });
       log('peer-added', { peer: id, ipv4, underlay: remote });
     } catch (error) {
       log('peer-failed', { peer: id, why: String(error) });

@@ -210,6 +210,7 @@ export function policyMember({
   roles,
   ipv4,
   ipv6,
-}: Pick<Listed, 'peerId' | 'vmid' | 'roles' | 'ipv4' | 'ipv6'>): PolicyMember {
-  return { peerId: peerId.toString(), vmid, roles, ipv4, ipv6, subnets: [] };
+  subnets,
+}: Pick<Listed, 'peerId' | 'vmid' | 'roles' | 'ipv4' | 'ipv6' | 'subnets'>): PolicyMember {
+  return { peerId: peerId.toString(), vmid, roles, ipv4, ipv6, subnets };
 }

@@ -43,6 +43,8 @@ export interface PeerStatus {
   readonly roles: readonly string[];
   readonly ipv6: string;
   readonly ipv4: string;
+  /** Behind it, as far as this member sends them there; CIDRs. */
+  readonly subnets: readonly string[];
   readonly self: boolean;
   /** Underlay address that packets to it go to; null while unknown. */
   readonly underlay: string | null;
@@ -91,6 +93,8 @@ export interface MemberAttributes {
   readonly roles: readonly string[];
   readonly ipv6: string;
   readonly ipv4: string;
+  /** CIDRs behind it, as its credential says. */
+  readonly subnets: readonly string[];
   readonly multiaddrs: readonly string[];
   /** When its credential ends, RFC 3339. */
   readonly credentialEnds: string;

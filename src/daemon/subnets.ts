@@ -5,6 +5,7 @@
  * in the same way, without asking each other: of two that overlap, the gateway whose PeerID is lower as
  * text has its whole block and the other has none of its own.
  */
+import { isIPv6 } from 'node:net';
 import { overlap, parseSubnet, type Subnet } from '../policy/subnet.ts';
 
 export interface Announcement {
@@ -36,3 +37,6 @@ export function assignSubnets(
   }
   return assigned;
 }
+
+/** @returns the CIDR of one address */
+export const hostBlock = (address: string): string => `${address}/${isIPv6(address) ? 128 : 32}`;

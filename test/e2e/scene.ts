@@ -16,6 +16,8 @@ const ICVPN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 export interface SceneOptions {
   /** Further arguments of `icvpn service create`. */
   readonly service?: readonly string[];
+  /** The same for a second service, called bank, of which the super-peers know too; there is none if left out. */
+  readonly bank?: readonly string[];
 }
 
 export class Scene implements AsyncDisposable {
@@ -30,17 +32,17 @@ export class Scene implements AsyncDisposable {
     this.#dir = dir;
   }
 
-  static async build({ service = [] }: SceneOptions = {}): Promise<Scene> {
+  static async build({ service = [], bank }: SceneOptions = {}): Promise<Scene> {
     await using owned = new AsyncDisposableStack();
     const dir = await mkdtemp(join(tmpdir(), 'icvpn-e2e-'));
     owned.defer(() => rm(dir, { recursive: true }));
     const scene = new Scene(await buildTopology(owned), owned, dir);
-    await scene.#serve(service);
+    await scene.#serve(service, bank);
     scene.#owned = owned.move();
     return scene;
   }
 
-  async #serve(service: readonly string[]): Promise<void> {
+  async #serve(service: readonly string[], bank: readonly string[] | undefined): Promise<void> {
     const { superPeers } = this.net;
     const cards: string[] = [];
     for (const [i, sp] of superPeers.entries()) {
@@ -55,12 +57,19 @@ export class Scene implements AsyncDisposable {
       return ['create', '--name', name, ...files, ...cards, '--json'];
     };
     await this.done(sp, 'overlay', ...create('overlay'));
-    const { serviceId } = JSON.parse(await this.done(sp, 'service', ...create('shop'), ...service));
+    const services = bank === undefined ? { shop: service } : { shop: service, bank };
+    const allowed: string[] = [];
+    for (const [name, more] of Object.entries(services)) {
+      const made = await this.done(sp, 'service', ...create(name), ...more);
+      allowed.push('--allow-service', JSON.parse(made).serviceId);
+    }
     for (const [i, each] of superPeers.entries()) {
-      const overlay = ['--overlay', this.file('overlay.json'), '--allow-service', serviceId];
+      const overlay = ['--overlay', this.file('overlay.json'), ...allowed];
       await this.#start(each, 'super-peer', 'run', ...this.#state(`sp${i}`), ...overlay);
     }
-    await this.owner('service', 'publish');
+    for (const name of Object.keys(services)) {
+      await this.done(sp, 'service', 'publish', '--dir', this.file(name));
+    }
   }
 
   /**
@@ -102,8 +111,9 @@ export class Scene implements AsyncDisposable {
   }
 
   async #start(at: DemoHost, ...args: string[]): Promise<TestProcess> {
-    const listen = ['--listen', '/ip4/0.0.0.0/tcp/4242', '--json'];
-    const daemon = this.#owned.use(at.ns.start(process.execPath, [ICVPN, ...args, ...listen]));
+    const listen = args.includes('--listen') ? [] : ['--listen', '/ip4/0.0.0.0/tcp/4242'];
+    const command = [ICVPN, ...args, ...listen, '--json'];
+    const daemon = this.#owned.use(at.ns.start(process.execPath, command));
     this.#daemons.push(daemon);
     await daemon.receive(60_000);
     return daemon;

@@ -20,6 +20,7 @@ import {
   parsePort,
   parseTextList,
   stateOption,
+  subnetOption,
 } from '../options.ts';
 import { print } from '../output.ts';
 import type { CliContext } from '../program.ts';
@@ -39,6 +40,8 @@ interface UpOptions {
   readonly interface: string;
   readonly encapsulation?: EncapsulationPolicy;
   readonly udpPort?: number;
+  readonly subnet: string[];
+  readonly subnetInterface: string[];
   readonly saLifetime?: number;
   readonly saIdle?: number;
   readonly foreground: boolean;
@@ -59,6 +62,13 @@ export function addMemberCommands(program: Command, context: CliContext): void {
     .option('--interface <name>', 'network interface to make', 'icvpn0')
     .addOption(encapsulationOption())
     .option('--udp-port <port>', 'UDP port for ESP in UDP; 4500 when left out', parsePort)
+    .addOption(subnetOption())
+    .option(
+      '--subnet-interface <name>',
+      'interface that the subnets are behind; found by their routes when left out; may be given again',
+      parseTextList,
+      [],
+    )
     .option('--sa-lifetime <seconds>', 'longest life of an SA; an hour when left out', parseCount)
     .option(
       '--sa-idle <seconds>',
@@ -120,6 +130,8 @@ async function up(options: UpOptions, command: Command, context: CliContext): Pr
         interfaceName: options.interface,
         ...(options.encapsulation && { encapsulation: options.encapsulation }),
         ...(options.udpPort && { udpPort: options.udpPort }),
+        subnets: options.subnet,
+        subnetInterfaces: options.subnetInterface,
         ...(options.saLifetime && { saLifetimes: { seconds: options.saLifetime } }),
         ...(options.saIdle && { saIdle: options.saIdle * 1000 }),
         log: createLog(context.output.err),

@@ -22,4 +22,6 @@ export interface Entry {
   seenAt: string | undefined;
   /** The peer does not know yet that this node has another address. */
   untold: boolean;
+  /** CIDRs that are routed to it. */
+  subnets: readonly string[];
 }

@@ -1,0 +1,153 @@
+import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import type { DemoHost } from '../../examples/demo/topology.ts';
+import { ask, listen } from '../lab/ipsec/sites.ts';
+import { connect, createNetns, type Netns } from '../lab/netns.ts';
+import type { TestProcess } from '../lab/process.ts';
+import { Scene, until } from './scene.ts';
+
+// vm1 and vm3 are gateways, in different clouds; vm2 is a member like any other. h and x have no icvpn.
+//
+//   h 10.20.0.5 ── to-h ─ vm1 ══════ ESP ══════ vm3 ─ to-x ── x 10.30.0.7
+//     fd20::5              ╚═══ ESP ═══ vm2 ═════╝               fd30::7
+
+const SITE1 = ['10.20.0.0/16', 'fd20::/64'];
+const SITE3 = ['10.30.0.0/16', 'fd30::/64'];
+const H = { ipv4: '10.20.0.5', ipv6: 'fd20::5' };
+const X = { ipv4: '10.30.0.7', ipv6: 'fd30::7' };
+const FAMILIES = ['ipv4', 'ipv6'] as const;
+const PUBLISHED_LIMIT = 5_000;
+
+const between = (from: string[], to: string[], ...ports: string[]) => ({
+  from: from.map((each) => (each.includes('/') ? `subnet:${each}` : each)),
+  to: to.map((each) => `subnet:${each}`),
+  ports,
+});
+const POLICY = {
+  rules: [between(SITE1, SITE3, 'tcp/80'), between(['role:app'], SITE3, 'tcp/81')],
+  routes: [
+    { gateway: 'vmid:vm1', subnets: SITE1 },
+    { gateway: 'role:gateway', subnets: SITE3 },
+  ],
+};
+
+describe('gateways of two sites', function () {
+  this.timeout(300_000);
+  let scene: Scene;
+  let vm1: DemoHost;
+  let vm2: DemoHost;
+  let vm3: DemoHost;
+  let h: Netns;
+  let x: Netns;
+  const owned = new AsyncDisposableStack();
+  const daemons: TestProcess[] = [];
+
+  before(async () => {
+    scene = owned.use(await Scene.build());
+    [vm1, vm2, vm3] = scene.net.vms;
+    h = await attach(vm1, 'h', ['10.20.0.1/16', 'fd20::1/64'], ['10.20.0.5/16', 'fd20::5/64']);
+    x = await attach(vm3, 'x', ['10.30.0.1/16', 'fd30::1/64'], ['10.30.0.7/16', 'fd30::7/64']);
+  });
+  after(() => owned.disposeAsync());
+
+  async function attach(vm: DemoHost, label: string, router: string[], host: string[]) {
+    const ns = owned.use(await createNetns(label));
+    await connect(vm.ns, ns, { addressesA: router, addressesB: host });
+    for (const each of router) {
+      await ns.ip('route', 'add', 'default', 'via', each.split('/')[0] ?? '');
+    }
+    return ns;
+  }
+
+  const subnets = (...cidrs: string[]) => cidrs.flatMap((each) => ['--subnet', each]);
+
+  /** Starts it where it must not come up. @returns what it says, in one line */
+  async function refusal(vm: DemoHost, name: string, ...options: string[]): Promise<string> {
+    const own = ['--state', scene.file(name), '--bootstrap', scene.file('shop.json')];
+    const listening = ['--listen', '/ip4/0.0.0.0/tcp/4242', '--vmid', name];
+    const run = await scene.icvpn(vm, 'up', '--foreground', ...own, ...listening, ...options);
+    assert.equal(run.code, 1, run.stdout);
+    return run.stderr.trimEnd().split('\n').at(-1) ?? '';
+  }
+
+  async function publish(policy: object): Promise<void> {
+    const file = scene.file('policy.json');
+    await writeFile(file, JSON.stringify({ version: 1, ...policy }));
+    const { sequence } = JSON.parse(await scene.owner('policy', 'publish', file, '--json'));
+    const applied = ` policy-applied sequence=${sequence}`;
+    await Promise.all(daemons.map((each) => each.said(applied, PUBLISHED_LIMIT)));
+  }
+
+  it('say what is missing: forwarding, a network, the word of the owner', async () => {
+    const forwarding = await refusal(vm1, 'vm1', ...subnets(...SITE1));
+    assert.match(forwarding, /does not forward.*sysctl -w net\.ipv4\.ip_forward=1/);
+    for (const { ns } of [vm1, vm3]) {
+      await ns.run('sysctl', ['-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1']);
+    }
+    const nowhere = await refusal(vm1, 'vm1', ...subnets('10.99.0.0/16'));
+    assert.match(nowhere, /no route leads to 10\.99\.0\.0\/16/);
+    const unasked = await refusal(vm1, 'vm1', ...subnets(...SITE1));
+    assert.match(unasked, /does not let vm1 announce 10\.20\.0\.0\/16, fd20::\/64.*owner must add/);
+  });
+
+  it('carry what the policy names between hosts without icvpn, and to members', async () => {
+    await publish(POLICY);
+    daemons.push(await scene.up(vm1, 'vm1', ...subnets(...SITE1)));
+    daemons.push(await scene.up(vm2, 'vm2', '--role', 'app'));
+    daemons.push(await scene.up(vm3, 'vm3', '--role', 'gateway', ...subnets(...SITE3)));
+    const { peerId } = await scene.status(vm3, 'vm3');
+    const routed = ` peer-subnets peer=${peerId} subnets=${JSON.stringify(SITE3.join())}`;
+    for (const each of daemons.slice(0, 2)) await each.said(routed);
+    owned.use(await listen(x, 80, 81));
+    owned.use(await listen(h, 80));
+    for (const family of FAMILIES) {
+      const answers = await Promise.all([
+        ask(h, X[family], 80, 20_000),
+        ask(vm2.ns, X[family], 81, 20_000),
+        ask(h, X[family], 81),
+        ask(vm2.ns, X[family], 80),
+        ask(x, H[family], 80),
+      ]);
+      const { [family]: app } = await scene.status(vm2, 'vm2');
+      assert.deepEqual(answers, [`x ${H[family]}`, `x ${app}`, 'silence', 'silence', 'silence']);
+    }
+    const { members } = await scene.members(vm2, 'vm2');
+    const announced = members.map(({ vmid, subnets: behind }) => [vmid, behind]);
+    assert.deepEqual(announced, [
+      ['vm1', SITE1],
+      ['vm2', []],
+      ['vm3', SITE3],
+    ]);
+  });
+
+  it('P17 lose a subnet that the policy takes back: nothing goes there, by any way', async () => {
+    const [site1] = POLICY.routes;
+    await publish({ routes: [site1] });
+    await until('taken back', async () => {
+      const { members } = await scene.status(vm1, 'vm1');
+      return members.find(({ vmid }) => vmid === 'vm3')?.subnets.length === 0;
+    });
+    assert.doesNotMatch(await vm1.ns.ip('xfrm', 'policy'), /10\.30\./);
+    const way = await vm1.ns.exec('ip', ['route', 'get', X.ipv4]);
+    assert.match(way.stderr, /unreachable|No route to host/);
+    assert.equal(await ask(h, X.ipv4, 80), 'EHOSTUNREACH');
+    await publish(POLICY);
+    await until('given again', async () => {
+      const { members } = await scene.status(vm1, 'vm1');
+      return members.find(({ vmid }) => vmid === 'vm3')?.subnets.length === 2;
+    });
+    assert.equal(await ask(h, X.ipv4, 80, 20_000), `x ${H.ipv4}`);
+  });
+
+  it('leave no route, rule or table behind', async () => {
+    await scene.down(vm1, 'vm1');
+    const left = await Promise.all([
+      vm1.ns.ip('rule'),
+      vm1.ns.ip('-6', 'rule'),
+      vm1.ns.ip('route', 'show', 'table', 'all'),
+      vm1.ns.ip('-6', 'route', 'show', 'table', 'all'),
+      vm1.ns.run('nft', ['list', 'ruleset']),
+    ]);
+    assert.doesNotMatch(left.join('\n'), /icvpn|proto 73/);
+  });
+});
