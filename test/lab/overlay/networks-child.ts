@@ -31,7 +31,7 @@ type Node = Awaited<ReturnType<typeof node>>;
 const peers: (Node & { readonly listen: string })[] = [];
 for (const listen of process.argv.slice(2)) {
   const peer = await node(listen);
-  await peer.dht.join(peers.map(({ host }) => addresses(host)));
+  await peer.dht.join(peers.slice(0, 1).map(({ host }) => addresses(host)));
   peers.push({ ...peer, listen });
 }
 const entry = peers.at(-1)?.host;
@@ -41,7 +41,7 @@ if (entry === undefined) throw new Error('no peers');
 async function explore(from: Host, options?: DhtOptions): Promise<object> {
   const { id, dht } = await node(undefined, options);
   await dht.join([addresses(from)]);
-  for (let i = 0; i < 20; i++) await dht.closest(`key ${i}`);
+  for (let i = 0; i < 6; i++) await dht.closest(`key ${i}`);
   return { self: id.toString(), table: dht.peers().map(String) };
 }
 

@@ -23,7 +23,7 @@ interface Found {
 const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i + 1);
 
 describe('networks of the routing table', function () {
-  this.timeout(240_000);
+  this.timeout(480_000);
   let ns: Netns;
   let found: Found;
   before(async () => {
@@ -35,7 +35,7 @@ describe('networks of the routing table', function () {
     }
     const listen = all.map((each) => `/${each.includes(':') ? 'ip6' : 'ip4'}/${each}/tcp/4001`);
     await using child = ns.node(new URL('./networks-child.ts', import.meta.url), listen);
-    found = parse(await child.line(200_000));
+    found = parse(await child.line(450_000));
   });
   after(() => ns[Symbol.asyncDispose]());
 
