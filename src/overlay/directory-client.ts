@@ -39,6 +39,8 @@ import type { Member } from './membership.ts';
 
 /** Milliseconds before a super-peer is tried again, when all have failed: at first, at most. */
 const RETRY = { first: 500, most: 10_000 };
+/** Rounds over all super-peers before the first attachment is given up: one may be starting, or busy. */
+const FIRST_ROUNDS = 4;
 
 /** Milliseconds for which a member stays that the first list of a new attachment leaves out. */
 const DOUBT = 20_000;
@@ -111,7 +113,7 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
    * Attaches to a super-peer and stays attached, at another one when that fails, until `close`.
    *
    * @returns once the first list is there
-   * @throws DirectoryClientError `ERR_DIRECTORY_UNREACHABLE` when every super-peer failed once
+   * @throws DirectoryClientError `ERR_DIRECTORY_UNREACHABLE` when every super-peer failed four times
    */
   async attach(options: AbortOptions = {}): Promise<void> {
     if (this.#running !== undefined) return;
@@ -165,7 +167,7 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
     let delay = RETRY.first;
     let first = true;
     let last: unknown;
-    while (!this.#life.signal.aborted) {
+    for (let round = 1; !this.#life.signal.aborted; round++) {
       for (const superPeer of this.#options.superPeers()) {
         if (this.#life.signal.aborted) break;
         do {
@@ -184,14 +186,15 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
         } while (this.#again && !this.#life.signal.aborted);
         if (first && wish?.aborted) break;
       }
-      if (first) {
+      if (first && (round === FIRST_ROUNDS || wish?.aborted)) {
         this.#running = undefined;
         failed(wish?.aborted ? wish.reason : unreachable(last));
         return;
       }
       // Not all at the same moment: a super-peer that restarts has many members.
       const jitter = 0.5 + Math.random() / 2;
-      await sleep(delay * jitter, undefined, { signal: this.#life.signal }).catch(() => undefined);
+      const signal = first && wish ? AbortSignal.any([wish, this.#life.signal]) : this.#life.signal;
+      await sleep(delay * jitter, undefined, { signal }).catch(() => undefined);
       delay = Math.min(delay * 2, RETRY.most);
     }
     ready();
