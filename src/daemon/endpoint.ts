@@ -1,4 +1,7 @@
-/** This member's endpoint record in tier 2: told anew before it ends, and when an address changed. */
+/**
+ * This member's endpoint record in tier 2: told anew before it ends, when an address changed, and soon
+ * while nobody holds it, as when this member is the first or has met no other yet.
+ */
 import type { Ed25519PeerId, Ed25519PrivateKey } from '@libp2p/interface';
 import type { Records } from '../overlay/records.ts';
 import { ENDPOINT_RECORD } from '../overlay/stored-kinds.ts';
@@ -9,9 +12,11 @@ import { addressesOf } from './underlay.ts';
 const LIFETIME = 3600;
 /** Milliseconds between publications. */
 const INTERVAL_MS = (LIFETIME / 3) * 1000;
+/** The same after one that no other node took: doubled each time. */
+const FIRST_RETRY_MS = 2_000;
 
 export interface EndpointOptions {
-  readonly records: Records;
+  readonly records: Pick<Records, 'put' | 'nextSequence'>;
   readonly key: Ed25519PrivateKey;
   readonly serviceId: Ed25519PeerId;
   readonly peerId: Ed25519PeerId;
@@ -19,21 +24,24 @@ export interface EndpointOptions {
   readonly multiaddrs: () => string[];
   /** Addresses at which super-peers see it and that it does not have itself. */
   readonly observed: () => readonly string[];
+  /** Milliseconds to the second try, when nobody took the first. */
+  readonly retry?: number;
   readonly log: Log;
 }
 
 export class EndpointPublisher implements AsyncDisposable {
   readonly #options: EndpointOptions;
   readonly #closed = new AbortController();
-  readonly #timer: NodeJS.Timeout;
+  #timer: NodeJS.Timeout | undefined;
+  #retry: number;
   #publishing: Promise<void> = Promise.resolve();
 
   constructor(options: EndpointOptions) {
     this.#options = options;
-    this.#timer = setInterval(() => void this.publish(), INTERVAL_MS);
+    this.#retry = options.retry ?? FIRST_RETRY_MS;
   }
 
-  /** Stores the record at the nodes closest to its key. One publication at a time. */
+  /** Stores the record at the nodes closest to its key, and sees to the next time. One publication at a time. */
   publish(): Promise<void> {
     this.#publishing = this.#publishing.then(() => this.#publish());
     return this.#publishing;
@@ -51,16 +59,27 @@ export class EndpointPublisher implements AsyncDisposable {
       multiaddrs,
       underlay: [...candidates].slice(0, 8),
     };
+    const { signal } = this.#closed;
+    let replicas = 0;
     try {
-      await records.put(ENDPOINT_RECORD, value, key, { signal: this.#closed.signal });
+      ({ replicas } = await records.put(ENDPOINT_RECORD, value, key, { signal }));
     } catch (error) {
-      if (!this.#closed.signal.aborted) log('endpoint-failed', { why: String(error) });
+      if (!signal.aborted) log('endpoint-failed', { why: String(error) });
     }
+    if (!signal.aborted) this.#again(replicas > 0);
+  }
+
+  #again(held: boolean): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.publish(), held ? INTERVAL_MS : this.#retry);
+    this.#retry = held
+      ? (this.#options.retry ?? FIRST_RETRY_MS)
+      : Math.min(2 * this.#retry, INTERVAL_MS);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    clearInterval(this.#timer);
     this.#closed.abort();
+    clearTimeout(this.#timer);
     await this.#publishing;
   }
 }
