@@ -90,7 +90,7 @@ export class Pair {
       ...options,
       ...{ random, timing: this.#timing, path: this.#path },
       context: (line) => this.#context(line),
-      onEstablished: (result) => this.#established(result),
+      onEstablished: (result, outdated) => this.#established(result, outdated),
       onInDoubt: (inboundSpi) => this.#tell({ type: 'in-doubt', inboundSpi }),
       onFailed: () => this.#tell({ type: 'failed' }),
     });
@@ -134,6 +134,7 @@ export class Pair {
 
   /** New keys in the place of those in use, if there are any: what is agreed on with them has changed. */
   renew(): void {
+    this.#runs.outdate();
     if (this.#life.pair !== undefined) this.#tell({ type: 'acquire' });
   }
 
@@ -210,14 +211,15 @@ export class Pair {
     return { ...context, path: { ...context.path, blocked: this.#path.blocked ? 1 : 0 } };
   }
 
-  #established(result: ExchangeResult): void {
+  #established(result: ExchangeResult, outdated: boolean): void {
     const { inboundSpi, outboundSpi, lifetimes, path, transcriptHash } = result;
     const pair = { inboundSpi, outboundSpi };
     const run = Buffer.from(transcriptHash).toString('hex').slice(0, 16);
     const how = { in: path.udp === undefined ? 'esp' : 'udp', why: path.why };
     this.#options.log('sa-installed', { peer: this.#id, ...pair, run, ...how });
     this.#tell({ type: 'established', pair, limits: lifetimes });
-    this.#track(this.#watch.check(outboundSpi, 0));
+    if (outdated) this.renew();
+    else this.#track(this.#watch.check(outboundSpi, 0));
   }
 
   #tell(event: LifecycleEvent): void {

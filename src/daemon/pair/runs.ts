@@ -69,7 +69,8 @@ export interface RunsOptions {
   /** From 0 to below 1, for jitter. */
   readonly random: () => number;
   readonly log: Log;
-  readonly onEstablished: (result: ExchangeResult) => void;
+  /** @param outdated whether this end has changed its terms since it told them to the peer */
+  readonly onEstablished: (result: ExchangeResult, outdated: boolean) => void;
   readonly onInDoubt: (inboundSpi: number) => void;
   /** A run has failed and keys are still wanted. */
   readonly onFailed: () => void;
@@ -89,6 +90,8 @@ export class Runs implements AsyncDisposable {
   readonly #closed = new AbortController();
   readonly #work = new Set<Promise<void>>();
   #run: Run | undefined;
+  /** How often this end has changed what it offers. */
+  #terms = 0;
   #deferring: NodeJS.Timeout | undefined;
 
   constructor(options: RunsOptions) {
@@ -100,6 +103,11 @@ export class Runs implements AsyncDisposable {
   /** Keys are wanted; a run that is under way is good enough. */
   want(): void {
     this.#obey(this.#state.want());
+  }
+
+  /** What this end offers is no longer what a run under way has told the peer. */
+  outdate(): void {
+    this.#terms++;
   }
 
   /** The peer has opened an exchange stream. */
@@ -146,10 +154,10 @@ export class Runs implements AsyncDisposable {
     const signal = this.#signal(run);
     try {
       const line = await open(signal);
-      await this.#succeeded(
-        run,
-        await runInitiator(line.stream, context(line), this.#hooks(run), { signal }),
-      );
+      const terms = this.#terms;
+      const hooks = this.#hooks(run);
+      const result = await runInitiator(line.stream, context(line), hooks, { signal });
+      await this.#succeeded(run, result, terms);
     } catch (error) {
       this.#complain('initiator', run, error);
       if (error instanceof ExchangeError && error.fault === 'collision') return this.#defer(run);
@@ -184,11 +192,12 @@ export class Runs implements AsyncDisposable {
     };
     const signal = this.#signal(early);
     try {
+      const terms = this.#terms;
       const context = this.#options.context(line);
       const cookies = { jar: halfOpen.jar, underLoad: halfOpen.underLoad };
       const options = { signal, cookies };
       const result = await runResponder(line.stream, context, { ...hooks, admit }, options);
-      await this.#succeeded(run, result);
+      await this.#succeeded(run, result, terms);
     } catch (error) {
       this.#complain('responder', run, error);
       if (run !== early && this.#state.over(run.number, false)) this.#options.onFailed();
@@ -197,13 +206,13 @@ export class Runs implements AsyncDisposable {
     }
   }
 
-  async #succeeded(run: Run, result: ExchangeResult): Promise<void> {
+  async #succeeded(run: Run, result: ExchangeResult, terms: number): Promise<void> {
     if (run.abandoned) {
       const { inboundSpi, outboundSpi } = result;
       return this.#release(run, { inboundSpi, outboundSpi, inDoubt: false });
     }
     this.#state.over(run.number, true);
-    this.#options.onEstablished(result);
+    this.#options.onEstablished(result, terms !== this.#terms);
   }
 
   /** The peer's own run goes on; should its M1 not come, this end begins again. */

@@ -16,6 +16,7 @@ import { HalfOpen } from '../../../src/daemon/pair/half-open.ts';
 import { Pair } from '../../../src/daemon/pair/pair.ts';
 import type { Timing } from '../../../src/ipsec/lifecycle/timing.ts';
 import type { ExchangeContext } from '../../../src/keymgmt/exchange/context.ts';
+import type { EncapsulationPolicy } from '../../../src/policy/grant.ts';
 import { type Pair as Contexts, idOf, newPair } from '../exchange/fixture.ts';
 import { MemoryKernel } from './memory-kernel.ts';
 import { until } from './until.ts';
@@ -35,6 +36,8 @@ class End {
   readonly log: string[] = [];
   /** Whether the network lets ESP pass, in UDP or as it is. */
   passes: (inUdp: boolean) => boolean = () => true;
+  /** ESP as it is or in UDP, as this end wants it. */
+  policy: EncapsulationPolicy = 'auto';
   /** What the network does with this end's exchange streams. */
   dial: () => Promise<Stream>;
 
@@ -56,7 +59,7 @@ class End {
       local: idOf(context.identity.key),
       remote: context.peer,
       dataPlane: this.kernel,
-      context: () => ({ ...context, lifetimes }),
+      context: () => ({ ...context, lifetimes, path: { ...context.path, policy: this.policy } }),
       open: async () => ({ stream: await this.dial(), seen: undefined }),
       touch: () => this.touch(other()),
       halfOpen: new HalfOpen(),
@@ -323,6 +326,27 @@ describe('pair of members', () => {
       const log = [...a.log, ...b.log].filter((line) => line.startsWith('path-blocked'));
       assert.match(log[0] ?? '', /"next":"ESP in UDP"/);
     }
+  });
+
+  it('agrees anew when one end changes its terms while keys are agreed on by the old ones', async () => {
+    const [a, b] = make({ slow: [5] });
+    for (const end of [a, b]) end.policy = 'udp';
+    a.pair.acquire();
+    await until('UDP', () => [a, b].every(({ pair }) => pair.path?.why === 'policy'));
+    a.policy = 'auto';
+    const { dial } = a;
+    a.dial = async () => {
+      a.dial = dial;
+      const stream = await dial();
+      // It has answered by its old terms, or is about to.
+      b.policy = 'auto';
+      b.pair.renew();
+      return stream;
+    };
+    a.pair.renew();
+    await until('ESP', () => [a, b].every(({ pair }) => pair.path?.why === 'direct'));
+    await until('one pair', () => single(a, b));
+    assertSame(a, b);
   });
 
   it('says so once, and keeps its keys, where nothing passes', async () => {
