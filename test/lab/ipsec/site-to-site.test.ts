@@ -147,8 +147,9 @@ describe('site to site', function () {
     const before = await inKernel();
     const rules = async () => `${await sites.g.ip('rule')}${await sites.g.ip('-6', 'rule')}`;
     const rulesBefore = await rules();
-    // Never closed: what it put into the kernel stays.
-    await (await openAndForget(sites, tenant)).addPeer(
+    // Not closed: what it put into the kernel stays.
+    const killed = await openAndForget(sites, tenant);
+    await killed.addPeer(
       { id: 'c', virtualAddresses: tenant.b, subnets: ['10.31.0.0/16'] },
       tenant.underlay,
     );
@@ -162,6 +163,8 @@ describe('site to site', function () {
     }
     assert.equal(await inKernel(), before);
     assert.equal(await rules(), rulesBefore);
+    // Only its sockets are left, which would keep this process from ending.
+    await killed.close();
   });
 });
 
