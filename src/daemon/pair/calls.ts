@@ -7,7 +7,7 @@ import { addressesOf } from '../underlay.ts';
 import { ask, PAIR_PROTOCOL_SUFFIX, type PairAnswer, type PairRequest } from './control.ts';
 import type { Entry } from './entry.ts';
 
-type Callee = Pick<Entry, 'peerId' | 'multiaddrs' | 'candidates'>;
+export type Callee = Pick<Entry, 'peerId' | 'multiaddrs' | 'candidates'>;
 
 /** @throws GateError, or the signal's reason */
 export function call(

@@ -20,7 +20,7 @@ import { open } from '../../records/envelope.ts';
 import type { Log } from '../log.ts';
 import type { Tier } from '../tier.ts';
 import { addressesOf } from '../underlay.ts';
-import { askPeer, call } from './calls.ts';
+import { askPeer, type Callee, call } from './calls.ts';
 import type { PairAnswer, PairRequest } from './control.ts';
 import type { Entry } from './entry.ts';
 import { HalfOpen } from './half-open.ts';
@@ -112,9 +112,8 @@ export class PairMaker implements Disposable {
   async #open(remote: Ed25519PeerId, signal: AbortSignal): Promise<Line> {
     const entry = this.#options.entry(remote);
     if (entry !== undefined) await this.#options.whereabouts.prepare(entry, signal);
-    const peer = entry ?? { peerId: remote, multiaddrs: [], candidates: [] };
     const { gate } = this.#options.tier;
-    const stream = await call(gate, peer, EXCHANGE_PROTOCOL_SUFFIX, signal);
+    const stream = await call(gate, dialled(remote, entry), EXCHANGE_PROTOCOL_SUFFIX, signal);
     const connection = gate.host.libp2p
       .getConnections(remote)
       .find(({ streams }) => streams.includes(stream));
@@ -130,11 +129,7 @@ export class PairMaker implements Disposable {
   }
 
   #ask(remote: Ed25519PeerId, request: PairRequest, signal: AbortSignal): Promise<PairAnswer> {
-    const peer = this.#options.entry(remote) ?? {
-      peerId: remote,
-      multiaddrs: [],
-      candidates: [],
-    };
+    const peer = dialled(remote, this.#options.entry(remote));
     return askPeer(this.#options.tier.gate, peer, request, signal);
   }
 
@@ -143,3 +138,7 @@ export class PairMaker implements Disposable {
     this.#toucher[Symbol.dispose]();
   }
 }
+
+/** Where to find a peer; one without an entry only if it is connected. */
+const dialled = (peerId: Ed25519PeerId, entry: Entry | undefined): Callee =>
+  entry ?? { peerId, multiaddrs: [], candidates: [] };

@@ -14,7 +14,6 @@ import { nft } from './nft.ts';
 import { type FirewallInput, isNeeded, removal, ruleSet, ZONE_PROBE } from './rules.ts';
 
 export type { FirewallInput };
-export { FirewallError };
 
 /** What may change while it is open. */
 export type FirewallChange = Partial<Pick<FirewallInput, 'grants' | 'remotes' | 'subnets'>>;
