@@ -16,13 +16,13 @@ import { generateKeyPairSync } from 'node:crypto';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { release, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { B, establish, type Lab, twoPlanes, underlay } from '../../test/lab/ipsec/planes.ts';
+import { A, B, establish, type Lab, twoPlanes, underlay } from '../../test/lab/ipsec/planes.ts';
 import type { Netns } from '../../test/lab/netns.ts';
 import { median, percentile, print, round } from '../admission/whole-world.ts';
 import { installTimes } from './install.ts';
 import { charons, firstAnswer, type Subject, startMembers } from './on-demand.ts';
 import { type Charon, startCharon } from './strongswan.ts';
-import { pings, throughput } from './traffic.ts';
+import { pings, throughput, type Way } from './traffic.ts';
 
 const ROUNDS = Number(process.argv[2] ?? 5);
 const SECONDS = 2;
@@ -65,21 +65,24 @@ async function startCharons(
   return [await start(a, 'a'), await start(b, 'b')];
 }
 
-type Ways = Readonly<Record<string, string>>;
-const STRONGSWAN = { strongswan: '10.91.0.11', strongswanInterface: '10.92.0.11' };
+type Ways = Readonly<Record<string, Way>>;
+const ICVPN: Way = { from: A.virtualAddresses.ipv4, to: B.virtualAddresses.ipv4 };
+const STRONGSWAN = {
+  strongswan: { from: '10.91.0.10', to: '10.91.0.11' },
+  strongswanInterface: { from: '10.92.0.10', to: '10.92.0.11' },
+};
 
 /** Throughput and round trip by each way, in turns. */
 async function traffic({ a, b }: Lab, ways: Ways) {
-  const found = Object.keys(ways).map((way) => ({
-    ...{ way, mbit: [] as number[], rtt: [] as number[] },
+  const found = Object.entries(ways).map(([name, way]) => ({
+    ...{ name, way, mbit: [] as number[], rtt: [] as number[] },
   }));
   // The first packet by strongSwan's interface is lost to setting the SA up.
-  for (const address of Object.values(ways)) await a.exec('ping', ['-c', '3', address]);
+  for (const { to } of Object.values(ways)) await a.exec('ping', ['-c', '3', to]);
   for (let n = -1; n < ROUNDS; n++) {
     for (const each of n % 2 === 0 ? found : found.toReversed()) {
-      const address = ways[each.way] ?? '';
-      const mbit = await throughput(a, b, address, SECONDS);
-      const rtt = await pings(a, address, PINGS);
+      const mbit = await throughput(a, b, each.way.to, SECONDS);
+      const rtt = await pings(a, each.way, PINGS);
       if (n < 0) continue; // caches are filled
       each.mbit.push(mbit);
       each.rtt.push(median(rtt));
@@ -90,7 +93,7 @@ async function traffic({ a, b }: Lab, ways: Ways) {
   const ratio = (key: 'mbit' | 'rtt', other: (typeof found)[number]): number =>
     median((first?.[key] ?? []).map((value, i) => value / (other[key][i] ?? Number.NaN)));
   return found.map((each) => ({
-    ...{ what: `traffic, ${each.way}`, n: ROUNDS },
+    ...{ what: `traffic, ${each.name}`, n: ROUNDS },
     mbitPerSecond: round(median(each.mbit), 0),
     pingMs: round(median(each.rtt), 4),
     icvpnThroughputTimes: round(ratio('mbit', each), 3),
@@ -103,7 +106,7 @@ async function onDemand(ns: Netns, subjects: Readonly<Record<string, Subject>>) 
   const found = Object.entries(subjects).map(([name, subject]) => ({
     ...{ name, subject, ms: [] as number[], cpu: [] as number[] },
   }));
-  for (const { subject } of found) await pings(ns, subject.address, 1);
+  for (const { subject } of found) await pings(ns, subject.way, 1);
   for (let n = -1; n < ROUNDS; n++) {
     for (const each of found) {
       for (let demand = 0; demand < DEMANDS; demand++) {
@@ -151,10 +154,10 @@ const results: object[] = [];
 {
   await using planes = await twoPlanes(lab);
   await establish(planes.planeA, planes.planeB);
-  results.push(...(await traffic(lab, { icvpn: B.virtualAddresses.ipv4, ...STRONGSWAN })));
+  results.push(...(await traffic(lab, { icvpn: ICVPN, ...STRONGSWAN })));
   console.error(JSON.stringify(results));
 }
-const members = await startMembers(lab.a, lab.b, stack);
+const members = await startMembers(lab.a, lab.b, ICVPN, stack);
 results.push(
   ...(await onDemand(lab.a, {
     'icvpn, connection there': members.connected,

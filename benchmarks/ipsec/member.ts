@@ -71,7 +71,11 @@ async function exchange(run: () => Promise<ExchangeResult>): Promise<void> {
     established.reject(error);
   }
 }
+let asked = false;
 dataPlane.on('acquire', () => {
+  // The kernel asks again while the first packet waits.
+  if (asked) return;
+  asked = true;
   void exchange(async () => {
     const stream = await host.libp2p.dialProtocol(at, PROTOCOL);
     return runInitiator(stream, context, hooks);
@@ -86,6 +90,7 @@ for await (const said of { [Symbol.asyncIterator]: () => lines }) {
   const command: unknown = JSON.parse(said);
   const { inboundSpi, outboundSpi } = await established.promise;
   established = Promise.withResolvers();
+  asked = false;
   await dataPlane.removeSa(peerId, outboundSpi, 'out');
   await dataPlane.removeSa(peerId, inboundSpi, 'in');
   if (command === 'cold') await host.libp2p.hangUp(remote);

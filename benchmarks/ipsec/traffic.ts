@@ -27,9 +27,20 @@ function within(value: unknown, name: string): unknown {
   return entry[1];
 }
 
-/** @returns round trips in milliseconds; the answer to a packet that waits for its SA counts from the start */
-export async function pings(ns: Netns, address: string, count: number): Promise<number[]> {
-  const args = ['-n', '-i', '0.002', '-W', '5', '-c', String(count), address];
+/** Addresses inside the tunnel. */
+export interface Way {
+  readonly from: string;
+  readonly to: string;
+}
+
+/**
+ * From an address that is given: ping would look for one by a UDP socket, which asks for the SA before the
+ * first packet does.
+ *
+ * @returns round trips in milliseconds; the answer to a packet that waits for its SA counts from the start
+ */
+export async function pings(ns: Netns, { from, to }: Way, count: number): Promise<number[]> {
+  const args = ['-n', '-I', from, '-i', '0.002', '-W', '5', '-c', String(count), to];
   const output = await ns.run('ping', args, { timeoutMs: 60_000 });
   return [...output.matchAll(/time=([\d.]+) ms/g)].map(([, time]) => Number(time));
 }

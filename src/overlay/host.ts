@@ -25,6 +25,7 @@ import { createLibp2p } from 'libp2p';
 import { IcvpnError } from '../errors.ts';
 import { PeerIdError } from '../records/peer-id.ts';
 import { Arrivals } from './arrivals.ts';
+import { corked } from './corked.ts';
 import { type StrangerLimits, Strangers } from './strangers.ts';
 
 /** Connections that one host keeps at most; the least valuable are closed beyond that. */
@@ -104,7 +105,7 @@ export async function createHost(options: HostOptions): Promise<Host> {
         outboundSocketInactivityTimeout: INACTIVITY_LIMIT,
       }),
     ],
-    connectionEncrypters: [noise()],
+    connectionEncrypters: [corked(noise())],
     // Its own keep-alive, every 30 s on each connection, would be most of what an idle member sends.
     streamMuxers: [yamux({ enableKeepAlive: false })],
     connectionManager: {
