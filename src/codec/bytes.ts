@@ -4,33 +4,53 @@
 export class ByteReader {
   #bytes: Uint8Array;
   #at = 0;
+  #end: number;
   #fail: (reason: string) => Error;
 
   constructor(bytes: Uint8Array, fail: (reason: string) => Error) {
     // A Buffer's own slice() would not copy, and its owner may overwrite it.
     this.#bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#end = bytes.length;
     this.#fail = fail;
   }
 
   get done(): boolean {
-    return this.#at === this.#bytes.length;
+    return this.#at === this.#end;
+  }
+
+  /** @returns where the next `length` bytes begin, which count as read */
+  #skip(length: number): number {
+    if (length > this.#end - this.#at) throw this.#fail('ends too early');
+    this.#at += length;
+    return this.#at - length;
   }
 
   /** @returns a copy of the next `length` bytes, so that the caller may keep it or overwrite it */
   take(length: number): Uint8Array {
-    if (length > this.#bytes.length - this.#at) throw this.#fail('ends too early');
-    const taken = this.#bytes.slice(this.#at, this.#at + length);
-    this.#at += length;
-    return taken;
+    const at = this.#skip(length);
+    return this.#bytes.slice(at, at + length);
+  }
+
+  /** @returns the next `length` bytes where they are, to be looked at and not kept */
+  peek(length: number): Uint8Array {
+    const at = this.#skip(length);
+    return this.#bytes.subarray(at, at + length);
+  }
+
+  /** @returns a reader of the next `length` bytes, which copies none of them */
+  part(length: number): ByteReader {
+    const at = this.#skip(length);
+    const part = new ByteReader(this.#bytes, this.#fail);
+    part.#at = at;
+    part.#end = at + length;
+    return part;
   }
 
   /** A base-128 varint, least significant group first; refused when over-long or above 2^53-1. */
   varint(): number {
     let value = 0;
     for (let shift = 0; ; shift++) {
-      const byte = this.#bytes[this.#at];
-      if (byte === undefined) throw this.#fail('ends too early');
-      this.#at++;
+      const byte = this.#bytes[this.#skip(1)] ?? 0;
       value += (byte & 0x7f) * 2 ** (7 * shift);
       if (value > Number.MAX_SAFE_INTEGER || shift > 7) throw this.#fail('varint above 2^53-1');
       if (byte < 0x80) {
@@ -40,6 +60,9 @@ export class ByteReader {
     }
   }
 }
+
+/** Tags and most lengths are one byte; a writer copies none of them before it ends. */
+const ONE_BYTE = Array.from({ length: 0x80 }, (_, value) => Uint8Array.of(value));
 
 /** Collects bytes, then hands them out in one piece. */
 export class ByteWriter {
@@ -53,6 +76,11 @@ export class ByteWriter {
 
   /** @param value a whole number from 0 to 2^53-1 */
   varint(value: number): void {
+    const only = ONE_BYTE[value];
+    if (only !== undefined) {
+      this.bytes(only);
+      return;
+    }
     const out: number[] = [];
     let rest = value;
     while (rest >= 0x80) {

@@ -153,6 +153,19 @@ export function uint53(limits: { max?: number } = {}): Codec<number> {
 export function bytes(
   limits: { length: number } | { min?: number; max: number },
 ): Codec<Uint8Array> {
+  return delimited(limits, (input, length) => input.take(length));
+}
+
+/** As `bytes`, but a view of what is being read, which goes with it: for those who keep no part of it. */
+export function view(limits: { min?: number; max: number }): Codec<Uint8Array> {
+  return delimited(limits, (input, length) => input.peek(length));
+}
+
+/** Bytes as `read` hands them out, which is given a length within the limits. */
+function delimited(
+  limits: { length: number } | { min?: number; max: number },
+  read: (input: ByteReader, length: number) => Uint8Array,
+): Codec<Uint8Array> {
   const min = 'length' in limits ? limits.length : (limits.min ?? 0);
   const max = 'length' in limits ? limits.length : limits.max;
   const fits = (n: number): boolean => n >= min && n <= max;
@@ -166,7 +179,7 @@ export function bytes(
     read(input) {
       const length = input.varint();
       if (!fits(length)) throw new DecodeError('', `${length} bytes, not ${min} to ${max}`);
-      return input.take(length);
+      return read(input, length);
     },
   };
 }
@@ -178,7 +191,7 @@ const utf8 = {
 
 /** UTF-8 text of at most `max` bytes. */
 export function string(limits: { min?: number; max: number }): Codec<string> {
-  return refine(bytes(limits), {
+  return refine(view(limits), {
     parse: (raw) => utf8.decoder.decode(raw),
     format: (text) => utf8.encoder.encode(text),
   });
@@ -230,23 +243,29 @@ export function message<T extends object>(fields: Fields<T>): MessageCodec<T> {
   function readBody(input: ByteReader): T {
     const found: Partial<T> = {};
     let at = 0;
-    while (!input.done) {
-      const tag = input.varint();
-      const number = Math.floor(tag / 8);
-      while (at < ordered.length && (ordered[at]?.field.number ?? 0) < number) at++;
-      const entry = ordered[at];
-      if (entry?.field.number !== number) {
-        throw new DecodeError('', `field ${number} is unknown or out of order`);
+    let reading: string | undefined;
+    try {
+      while (!input.done) {
+        reading = undefined;
+        const tag = input.varint();
+        const number = Math.floor(tag / 8);
+        while (at < ordered.length && (ordered[at]?.field.number ?? 0) < number) at++;
+        const entry = ordered[at];
+        if (entry?.field.number !== number) {
+          throw new DecodeError('', `field ${number} is unknown or out of order`);
+        }
+        const { name, field } = entry;
+        reading = name;
+        found[name] = field.readOne(found[name], tag % 8, input);
       }
-      within(entry.name, () => {
-        found[entry.name] = entry.field.readOne(found[entry.name], tag % 8, input);
-      });
-    }
-    for (const { name, field } of ordered) {
-      if (name in found) continue;
-      within(name, () => {
+      for (const { name, field } of ordered) {
+        if (name in found) continue;
+        reading = name;
         found[name] = field.absent();
-      });
+      }
+    } catch (error) {
+      if (!(error instanceof DecodeError) || reading === undefined) throw error;
+      throw within(reading, error);
     }
     return complete(found, names);
   }
@@ -260,7 +279,7 @@ export function message<T extends object>(fields: Fields<T>): MessageCodec<T> {
       out.varint(finished.length);
       out.bytes(finished);
     },
-    read: (input) => readBody(new ByteReader(input.take(input.varint()), fail)),
+    read: (input) => readBody(input.part(input.varint())),
     encode(value) {
       const out = new ByteWriter();
       writeBody(value, out);
@@ -278,14 +297,10 @@ function complete<T extends object>(found: Partial<T>, names: (keyof T)[]): T {
 
 const fail = (reason: string): DecodeError => new DecodeError('', reason);
 
-function within(name: string, read: () => void): void {
-  try {
-    read();
-  } catch (error) {
-    if (!(error instanceof DecodeError)) throw error;
-    const path = error.path === '' ? name : `${name}.${error.path}`;
-    throw new DecodeError(path, error.message.slice(error.message.indexOf(': ') + 2), {
-      cause: error.cause,
-    });
-  }
+/** The same error, with the field it happened in before its path. */
+function within(name: string, error: DecodeError): DecodeError {
+  const path = error.path === '' ? name : `${name}.${error.path}`;
+  return new DecodeError(path, error.message.slice(error.message.indexOf(': ') + 2), {
+    cause: error.cause,
+  });
 }

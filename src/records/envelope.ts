@@ -19,12 +19,12 @@ import { concat } from 'uint8arrays/concat';
 import { equals } from 'uint8arrays/equals';
 import { ByteWriter } from '../codec/bytes.ts';
 import {
-  bytes,
   DecodeError,
   type Infer,
   type MessageCodec,
   message,
   required,
+  view,
 } from '../codec/protobuf.ts';
 import { IcvpnError } from '../errors.ts';
 import { ed25519Sign, ed25519Verify } from './ed25519.ts';
@@ -59,7 +59,7 @@ export interface Opened<T> {
 }
 
 /** Bounded by the kind's `maxLength` as a whole. */
-const part = bytes({ max: Number.MAX_SAFE_INTEGER });
+const part = view({ max: Number.MAX_SAFE_INTEGER });
 const envelopeCodec = message({
   /** A public key as libp2p writes it: type, then the key. */
   publicKey: required(1, part),
@@ -68,13 +68,28 @@ const envelopeCodec = message({
   signature: required(5, part),
 });
 
+interface KindBytes {
+  readonly domain: Uint8Array;
+  readonly payloadType: Uint8Array;
+}
+
 const text = new TextEncoder();
-const domain = (name: string): Uint8Array => text.encode(`icvpn ${name} 1`);
-const payloadType = (name: string): Uint8Array => text.encode(`/icvpn/${name}/1`);
+/** By name of the kind; the kinds are this program's own. */
+const kindBytes = new Map<string, KindBytes>();
+
+function bytesOf(name: string): KindBytes {
+  const known = kindBytes.get(name);
+  if (known !== undefined) return known;
+  const domain = text.encode(`icvpn ${name} 1`);
+  const made = { domain, payloadType: text.encode(`/icvpn/${name}/1`) };
+  kindBytes.set(name, made);
+  return made;
+}
 
 function signed(name: string, payload: Uint8Array): Uint8Array {
   const out = new ByteWriter();
-  for (const each of [domain(name), payloadType(name), payload]) {
+  const { domain, payloadType } = bytesOf(name);
+  for (const each of [domain, payloadType, payload]) {
     out.varint(each.length);
     out.bytes(each);
   }
@@ -97,7 +112,7 @@ export async function seal<T>(
   const sealed = envelopeCodec.encode({
     signature: ed25519Sign(key, signed(kind.name, payload)),
     publicKey: concat([ED25519_PREFIX, key.publicKey.raw]),
-    payloadType: payloadType(kind.name),
+    payloadType: bytesOf(kind.name).payloadType,
     payload,
   });
   if (sealed.length > kind.maxLength) {
@@ -161,7 +176,7 @@ function parse<T>(
 
 /** @returns who is said to have signed the envelope. @throws EnvelopeError */
 function signerOf(name: string, envelope: Infer<typeof envelopeCodec>): Ed25519PeerId {
-  if (!equals(envelope.payloadType, payloadType(name))) {
+  if (!equals(envelope.payloadType, bytesOf(name).payloadType)) {
     throw new EnvelopeError(name, 'it is of another kind');
   }
   const signer = peerIdFromEd25519(envelope.publicKey);

@@ -3,7 +3,8 @@ import type { Ed25519PeerId, PeerId } from '@libp2p/interface';
 import { peerIdFromMultihash, peerIdFromString } from '@libp2p/peer-id';
 import * as Digest from 'multiformats/hashes/digest';
 import { identity } from 'multiformats/hashes/identity';
-import { bytes, type Codec, refine } from '../codec/protobuf.ts';
+import { equals } from 'uint8arrays/equals';
+import { type Codec, refine, view } from '../codec/protobuf.ts';
 import { IcvpnError } from '../errors.ts';
 
 /** Length of an Ed25519 PeerID: a 2-byte identity multihash header and a 36-byte public key message. */
@@ -42,16 +43,33 @@ export function parsePeerId(text: string): Ed25519PeerId {
   return checked;
 }
 
-/** @param key a public key as libp2p writes it. @returns undefined when it is no Ed25519 key */
-export function peerIdFromEd25519(key: Uint8Array): Ed25519PeerId | undefined {
-  const isEd25519 =
-    key.length === ED25519_MESSAGE_LENGTH && ED25519_PREFIX.every((byte, at) => key[at] === byte);
-  return isEd25519 ? ed25519(peerIdFromMultihash(identity.digest(key)), 'bytes') : undefined;
+/**
+ * Gives the same answer again for the same bytes as last time: all credentials of a list name one service
+ * and mostly one super-peer, and making a PeerID takes longer than the rest of a field.
+ */
+function remembering<T>(parse: (raw: Uint8Array) => T): (raw: Uint8Array) => T {
+  let last: { readonly raw: Uint8Array; readonly parsed: T } | undefined;
+  return (raw) => {
+    if (last === undefined || !equals(last.raw, raw)) {
+      const own = Uint8Array.from(raw);
+      last = { raw: own, parsed: parse(own) };
+    }
+    return last.parsed;
+  };
 }
+
+/** @param key a public key as libp2p writes it. @returns undefined when it is no Ed25519 key */
+export const peerIdFromEd25519: (key: Uint8Array) => Ed25519PeerId | undefined = remembering(
+  (key) => {
+    const isEd25519 =
+      key.length === ED25519_MESSAGE_LENGTH && ED25519_PREFIX.every((byte, at) => key[at] === byte);
+    return isEd25519 ? ed25519(peerIdFromMultihash(identity.digest(key)), 'bytes') : undefined;
+  },
+);
 
 /** Codec of a PeerID or ServiceID (38 bytes). */
 export const peerId = (): Codec<Ed25519PeerId> =>
-  refine(bytes({ length: PEER_ID_LENGTH }), {
-    parse: (raw) => ed25519(peerIdFromMultihash(Digest.decode(raw)), 'bytes'),
+  refine(view({ min: PEER_ID_LENGTH, max: PEER_ID_LENGTH }), {
+    parse: remembering((raw) => ed25519(peerIdFromMultihash(Digest.decode(raw)), 'bytes')),
     format: (id) => id.toMultihash().bytes,
   });
