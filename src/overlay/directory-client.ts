@@ -12,6 +12,7 @@ import {
   MAX_DIRECTORY_MEMBERS,
 } from '../records/directory.ts';
 import type { Opened } from '../records/envelope.ts';
+import { peerIdKey } from '../records/peer-id.ts';
 import {
   BEAT_INTERVAL,
   DIRECTORY_FRAMES,
@@ -79,6 +80,7 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
   readonly #clock: () => number;
   readonly #context: UpdateContext;
   readonly #life = new AbortController();
+  /** By `peerIdKey`. */
   readonly #members = new Map<string, Member>();
   /** Members that the list of a new attachment has not confirmed yet. */
   #doubted = new Set<string>();
@@ -270,7 +272,7 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
   ): Promise<void> {
     this.#doubtAll();
     for (const [i, { peerId }] of known.entries()) {
-      if (stands(kept, i)) this.#doubted.delete(peerId.toString());
+      if (stands(kept, i)) this.#doubted.delete(peerIdKey(peerId));
     }
     await this.#enter(joined, signer);
     this.emit('change', this.members());
@@ -280,8 +282,9 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
     const { joined, left } = value;
     let changed = false;
     for (const id of left) {
-      this.#doubted.delete(id.toString());
-      changed = this.#members.delete(id.toString()) || changed;
+      const name = peerIdKey(id);
+      this.#doubted.delete(name);
+      changed = this.#members.delete(name) || changed;
     }
     if ((await this.#enter(joined, signer)) || changed) this.emit('change', this.members());
   }
@@ -292,7 +295,7 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
     for (const entry of joined) {
       const member = await openListed(entry, superPeer, this.#context);
       if (member === undefined) continue;
-      const name = member.peerId.toString();
+      const name = peerIdKey(member.peerId);
       this.#doubted.delete(name);
       this.#members.set(name, member);
       any = true;
