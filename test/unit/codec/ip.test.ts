@@ -26,6 +26,16 @@ describe('IP addresses', () => {
     );
   });
 
+  it('in IPv6 are shortened as URLs are, however the zeros lie', () => {
+    const byte = fc.oneof(fc.constant(0), fc.constant(0), fc.nat({ max: 255 }));
+    fc.assert(
+      fc.property(fc.array(byte, { minLength: 16, maxLength: 16 }), (bytes) => {
+        const text = formatIp(Uint8Array.from(bytes));
+        assert.equal(new URL(`http://[${text}]/`).hostname, `[${text}]`);
+      }),
+    );
+  });
+
   it('lie in a prefix exactly when Node says so', () => {
     fc.assert(
       fc.property(raw, raw, fc.nat({ max: 128 }), fc.boolean(), (net, other, bits, near) => {
