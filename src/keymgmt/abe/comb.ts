@@ -13,7 +13,8 @@ import type { Matrix } from './matrix.ts';
 import { ready } from './mcl.ts';
 
 /**
- * Sums of products with points that come again and again: those of the public key, and of the labels.
+ * Sums of products with points that come again and again: those of the public key, of the labels, and of
+ * the wildcard in an attribute key.
  *
  * The comb method of Lim and Lee (CRYPTO 1994): a scalar of 259 bits is laid out in seven rows of 37,
  *
@@ -69,11 +70,23 @@ export function prepareCombs(...matrices: readonly Points[]): void {
     tables.delete(matrix);
     tables.set(matrix, address);
   }
-  for (const [matrix, address] of tables) {
+  for (const matrix of tables.keys()) {
     if (tables.size <= COMB_CACHE_MATRICES) break;
-    tables.delete(matrix);
-    ready().mcl._free(address);
+    forgetCombs(matrix);
   }
+}
+
+/** Overwrites and frees the multiples of a matrix's entries, which may be of a secret key. */
+export function forgetCombs(matrix: Points): void {
+  usedOnce.delete(matrix);
+  const address = tables.get(matrix);
+  const kind = matrix.entries[0]?.kind;
+  if (address === undefined || kind === undefined) return;
+  tables.delete(matrix);
+  const { mcl } = ready();
+  const bytes = matrix.entries.length * stride(GROUPS[kind]);
+  new Uint8Array(mcl.wasmMemory.buffer, address, bytes).fill(0);
+  mcl._free(address);
 }
 
 /** The number of bytes from one entry's multiples to the next; multiple 0 is not there. */

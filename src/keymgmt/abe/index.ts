@@ -32,6 +32,7 @@ import {
   encodeMasterSecret,
   encodePublicParameters,
 } from './codec.ts';
+import { forgetCombs } from './comb.ts';
 import {
   BK_LABEL,
   MAX_ATTRIBUTES,
@@ -220,5 +221,8 @@ export function wipeMasterKey({ prfKey, ...matrices }: MasterKey): void {
 /** Overwrites an attribute key. It cannot be used afterwards. */
 export function wipeAttributeKey({ parts, k1, k2 }: AttributeKey): void {
   wipe(...k1.entries, ...k2.entries);
-  for (const { k3, k3wild } of parts.values()) wipe(...k3.entries, ...(k3wild?.entries ?? []));
+  for (const { k3, k3wild } of parts.values()) {
+    forgetCombs(k3);
+    wipe(...k3.entries, ...(k3wild?.entries ?? []));
+  }
 }

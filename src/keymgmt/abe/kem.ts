@@ -200,7 +200,8 @@ function leafHalves(
 function keyPart(part: AttributePart, y: Scalar): Matrix<G1> {
   const { k3, k3wild } = part;
   if (k3wild === undefined) return k3;
-  return matrix(4, 1, (i) => g1Add(g1Mul(at(k3, i, 0), y), at(k3wild, i, 0)));
+  prepareCombs(k3);
+  return matrix(4, 1, (i) => g1Add(sumG1([{ of: k3, entry: i, by: y }]), at(k3wild, i, 0)));
 }
 
 function addPoints(a: Matrix<G1> | undefined, b: Matrix<G1>): Matrix<G1> {

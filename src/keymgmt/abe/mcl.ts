@@ -142,9 +142,13 @@ export function ready(): Engine {
   return engine;
 }
 
-function heap(e: Engine): Uint8Array {
-  // Not kept: growing the memory detaches earlier views.
-  return new Uint8Array(e.mcl.wasmMemory.buffer, e.scratch, SCRATCH_BYTES);
+let view: Uint8Array | undefined;
+
+function heap({ mcl, scratch }: Engine): Uint8Array {
+  // Growing the memory gives it another buffer and detaches earlier views.
+  const { buffer } = mcl.wasmMemory;
+  if (view?.buffer !== buffer) view = new Uint8Array(buffer, scratch, SCRATCH_BYTES);
+  return view;
 }
 
 /** Overwrites the operands and results of past calls. */

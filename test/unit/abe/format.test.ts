@@ -4,6 +4,7 @@ import { bls12_381 as noble } from '@noble/curves/bls12-381.js';
 import { blake2b256, blake2xb } from '../../../src/keymgmt/abe/blake2xb.ts';
 import { concat, prefixed } from '../../../src/keymgmt/abe/bytes.ts';
 import { encodeHeader } from '../../../src/keymgmt/abe/codec.ts';
+import { BK_LABEL } from '../../../src/keymgmt/abe/constants.ts';
 import { gtToBytes, scalarReduce } from '../../../src/keymgmt/abe/groups.ts';
 import {
   AbeArgumentError,
@@ -35,6 +36,7 @@ import {
   wipeMasterKey,
 } from '../../../src/keymgmt/abe/index.ts';
 import { encapsulate } from '../../../src/keymgmt/abe/kem.ts';
+import { ready } from '../../../src/keymgmt/abe/mcl.ts';
 import { withBonehKatzLeaf } from '../../../src/keymgmt/abe/policy.ts';
 
 const random = (length: number): Uint8Array => Uint8Array.from(randomBytes(length));
@@ -365,5 +367,22 @@ describe('ABE formats', function () {
     for (const { raw } of [...mine.k1.entries, ...mine.k2.entries]) {
       assert.ok(raw.every((byte) => byte === 0));
     }
+  });
+
+  it('a wiped key leaves none of the multiples that decrypting made of its points', () => {
+    const mine = decodeAttributeKey(encodeAttributeKey(generateKey(masterKey, { a: '1' })));
+    const ciphertext = encrypt(publicKey, 'a: 1', message);
+    const points = (mine.parts.get(BK_LABEL)?.k3.entries ?? []).map(({ raw }) => raw.slice());
+    assert.equal(points.length, 4);
+    // What is allocated lies above the scratch block; below is the compiled code's stack, out of reach.
+    const found = (): number => {
+      const { mcl, scratch } = ready();
+      const allocated = Buffer.from(mcl.wasmMemory.buffer, scratch);
+      return points.filter((point) => allocated.includes(Buffer.from(point))).length;
+    };
+    for (let i = 0; i < 3; i += 1) assert.deepEqual(decrypt(mine, ciphertext), message);
+    assert.equal(found(), 4);
+    wipeAttributeKey(mine);
+    assert.equal(found(), 0);
   });
 });
