@@ -173,6 +173,58 @@ describe('ABE groups: mcl against noble', () => {
   });
 });
 
+/** A point of the curve with a small x, which is hardly ever in the subgroup. */
+function curvePoint1() {
+  for (let x = 5n; ; x += 1n) {
+    const square = Fp.add(Fp.pow(x, 3n), 4n);
+    if (Fp.pow(square, (Fp.ORDER - 1n) / 2n) !== 1n) continue;
+    return noble.G1.Point.fromAffine({ x, y: Fp.sqrt(square) });
+  }
+}
+
+function curvePoint2() {
+  for (let n = 1n; ; n += 1n) {
+    const x = Fp2.fromBigTuple([n, 1n]);
+    const square = Fp2.add(Fp2.mul(Fp2.sqr(x), x), Fp2.fromBigTuple([4n, 4n]));
+    try {
+      return noble.G2.Point.fromAffine({ x, y: Fp2.sqrt(square) });
+    } catch {
+      // No point has this x.
+    }
+  }
+}
+
+interface CurvePoint<Self> {
+  add(other: Self): Self;
+  double(): Self;
+  is0(): boolean;
+}
+
+/** Double and add, for scalars beyond the group order. */
+function times<P extends CurvePoint<P>>(point: P, scalar: bigint, zero: P): P {
+  let product = zero;
+  for (const bit of scalar.toString(2)) {
+    product = product.double();
+    if (bit === '1') product = product.add(point);
+  }
+  return product;
+}
+
+/** A multiple of `point` that has this order, which is a prime divisor of the cofactor. */
+function ofOrder<P extends CurvePoint<P>>(
+  order: bigint,
+  { ZERO, CURVE }: { ZERO: P; CURVE(): { h: bigint; n: bigint } },
+  point: P,
+): P {
+  const { h, n } = CURVE();
+  let rest = h * n;
+  while (rest % order === 0n) rest /= order;
+  let multiple = times(point, rest, ZERO);
+  for (let next = multiple; !next.is0(); next = times(next, order, ZERO)) multiple = next;
+  assert.ok(!multiple.is0() && times(multiple, order, ZERO).is0());
+  return multiple;
+}
+
 describe('ABE groups: bytes that are not points', () => {
   before(initAbe);
   const g1 = g1Of(7n).toBytes(false);
@@ -232,6 +284,29 @@ describe('ABE groups: bytes that are not points', () => {
     const off2 = Uint8Array.from(g2);
     off2[191] = (off2[191] ?? 0) ^ 1;
     refused(ours.g2FromBytes, off2, /not a point of the twist/);
+  });
+
+  // mcl does not multiply by r: its check by an endomorphism must find the smallest cofactors out, too.
+  it('P24 points of the group plus a point of small order', () => {
+    const add1 = (point: typeof noble.G1.Point.BASE) => g1Of(7n).add(point);
+    const add2 = (point: typeof noble.G2.Point.BASE) => g2Of(7n).add(point);
+    for (const order of [3n, 11n, 10_177n]) {
+      const small = ofOrder(order, noble.G1.Point, curvePoint1());
+      for (const point of [small, add1(small)]) {
+        assert.ok(!point.isTorsionFree());
+        const { x, y } = point.toAffine();
+        refused(ours.g1FromBytes, Uint8Array.of(...be(x, 48), ...be(y, 48)), /wrong subgroup/);
+      }
+    }
+    for (const order of [13n, 23n, 2713n]) {
+      const small = ofOrder(order, noble.G2.Point, curvePoint2());
+      for (const point of [small, add2(small)]) {
+        assert.ok(!point.isTorsionFree());
+        const { x, y } = point.toAffine();
+        const bytes = [x.c1, x.c0, y.c1, y.c0].flatMap((c) => [...be(c, 48)]);
+        refused(ours.g2FromBytes, Uint8Array.from(bytes), /wrong subgroup/);
+      }
+    }
   });
 
   it('P24 points of the curve outside the subgroup', () => {
