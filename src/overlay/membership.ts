@@ -18,8 +18,9 @@ import { IcvpnError } from '../errors.ts';
 import { type Credential, CredentialError, checkCredential } from '../records/credential.ts';
 import type { Opened } from '../records/envelope.ts';
 import {
+  fitIntoBucket,
   MAX_BUCKET_DEPARTED,
-  MAX_BUCKET_MEMBERS,
+  MAX_MEMBER_ADDRESSES,
   type MembershipShard,
   SHARD_BUCKETS,
 } from '../records/membership.ts';
@@ -151,15 +152,17 @@ export class Membership extends EventEmitter<MembershipEvents> {
     const { name, bucket } = placeOf(peerId);
     const own = this.#own(bucket);
     const old = own.get(name);
-    const count = [...own.values()].filter((each) => each.present).length;
-    if (!old?.present && count >= MAX_BUCKET_MEMBERS) {
+    const others = [...own.values()].flatMap(({ present, peerId: each }) =>
+      present && !each.equals(peerId) ? [present.credential.bytes.length] : [],
+    );
+    if (!fitIntoBucket([...others, credential.bytes.length])) {
       throw new MembershipError(
         'ERR_SHARD_FULL',
         `this super-peer has no room for another member of ${this.serviceId}`,
         'name more super-peers in the service’s descriptor',
       );
     }
-    const present = { credential, multiaddrs: multiaddrs.slice(0, 8) };
+    const present = { credential, multiaddrs: multiaddrs.slice(0, MAX_MEMBER_ADDRESSES) };
     if (session !== undefined) this.#awaited.delete(name);
     else if (!old?.present) this.#awaited.set(name, this.#clock());
     this.#claim({ peerId, present, session: session ?? old?.session ?? 0 });

@@ -1,9 +1,9 @@
 /** Writes a super-peer's own membership shard into tier 1: changed buckets only, collected. */
 import type { Ed25519PeerId, PrivateKey } from '@libp2p/interface';
 import {
+  encodeShardContent,
   MAX_BUCKET_DEPARTED,
   type MembershipShard,
-  SHARD_CONTENT,
   type ShardContent,
 } from '../records/membership.ts';
 import type { Claim } from './claims.ts';
@@ -110,7 +110,7 @@ export class ShardWriter {
         const names = [serviceId, superPeer, String(bucket)];
         if (this.firstOf(bucket)) await this.#adopt(names);
         try {
-          const content = await seal.seal(SHARD_CONTENT.encode(this.#content(bucket)));
+          const content = await seal.seal(encodeShardContent(this.#content(bucket)));
           // Closed meanwhile: a successor may have written, whose word must not be followed by an older one.
           this.#life.signal.throwIfAborted();
           const sequence = records.nextSequence(MEMBERSHIP_RECORD, ...names);

@@ -36,14 +36,20 @@ export const SHARD_BUCKETS = 16;
 export const MAX_BUCKET_MEMBERS = 512;
 /** The most departed members that a bucket remembers. */
 export const MAX_BUCKET_DEPARTED = 256;
+/** The most addresses of one member. */
+export const MAX_MEMBER_ADDRESSES = 8;
 /** Bytes of a bucket's content, sealed or not. */
 const MAX_SHARD_BYTES = 1023 * 1024;
+/** Bytes of a bucket's content before it is sealed: what seals it adds less than the rest. */
+const MAX_CONTENT_BYTES = 1007 * 1024;
+/** Bytes of the departed, and of an entry apart from credential and addresses, at most. */
+const BYTES_OF = { departed: MAX_BUCKET_DEPARTED * 64, entry: 16 };
 
 const entry = message({
   /** The member's credential, as a signed envelope. */
   credential: required(1, bytes({ max: CREDENTIAL.maxLength })),
   /** Where the member can be dialled: as it says itself and as the super-peer sees it. */
-  multiaddrs: repeated(2, string({ min: 1, max: 256 }), { max: 8 }),
+  multiaddrs: repeated(2, string({ min: 1, max: 256 }), { max: MAX_MEMBER_ADDRESSES }),
   /** Number of the member's attachment; 0 for one that was admitted and has not attached yet. */
   session: required(3, uint53()),
 });
@@ -67,6 +73,27 @@ const content = message({
 export type ShardContent = Infer<typeof content>;
 
 export const SHARD_CONTENT: MessageCodec<ShardContent> = content;
+
+/** @returns whether members with credentials of these lengths, in bytes, fit into one bucket */
+export function fitIntoBucket(credentials: readonly number[]): boolean {
+  if (credentials.length > MAX_BUCKET_MEMBERS) return false;
+  const bytes = credentials.reduce((sum, length) => sum + length + BYTES_OF.entry, 0);
+  return bytes + BYTES_OF.departed <= MAX_CONTENT_BYTES;
+}
+
+/**
+ * @returns the bytes of a bucket's content. Where they would be too many, each member has as many of its
+ *   addresses, the first ones, as there is room for
+ * @throws RangeError when the members do not fit without any (`fitIntoBucket`)
+ */
+export function encodeShardContent({ members, departed }: ShardContent): Uint8Array {
+  for (let most = MAX_MEMBER_ADDRESSES; most >= 0; most--) {
+    const fewer = members.map((each) => ({ ...each, multiaddrs: each.multiaddrs.slice(0, most) }));
+    const encoded = content.encode({ members: fewer, departed });
+    if (encoded.length <= MAX_CONTENT_BYTES) return encoded;
+  }
+  throw new RangeError(`${members.length} members do not fit into a bucket`);
+}
 
 const codec = message({
   serviceId: required(1, peerId()),

@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { publicKeyFromRaw } from '@libp2p/crypto/keys';
+import type { Ed25519PeerId } from '@libp2p/interface';
+import { peerIdFromPublicKey } from '@libp2p/peer-id';
 import type { Trust } from '../../../src/overlay/gate.ts';
 import { Membership } from '../../../src/overlay/membership.ts';
 import { RecordStore } from '../../../src/overlay/record-store.ts';
 import { Records } from '../../../src/overlay/records.ts';
 import { MEMBERSHIP_RECORD } from '../../../src/overlay/stored-kinds.ts';
-import { bucketOf } from '../../../src/records/membership.ts';
+import type { Credential } from '../../../src/records/credential.ts';
+import { bucketOf, MAX_BUCKET_MEMBERS } from '../../../src/records/membership.ts';
 import {
   Cleanup,
   credentialFor,
@@ -26,6 +31,16 @@ interface Site {
   readonly store: RecordStore;
   readonly records: Records;
   readonly membership: Membership;
+}
+
+/** Members that share a bucket, without keys of their own. */
+function inOneBucket(count: number): Ed25519PeerId[] {
+  const members: Ed25519PeerId[] = [];
+  while (members.length < count) {
+    const id = peerIdFromPublicKey(publicKeyFromRaw(randomBytes(32)));
+    if (id.type === 'Ed25519' && bucketOf(id) === 0) members.push(id);
+  }
+  return members;
 }
 
 describe('membership', () => {
@@ -240,6 +255,45 @@ describe('membership', () => {
     assert.equal(sizes.length, 1);
     assert.ok(nth(sizes, 0) < 600 * (inBucket + 2), `${sizes} bytes for ${inBucket} members`);
   });
+
+  it('a full bucket whose addresses do not fit into a record is written with fewer of each member', async () => {
+    const network = new MemoryNetwork();
+    const [a, b] = [site(network, at(0)), site(network, at(1))];
+    const members = inOneBucket(MAX_BUCKET_MEMBERS + 1);
+    const [more] = members.splice(MAX_BUCKET_MEMBERS);
+    assert.ok(more);
+    const given = Array.from({ length: 8 }, (_, i) => `/dns6/${'x'.repeat(240)}/tcp/${i}`);
+    const add = async (id: Ed25519PeerId, change?: Partial<Credential>): Promise<void> =>
+      a.membership.add(await credentialFor(service.id, a.who.key, id, change), given, 1);
+    for (const id of members) await add(id);
+    await sees(b, MAX_BUCKET_MEMBERS);
+    const counts = new Set(b.membership.members().map(({ multiaddrs }) => multiaddrs.length));
+    assert.equal(counts.size, 1, `${[...counts]}`);
+    assert.deepEqual(b.membership.members()[0]?.multiaddrs, given.slice(0, [...counts][0]));
+    assert.ok(!counts.has(0) && !counts.has(8), `${[...counts]}`);
+    await assert.rejects(add(more), { code: 'ERR_SHARD_FULL' });
+  }).timeout(60_000);
+
+  it('a member whose credential the bucket’s record has no room for is refused', async () => {
+    const network = new MemoryNetwork();
+    const [a, b] = [site(network, at(0)), site(network, at(1))];
+    const roles = Array.from({ length: 16 }, (_, i) => `${i}`.padEnd(64, 'r'));
+    const subnets = Array.from({ length: 16 }, (_, i) => `fd00:1111:2222:3333:4444:5555:6666:${1000 + i}/128`);
+    const long: Partial<Credential> = { vmid: 'v'.repeat(128), roles, subnets };
+    let kept = 0;
+    for (const id of inOneBucket(MAX_BUCKET_MEMBERS)) {
+      const credential = await credentialFor(service.id, a.who.key, id, long);
+      const add = (): void => a.membership.add(credential, ['/ip4/10.0.0.1/tcp/1'], 1);
+      try {
+        add();
+        kept++;
+      } catch {
+        assert.throws(add, { code: 'ERR_SHARD_FULL' });
+      }
+    }
+    assert.ok(kept > 100 && kept < MAX_BUCKET_MEMBERS, `${kept} kept`);
+    await sees(b, kept);
+  }).timeout(60_000);
 
   it('tells that a shard could not be written, and writes it in the end', async () => {
     const network = new MemoryNetwork();
