@@ -278,7 +278,10 @@ describe('membership', () => {
     const network = new MemoryNetwork();
     const [a, b] = [site(network, at(0)), site(network, at(1))];
     const roles = Array.from({ length: 16 }, (_, i) => `${i}`.padEnd(64, 'r'));
-    const subnets = Array.from({ length: 16 }, (_, i) => `fd00:1111:2222:3333:4444:5555:6666:${1000 + i}/128`);
+    const subnets = Array.from(
+      { length: 16 },
+      (_, i) => `fd00:1111:2222:3333:4444:5555:6666:${1000 + i}/128`,
+    );
     const long: Partial<Credential> = { vmid: 'v'.repeat(128), roles, subnets };
     let kept = 0;
     for (const id of inOneBucket(MAX_BUCKET_MEMBERS)) {
