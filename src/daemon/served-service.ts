@@ -14,11 +14,12 @@ import { type AdmissionSecrets, openSealedSecrets } from '../admission/sealed.ts
 import type { Applicant, ServedService as Door } from '../admission/server.ts';
 import type { AdmissionStore } from '../admission/store.ts';
 import { prefixContains } from '../codec/ip.ts';
+import { everybodyIn } from '../overlay/audience.ts';
 import { DirectoryServer } from '../overlay/directory-server.ts';
 import { Gate, type Trust } from '../overlay/gate.ts';
 import { Membership } from '../overlay/membership.ts';
 import { ServiceTrust } from '../overlay/service-trust.ts';
-import { everybodyIn, Spread } from '../overlay/spread.ts';
+import { Spread } from '../overlay/spread.ts';
 import { SPREAD_KINDS } from '../overlay/stored-kinds.ts';
 import { allowedSubnets } from '../policy/evaluate.ts';
 import type { Credential } from '../records/credential.ts';

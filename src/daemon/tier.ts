@@ -12,6 +12,7 @@ import { once, setMaxListeners } from 'node:events';
 import { setTimeout } from 'node:timers/promises';
 import type { AbortOptions, Ed25519PeerId, PeerId } from '@libp2p/interface';
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
+import { type Audience, everybodyIn, superPeersOf } from '../overlay/audience.ts';
 import { Dht } from '../overlay/dht.ts';
 import { Gate, type Target } from '../overlay/gate.ts';
 import type { Host } from '../overlay/host.ts';
@@ -19,7 +20,7 @@ import { RecordFiles } from '../overlay/record-files.ts';
 import { RecordStore } from '../overlay/record-store.ts';
 import { Records } from '../overlay/records.ts';
 import { ServiceTrust } from '../overlay/service-trust.ts';
-import { type Audience, everybodyIn, Spread, superPeersOf } from '../overlay/spread.ts';
+import { Spread } from '../overlay/spread.ts';
 import {
   DESCRIPTOR_RECORD,
   ENDPOINT_RECORD,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { multiaddr } from '@multiformats/multiaddr';
+import { superPeersOf } from '../../../src/overlay/audience.ts';
 import type { Held } from '../../../src/overlay/record-store.ts';
-import { superPeersOf } from '../../../src/overlay/spread.ts';
 import {
   MEMBERSHIP_RECORD,
   REVOCATION_RECORD,

@@ -8,6 +8,7 @@ import { generateKeyPair } from '@libp2p/crypto/keys';
 import type { Ed25519PeerId, Ed25519PrivateKey, PrivateKey } from '@libp2p/interface';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
+import { everybodyIn, superPeersOf } from '../../../src/overlay/audience.ts';
 import { Dht } from '../../../src/overlay/dht.ts';
 import { type DirectorySeal, PLAIN } from '../../../src/overlay/directory.ts';
 import { DirectoryClient } from '../../../src/overlay/directory-client.ts';
@@ -17,7 +18,7 @@ import { createHost, type Host } from '../../../src/overlay/host.ts';
 import { Membership } from '../../../src/overlay/membership.ts';
 import { RecordStore } from '../../../src/overlay/record-store.ts';
 import { Records } from '../../../src/overlay/records.ts';
-import { everybodyIn, Spread, superPeersOf } from '../../../src/overlay/spread.ts';
+import { Spread } from '../../../src/overlay/spread.ts';
 import {
   DESCRIPTOR_RECORD,
   ENDPOINT_RECORD,

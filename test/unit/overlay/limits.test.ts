@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import type { Stream } from '@libp2p/interface';
 import { lpStream } from '@libp2p/utils';
+import { everybodyIn } from '../../../src/overlay/audience.ts';
 import { Dht } from '../../../src/overlay/dht.ts';
 import { DIRECTORY_FRAMES, DIRECTORY_SUFFIX, frame } from '../../../src/overlay/directory.ts';
 import { DirectoryServer } from '../../../src/overlay/directory-server.ts';
@@ -12,7 +13,7 @@ import { Gate, type GateOptions, type Trust } from '../../../src/overlay/gate.ts
 import { Membership } from '../../../src/overlay/membership.ts';
 import { RecordStore } from '../../../src/overlay/record-store.ts';
 import { Records } from '../../../src/overlay/records.ts';
-import { everybodyIn, Spread } from '../../../src/overlay/spread.ts';
+import { Spread } from '../../../src/overlay/spread.ts';
 import { MEMBERSHIP_RECORD, SPREAD_KINDS } from '../../../src/overlay/stored-kinds.ts';
 import { addresses, Cleanup, credentialFor, identity, listen } from './harness.ts';
 import { MemoryNetwork } from './memory-network.ts';

@@ -1,0 +1,60 @@
+/** Whom the records that are spread concern: everybody in a service, or the super-peers of one. */
+import type { Ed25519PeerId, PeerId } from '@libp2p/interface';
+import type { Gate, Target } from './gate.ts';
+import type { Held } from './record-store.ts';
+import { MEMBERSHIP_RECORD, recordKey } from './stored-kinds.ts';
+
+/** Whom records concern. */
+export interface Audience {
+  /** Whom to push a record to. */
+  targets(record: Held): readonly Target[];
+  /** Whether `peer` may learn of the records of a service. */
+  concerns(service: Ed25519PeerId, peer: PeerId): boolean;
+}
+
+/**
+ * Everybody who passed the gate of a service.
+ *
+ * @param fanout peers that a record is pushed on to, drawn anew each time; all of them on a super-peer
+ * @param random from 0 to 1, 1 excluded
+ */
+export function everybodyIn(
+  gate: Pick<Gate, 'overlayId' | 'peers'>,
+  fanout: number = Number.POSITIVE_INFINITY,
+  random: () => number = Math.random,
+): Audience {
+  return {
+    targets: () => draw(gate.peers(), fanout, random),
+    concerns: (service) => service.equals(gate.overlayId),
+  };
+}
+
+/**
+ * The super-peers of each record's service, in tier 1.
+ *
+ * A membership shard comes from its own super-peer alone: there is a new one every moment, and if all
+ * passed each on, n super-peers would send it n² times. Who misses one gets it in a sync.
+ */
+export function superPeersOf(
+  self: Ed25519PeerId,
+  addresses: (service: Ed25519PeerId) => readonly { peerId: Ed25519PeerId; target: Target }[],
+): Audience {
+  const passesOn = ({ kind, key, service }: Held): boolean =>
+    kind !== MEMBERSHIP_RECORD || key.startsWith(`${recordKey(kind, service, self)}/`);
+  return {
+    targets: (record) =>
+      passesOn(record) ? addresses(record.service).map(({ target }) => target) : [],
+    concerns: (service, peer) => addresses(service).some(({ peerId }) => peerId.equals(peer)),
+  };
+}
+
+/** @returns at most `count` of a list, any of them with the same chance */
+export function draw<T>(list: readonly T[], count: number, random: () => number): T[] {
+  if (count >= list.length) return [...list];
+  const left = [...list];
+  const drawn: T[] = [];
+  while (drawn.length < count) {
+    drawn.push(...left.splice(Math.floor(random() * left.length), 1));
+  }
+  return drawn;
+}

@@ -1,0 +1,90 @@
+/**
+ * What of the records that concern everybody one node pushes, to whom, and what it says and takes when
+ * it compares with another. No input or output here: that is for `spread.ts`.
+ */
+import type { PeerId } from '@libp2p/interface';
+import type { Audience } from './audience.ts';
+import type { Target } from './gate.ts';
+import { type Held, RecordError, type RecordStore } from './record-store.ts';
+import { MAX_KEYS, type SpreadFrame, type SpreadRecord } from './spread-messages.ts';
+import type { StoredKind } from './stored-kinds.ts';
+
+export interface SpreadRuleOptions {
+  readonly store: RecordStore;
+  readonly kinds: readonly StoredKind<unknown>[];
+  readonly audience: Audience;
+}
+
+export class SpreadRule {
+  readonly #options: SpreadRuleOptions;
+  /** From whom the record comes that is being checked, by key. */
+  readonly #sources = new Map<string, PeerId>();
+
+  constructor(options: SpreadRuleOptions) {
+    this.#options = options;
+  }
+
+  /** @returns whom to push a record to that is new here: not to who it came from */
+  targets(record: Held): Target[] {
+    const { kinds, audience } = this.#options;
+    if (!kinds.includes(record.kind)) return [];
+    const source = this.#sources.get(record.key);
+    return audience.targets(record).filter((target) => !source || !isPeer(target, source));
+  }
+
+  /** @returns what this node has that concerns `peer`, at most 1,024 records */
+  summary(peer: PeerId): SpreadFrame['have'] {
+    const { store, kinds, audience } = this.#options;
+    const summary: SpreadFrame['have'] = [];
+    // In the order of the kinds, so that many records of one do not crowd out those before it.
+    for (const kind of kinds) {
+      for (const { key, service, sequence } of store.all(kind)) {
+        if (summary.length === MAX_KEYS) return summary;
+        if (audience.concerns(service, peer)) summary.push({ key, sequence });
+      }
+    }
+    return summary;
+  }
+
+  /** @returns the keys of which this node has something newer for `peer`, and of which `peer` has */
+  compare(have: SpreadFrame['have'], peer: PeerId): { newer: string[]; want: string[] } {
+    const { store } = this.#options;
+    const theirs = new Map(have.map(({ key, sequence }) => [key, sequence]));
+    const newer = this.summary(peer).filter(
+      ({ key, sequence }) => sequence > (theirs.get(key) ?? -1),
+    );
+    const want = have.filter(({ key, sequence }) => sequence > (store.floor(key) ?? -1));
+    return { newer: newer.map(({ key }) => key), want: want.map(({ key }) => key) };
+  }
+
+  /** @returns those records that are held and concern `peer` */
+  records(keys: readonly string[], peer: PeerId): SpreadRecord[] {
+    const { store, kinds, audience } = this.#options;
+    return keys.flatMap((key) => {
+      const held = store.held(key);
+      if (!held || !kinds.includes(held.kind)) return [];
+      return audience.concerns(held.service, peer) ? [{ key, bytes: held.bytes }] : [];
+    });
+  }
+
+  /** @throws EnvelopeError, RecordError for what is forged or not spread; not for what is old */
+  async take({ key, bytes }: SpreadRecord, peer: PeerId): Promise<void> {
+    const { store, kinds } = this.#options;
+    const kind = kinds.find(({ namespace }) => key.startsWith(`/${namespace}/`));
+    if (kind === undefined) throw new RecordError('ERR_RECORD_KEY', `${key} is not spread`);
+    this.#sources.set(key, peer);
+    try {
+      await store.accept(key, bytes);
+    } catch (error) {
+      // Who is behind is no offender; who forges is, and loses the stream.
+      const behind = error instanceof RecordError && error.code !== 'ERR_RECORD_SIGNER';
+      if (!behind) throw error;
+    } finally {
+      this.#sources.delete(key);
+    }
+  }
+}
+
+function isPeer(target: Target, peer: PeerId): boolean {
+  return String(target) === peer.toString() || String(target).includes(`/p2p/${peer}`);
+}
