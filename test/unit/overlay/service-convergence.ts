@@ -5,19 +5,24 @@
  *
  * ```
  *   n000 … super-peers: record store, trust, membership view      the rest store records only
- *   members: attach here or there, with a session that grows
+ *   members: attach here or there, with a session that grows; what everybody must know spreads from
+ *   super-peer to super-peer, from each to its members, and from member to member
  * ```
  */
 import assert from 'node:assert/strict';
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
+import { everybodyIn } from '../../../src/overlay/audience.ts';
 import { Membership } from '../../../src/overlay/membership.ts';
+import { RecordStore } from '../../../src/overlay/record-store.ts';
 import { ServiceTrust } from '../../../src/overlay/service-trust.ts';
 import {
   DESCRIPTOR_RECORD,
   MEMBERSHIP_RECORD,
   POLICY_RECORD,
   REVOCATION_RECORD,
+  recordKey,
+  SPREAD_KINDS,
 } from '../../../src/overlay/stored-kinds.ts';
 import type { Timers } from '../../../src/overlay/timers.ts';
 import type { Credential } from '../../../src/records/credential.ts';
@@ -26,7 +31,14 @@ import { type Opened, open, seal } from '../../../src/records/envelope.ts';
 import { BAD, type ConvergenceResult, range } from './convergence.ts';
 import { credentialFor, nth } from './harness.ts';
 import { type SimulatedNode, simulatedKey, simulateNodes } from './simulated-nodes.ts';
+import { SimulatedSpread } from './simulated-spread.ts';
 import { CALM, Simulation } from './simulation.ts';
+
+/** Members that a member is connected to, and those of them that it pushes a record on to. */
+const NEIGHBOURS = 12;
+const FANOUT = 8;
+/** Virtual milliseconds in which a policy comes to everybody who is connected. */
+const PUSH_LIMIT = 5_000;
 
 export interface ServiceRunOptions {
   readonly seed: number;
@@ -41,11 +53,14 @@ interface Site {
   readonly node: SimulatedNode;
   readonly trust: ServiceTrust;
   membership: Membership;
+  spread: SimulatedSpread | undefined;
 }
 
 interface Vm {
   readonly credential: Opened<Credential>;
   session: number;
+  readonly store: RecordStore;
+  spread: SimulatedSpread | undefined;
   /** Where it is attached. */
   at: Site | undefined;
 }
@@ -74,7 +89,7 @@ export async function convergeService(
   };
   const sites = nodes.slice(0, options.superPeers).map((node): Site => {
     const trust = new ServiceTrust(node.records, descriptor);
-    const site = { node, trust, membership: view(node, trust) };
+    const site: Site = { node, trust, membership: view(node, trust), spread: undefined };
     trust.on('change', () => site.membership.recheck());
     return site;
   });
@@ -87,12 +102,51 @@ export async function convergeService(
     const { key } = nth(nodes, i % options.superPeers);
     assert.ok(key.type === 'Ed25519');
     const credential = await credentialFor(serviceId, key, id, time);
-    vms.push({ credential, session: 0, at: undefined });
+    const store = new RecordStore({ kinds: SPREAD_KINDS, clock });
+    vms.push({ credential, session: 0, store, spread: undefined, at: undefined });
   }
+  spreadOver();
   const revoked: Vm[] = [];
   let policy = 0;
   const background: Promise<unknown>[] = [];
   const any = <T>(list: readonly T[]): T => nth(list, simulation.pick(list.length));
+
+  /** Behind the nodes that store records stand super-peers, then members, as they spread. */
+  function spreadOver(): void {
+    const ids = [...sites.map(({ node }) => node.id), ...vms.map(idOf)];
+    const indices = new Map(ids.map((id, i) => [id.toString(), nodes.length + i]));
+    const places = {
+      indexOf: (peer: string) => indices.get(peer),
+      peerAt: (index: number) => ids[index - nodes.length],
+    };
+    const { random } = simulation;
+    const own = (
+      index: number,
+      store: RecordStore,
+      peers: () => Ed25519PeerId[],
+      fanout?: number,
+    ) =>
+      new SimulatedSpread({
+        ...{ simulation, index: nodes.length + index, store, places, peers },
+        audience: everybodyIn({ overlayId: descriptor.value.serviceId, peers }, fanout, random),
+      });
+    for (const [i, site] of sites.entries()) {
+      const peers = (): Ed25519PeerId[] => [
+        ...sites.filter((each) => each !== site).map(({ node }) => node.id),
+        ...vms.filter(({ at }) => at === site).map(idOf),
+      ];
+      site.spread = own(i, site.node.store, peers);
+    }
+    for (const [i, vm] of vms.entries()) {
+      const near = range(1, NEIGHBOURS + 1).map((step) => nth(vms, (i + step) % vms.length));
+      const peers = (): Ed25519PeerId[] =>
+        vm.at ? [vm.at.node.id, ...near.filter(({ at }) => at !== undefined).map(idOf)] : [];
+      vm.spread = own(sites.length + i, vm.store, peers, FANOUT);
+    }
+  }
+
+  const policyOf = ({ store }: Vm): number =>
+    store.held(recordKey(POLICY_RECORD, descriptor.value.serviceId))?.sequence ?? 0;
 
   function describe(service: Ed25519PeerId, supers: readonly SimulatedNode[]) {
     const admitters = supers.map(({ id }, slot) => {
@@ -118,6 +172,7 @@ export async function convergeService(
     vm.session = Math.max(vm.session + 1, simulation.now);
     if (at.trust.trust().revoked?.(vm.credential)) return;
     at.membership.add(vm.credential, [], vm.session);
+    vm.spread?.sync(at.node.id);
     if (old && old !== at) {
       const { peerId } = vm.credential.value;
       simulation.after(
@@ -144,10 +199,10 @@ export async function convergeService(
     await any(nodes).records.put(REVOCATION_RECORD, content, ownerKey);
   }
 
-  async function publish(): Promise<void> {
+  async function publish({ records }: SimulatedNode): Promise<void> {
     const document = Buffer.from('{"version":1}');
     const content = { serviceId: descriptor.value.serviceId, sequence: ++policy, document };
-    await any(nodes).records.put(POLICY_RECORD, content, ownerKey);
+    await records.put(POLICY_RECORD, content, ownerKey);
   }
 
   /** It loses what it knew of members, not its records; its members attach elsewhere. */
@@ -162,7 +217,12 @@ export async function convergeService(
   /** Nothing once learnt is unlearnt, and nobody is listed who is known to be out. */
   const policies = new Map<Site, number>();
   const outs = new Map<Site, number>();
+  const applied = new Map<Vm, number>();
   function check(): void {
+    for (const vm of vms) {
+      assert.ok(policyOf(vm) >= (applied.get(vm) ?? 0), `P8: policy of ${nameOf(vm)}`);
+      applied.set(vm, policyOf(vm));
+    }
     for (const site of sites) {
       const { trust, membership, node } = site;
       const sequence = trust.policy?.sequence ?? 0;
@@ -183,9 +243,14 @@ export async function convergeService(
       const dice = simulation.random();
       if (dice < 0.04) {
         const cut = simulation.pick(nodes.length);
-        simulation.partition(range(0, cut), range(cut, nodes.length));
+        const all = range(0, nodes.length + sites.length + vms.length);
+        const here = (index: number): boolean => index % nodes.length < cut;
+        simulation.partition(
+          all.filter(here),
+          all.filter((index) => !here(index)),
+        );
       } else if (dice < 0.12) simulation.partition();
-      else if (dice < 0.15) background.push(publish());
+      else if (dice < 0.15) background.push(publish(any(nodes)));
       else if (dice < 0.18 && revoked.length < vms.length / 4) background.push(revoke(any(vms)));
       else if (dice < 0.2) background.push(crash(any(sites)));
       else if (dice < 0.3) background.push(any(sites).trust.refresh());
@@ -203,6 +268,19 @@ export async function convergeService(
     await simulation.finish(Promise.all(background));
     await simulation.run(60_000);
     check();
+    const connected = (): Vm[] => vms.filter(({ at }) => at !== undefined);
+    const know = (when: string): void => {
+      for (const vm of connected()) assert.equal(policyOf(vm), policy, `${when}: ${nameOf(vm)}`);
+    };
+    // Nothing arrives of a policy but at the node that publishes it; then five syncs of each, on average.
+    simulation.faults = { ...CALM, drop: 1 };
+    await simulation.finish(publish(any(sites).node));
+    simulation.faults = CALM;
+    await simulation.run(5 * 60_000);
+    know('who missed a policy learns it in a sync');
+    background.push(publish(any(sites).node));
+    await simulation.run(PUSH_LIMIT);
+    know('a policy is pushed to who is connected');
 
     // Two hours on: whoever holds something that was not heard of since has stored it again.
     await simulation.run(2 * 3_600_000);
@@ -227,4 +305,5 @@ export async function convergeService(
   return { delivered, time: simulation.now - began, flow: simulation.flow() };
 }
 
-const nameOf = ({ credential }: Vm): string => credential.value.peerId.toString();
+const idOf = ({ credential }: Vm): Ed25519PeerId => credential.value.peerId;
+const nameOf = (vm: Vm): string => idOf(vm).toString();
