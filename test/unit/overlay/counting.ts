@@ -2,12 +2,12 @@
 import type { Ed25519PrivateKey } from '@libp2p/interface';
 import { type DirectorySeal, PLAIN } from '../../../src/overlay/directory.ts';
 
-/** @returns the key, telling each time that it signs */
+/** @returns the key, telling each time that it signs an envelope, which names its public key */
 export function countingKey(key: Ed25519PrivateKey, onSign: () => void): Ed25519PrivateKey {
   return new Proxy(key, {
     get(target, name) {
       const value: unknown = Reflect.get(target, name, target);
-      if (name === 'sign') onSign();
+      if (name === 'publicKey') onSign();
       return typeof value === 'function' ? value.bind(target) : value;
     },
   });

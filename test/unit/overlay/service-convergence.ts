@@ -300,7 +300,8 @@ export async function convergeService(
     trust.close();
     await simulation.finish(membership.close({ signal: AbortSignal.abort() }));
   }
-  for (const { records } of nodes) await records.close();
+  // Corrections that the last reads set off are under way.
+  for (const { records } of nodes) await simulation.finish(records.close());
   const { delivered } = simulation;
   return { delivered, time: simulation.now - began, flow: simulation.flow() };
 }
