@@ -49,7 +49,7 @@ export class Capture implements AsyncDisposable {
     const any = (words: readonly string[], word: string): string =>
       `(${words.map((each) => `${word} ${each}`).join(' or ')})`;
     const between = `${any(vms, 'src host')} and ${any(vms, 'dst host')}`;
-    const esp = 'ip proto 50 or udp port 4500';
+    const esp = 'ip proto 50 or ip6 proto 50 or udp port 4500';
     const control = `tcp port ${controlPort}`;
     return {
       esp: await this.#count(`${between} and (${esp})`),

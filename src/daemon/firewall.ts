@@ -2,6 +2,7 @@
  * The member's firewall. Nothing of it is in the kernel before the first rules are known; then they
  * take the place of whatever an earlier run, that crashed, has left.
  */
+import { EventEmitter } from 'node:events';
 import type { AbortOptions } from '@libp2p/interface';
 import { Firewall } from '../ipsec/firewall/firewall.ts';
 import type { FirewallInput } from '../ipsec/firewall/rules.ts';
@@ -9,11 +10,22 @@ import type { Credential } from '../records/credential.ts';
 import { interfaceId } from '../records/virtual-address.ts';
 import type { EnforcedRules, Enforcer } from './policy.ts';
 
-export class MemberFirewall implements Enforcer, AsyncDisposable {
+interface MemberFirewallEvents {
+  /** Somebody else has changed the rules in the kernel. */
+  disturbed: [];
+  /** That would not be heard of any more. */
+  deaf: [error: Error];
+}
+
+export class MemberFirewall
+  extends EventEmitter<MemberFirewallEvents>
+  implements Enforcer, AsyncDisposable
+{
   readonly #input: Omit<FirewallInput, keyof EnforcedRules>;
   #open: Firewall | undefined;
 
   private constructor(input: Omit<FirewallInput, keyof EnforcedRules>) {
+    super();
     this.#input = input;
   }
 
@@ -35,11 +47,14 @@ export class MemberFirewall implements Enforcer, AsyncDisposable {
   }
 
   async apply(rules: EnforcedRules, options: AbortOptions): Promise<void> {
-    if (this.#open) await this.#open.apply(rules, options);
-    else this.#open = await Firewall.open({ ...this.#input, ...rules }, options);
+    if (this.#open) return this.#open.apply(rules, options);
+    this.#open = await Firewall.open({ ...this.#input, ...rules }, options);
+    this.#open.on('disturbed', () => this.emit('disturbed'));
+    this.#open.on('error', (error) => this.emit('deaf', error));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.removeAllListeners();
     await this.#open?.close();
   }
 }

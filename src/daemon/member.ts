@@ -194,6 +194,8 @@ export class Member implements AsyncDisposable {
     tier.trust.on('change', recheck);
     tier.trust.on('policy', () => policy.refresh());
     policy.on('blocked', recheck);
+    firewall.on('disturbed', () => policy.putBack());
+    firewall.on('deaf', (error) => log('firewall-events-failed', { why: error.message }));
     policy.on('enforced', (members) => {
       if (encapsulation.follow(tier.trust.policy?.document.encapsulation)) peers.renew();
       peers.set(members).catch((error) => log('peers-failed', { why: String(error) }));

@@ -26,6 +26,9 @@ const RETRY = { first: 500, most: 30_000 };
 /** Milliseconds after which rules are put in force again: another program may have removed them. */
 const REAPPLY = 60_000;
 
+/** Milliseconds between two times that rules are put back after another program has changed them. */
+const PUT_BACK = 1_000;
+
 /** What one member lets in and forwards. */
 export interface EnforcedRules {
   /** CIDRs behind this member, as far as the policy lets it announce them. */
@@ -83,6 +86,8 @@ export class PolicyEnforcement
   #working: Promise<void> | undefined;
   #retry: NodeJS.Timeout | undefined;
   #reapply: NodeJS.Timeout | undefined;
+  #putBack: NodeJS.Timeout | undefined;
+  #putBackAt = Number.NEGATIVE_INFINITY;
   #wait = RETRY.first;
 
   constructor(options: PolicyEnforcementOptions) {
@@ -128,6 +133,20 @@ export class PolicyEnforcement
       this.#working = undefined;
       if (this.#stale) this.refresh();
     });
+  }
+
+  /** Another program has changed the rules: they are put back at once, but at most once a second. */
+  putBack(): void {
+    if (!this.#opened || this.#putBack !== undefined || this.#life.signal.aborted) return;
+    const wait = this.#putBackAt + PUT_BACK - performance.now();
+    const again = (): void => {
+      this.#putBack = undefined;
+      this.#putBackAt = performance.now();
+      this.#options.log('firewall-put-back');
+      this.#certain = false;
+      this.refresh();
+    };
+    this.#putBack = setTimeout(again, Math.max(0, wait)).unref();
   }
 
   /** @returns undefined when the owner has published none that is known here */
@@ -176,8 +195,8 @@ export class PolicyEnforcement
     const text = JSON.stringify(rules);
     const before = this.#applied;
     if (before?.rules !== text || this.#blocked || !this.#certain) {
+      this.#certain = true; // whoever changes them from now on makes it uncertain again
       await firewall.apply(rules, { signal: this.#life.signal });
-      this.#certain = true;
     }
     const same = before !== undefined && before.policy?.sequence === policy?.sequence;
     this.#applied = { policy, at: same ? before.at : new Date(), rules: text };
@@ -198,6 +217,7 @@ export class PolicyEnforcement
     this.#life.abort();
     clearTimeout(this.#retry);
     clearInterval(this.#reapply);
+    clearTimeout(this.#putBack);
     await this.#working;
     this.removeAllListeners();
   }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { copyFile, writeFile } from 'node:fs/promises';
 import type { DemoHost } from '../../examples/demo/topology.ts';
 import type { TestProcess } from '../lab/process.ts';
-import { Scene } from './scene.ts';
+import { Scene, until } from './scene.ts';
 
 // vm1 is a web server, vm2 an application server with ports 8080 and 5432, vm3 a database.
 //
@@ -155,6 +155,17 @@ describe("the owner's policy", function () {
     for (const port of ['tcp/5432', 'tcp/8080', 'tcp/5432', 'tcp/8080']) await publish(ports(port));
     changing = false;
     assert.ok((await tries) > 10);
+    assert.ok(await opens(vm1, 8080));
+  });
+
+  it('P17 is in force again soon after somebody has flushed all rules', async () => {
+    const putBack = daemons.get('vm2')?.said(' firewall-put-back', PUBLISHED_LIMIT);
+    await vm2.ns.run('nft', ['flush', 'ruleset']);
+    await putBack;
+    await until('the table is back', async () =>
+      (await vm2.ns.run('nft', ['list', 'tables'])).includes('icvpn_'),
+    );
+    assert.ok(await isClosed(vm1, 5432));
     assert.ok(await opens(vm1, 8080));
   });
 

@@ -1,6 +1,6 @@
 /**
  * The firewall of one service on one machine: one nftables table, replaced as a whole whenever
- * something changes. Tables of others are not looked at.
+ * something changes. Tables of others are not looked at. Who else changes this one is heard of.
  *
  * ```
  *  open: the table ──▶ data plane ──▶ apply: other grants, other subnets ──▶ … ──▶ close: no table
@@ -9,9 +9,11 @@
  * Open it before the data plane and close it after that: then nothing passes unfiltered. A crash
  * leaves the table; the next `open` replaces it.
  */
+import { EventEmitter } from 'node:events';
 import { FirewallError } from './errors.ts';
+import { TableMonitor } from './monitor.ts';
 import { nft } from './nft.ts';
-import { type FirewallInput, isNeeded, removal, ruleSet, ZONE_PROBE } from './rules.ts';
+import { type FirewallInput, isNeeded, removal, ruleSet, tableName, ZONE_PROBE } from './rules.ts';
 
 export type { FirewallInput };
 
@@ -22,15 +24,29 @@ interface Call {
   readonly signal?: AbortSignal | undefined;
 }
 
-export class Firewall implements AsyncDisposable {
+interface FirewallEvents {
+  /** Somebody else has changed the table, or removed it: {@link Firewall.apply} puts it back. */
+  disturbed: [];
+  /** Changes by others are not heard of any more; what is in force stays. */
+  error: [error: Error];
+}
+
+/** Transactions of which the kernel may still have to tell. */
+const MAX_OWN = 8;
+
+export class Firewall extends EventEmitter<FirewallEvents> implements AsyncDisposable {
   #input: FirewallInput;
   /** Whether the kernel has connection tracking zones; undefined until that matters. */
   #zones: boolean | undefined;
   /** Whether there may be a table. */
   #present = true;
   #tail: Promise<unknown> = Promise.resolve();
+  #monitor: TableMonitor | undefined;
+  /** The ports that own transactions went by, newest last. */
+  #own: readonly number[] = [];
 
   private constructor(input: FirewallInput) {
+    super();
     this.#input = input;
   }
 
@@ -59,6 +75,8 @@ export class Firewall implements AsyncDisposable {
 
   /** Takes the table away. */
   close(): Promise<void> {
+    this.#monitor?.[Symbol.dispose]();
+    this.removeAllListeners();
     return this.#serially(() => this.#remove({}));
   }
 
@@ -70,19 +88,35 @@ export class Firewall implements AsyncDisposable {
     const input = this.#input;
     if (!isNeeded(input)) return this.#remove(call);
     this.#zones ??= await hasZones(call);
-    await nft(ruleSet(input, this.#zones), call);
+    this.#monitor ??= new TableMonitor({
+      table: tableName(input.ifId),
+      onChange: (port) => this.#changed(port),
+      onError: (error) => this.emit('error', error),
+    });
+    await this.#transact(ruleSet(input, this.#zones), call);
     this.#present = true;
   }
 
   async #remove(call: Call): Promise<void> {
     if (!this.#present) return;
     try {
-      await nft(removal(this.#input.ifId), call);
+      await this.#transact(removal(this.#input.ifId), call);
     } catch (error) {
       // Without nft, or a kernel for it, there is no table either.
       if (!(error instanceof FirewallError)) throw error;
     }
     this.#present = false;
+  }
+
+  async #transact(rules: string, call: Call): Promise<void> {
+    this.#own = [...this.#own.slice(1 - MAX_OWN), await nft(rules, call)];
+  }
+
+  /** A transaction of our own that is under way is known by its port only when it is over. */
+  #changed(port: number): void {
+    this.#serially(async () => {
+      if (!this.#own.includes(port)) this.emit('disturbed');
+    }).catch((error) => this.emit('error', error));
   }
 
   #serially(work: () => Promise<void>): Promise<void> {

@@ -16,9 +16,10 @@ export interface NftOptions {
 
 /**
  * @param rules in nft's own language
+ * @returns the port of the netlink socket that they went by: the kernel gives a process its id
  * @throws FirewallError `ERR_NFT_MISSING`, `ERR_NFT_REFUSED`; nothing has changed then. The signal's reason, or a timeout after 10 s
  */
-export async function nft(rules: string, { check = false, signal }: NftOptions): Promise<void> {
+export async function nft(rules: string, { check = false, signal }: NftOptions): Promise<number> {
   const limit = AbortSignal.timeout(TIMEOUT_MS);
   const child = spawn('nft', [...(check ? ['--check'] : []), '--file', '-'], {
     env: { LC_ALL: 'C', PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` },
@@ -31,6 +32,7 @@ export async function nft(rules: string, { check = false, signal }: NftOptions):
   try {
     const [said] = await Promise.all([text(child.stderr), once(child, 'close')]);
     if (child.exitCode !== 0) throw nftRefused(said.trim().slice(0, MAX_SAID));
+    return child.pid ?? 0;
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') {
       throw nftMissing(error);

@@ -85,6 +85,7 @@ export function ruleSet(input: FirewallInput, zones: boolean): string {
     chain('forward', [
       hook('forward', 'filter'),
       `iifname ${tunnel} meta secpath missing ${DROP}`,
+      ...(gateway ? clamps(tunnel) : []),
       `iifname ${tunnel} jump from_peers`,
       `oifname ${tunnel} jump to_peers`,
     ]),
@@ -95,6 +96,17 @@ export function ruleSet(input: FirewallInput, zones: boolean): string {
 }
 
 const DROP = 'counter drop';
+
+/**
+ * Hosts behind a gateway do not know what the tunnel takes, and where ICMP is dropped on their side nobody
+ * can tell them. So each end of a TCP connection is told in the SYN of the other: the least that routes
+ * towards either take (RFC 9293, section 3.7.1). It is never raised.
+ */
+const clamps = (tunnel: string): string[] =>
+  ['iifname', 'oifname'].map(
+    (direction) =>
+      `${direction} ${tunnel} tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu`,
+  );
 
 /** An error about a known connection is part of it. */
 const answers = [

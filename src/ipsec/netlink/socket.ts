@@ -19,6 +19,7 @@ import {
 
 export const NETLINK_ROUTE = 0;
 export const NETLINK_XFRM = 6;
+export const NETLINK_NETFILTER = 12;
 
 export interface SocketOptions {
   readonly protocol: number;

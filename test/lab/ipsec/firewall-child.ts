@@ -3,7 +3,8 @@ import { IcvpnError } from '../../../src/errors.ts';
 import { Firewall } from '../../../src/ipsec/firewall/firewall.ts';
 
 // Holds a firewall in the namespace that it was started in. Takes its input as the first line of
-// JSON, changes as further ones, `null` to close; says `open`, `applied`, `closed`, or an error's code.
+// JSON, changes as further ones, `null` to close; says `open`, `applied`, `closed`, or an error's code,
+// and `disturbed` when somebody else has changed the rules.
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
 let firewall: Firewall | undefined;
@@ -15,6 +16,7 @@ for await (const line of createInterface({ input: process.stdin })) {
       say('closed');
     } else if (firewall === undefined) {
       firewall = await Firewall.open(given);
+      firewall.on('disturbed', () => say('disturbed'));
       say('open');
     } else {
       await firewall.apply(given);

@@ -107,6 +107,29 @@ describe('firewall', () => {
     assert.equal(await tables(ns), others);
   });
 
+  it('P17 hears when somebody else changes its rules, and of nothing else', async () => {
+    await using ns = await createNetns('a');
+    await using firewall = ns.node(CHILD);
+    const rules = async () => (await ns.run('nft', ['-s', 'list', 'ruleset'])).replace(/\s+/g, ' ');
+    assert.equal(await told(firewall, INPUT), 'open');
+    const intended = await rules();
+    await ns.run('nft', ['add', 'table', 'inet', 'other']);
+    await ns.run('nft', ['delete', 'table', 'inet', 'other']);
+    assert.equal(await told(firewall, {}), 'applied');
+    const table = ['inet', 'icvpn_0000004d'];
+    for (const change of [
+      ['flush', 'ruleset'],
+      ['add', 'rule', ...table, 'granted', 'accept'],
+      ['delete', 'table', ...table],
+    ]) {
+      await ns.run('nft', change);
+      assert.equal(await firewall.line(), 'disturbed', change.join(' '));
+      assert.equal(await told(firewall, {}), 'applied');
+      assert.equal(await rules(), intended);
+    }
+    assert.equal(await told(firewall, null), 'closed');
+  });
+
   it('says that nft is missing only where it is needed', async () => {
     await using ns = await createNetns('a');
     const without = 'mount -t tmpfs none /usr/sbin && exec "$@"';

@@ -24,6 +24,7 @@ import {
 const HOST = { ipv4: '10.20.0.5', ipv6: 'fd20::5' };
 const REMOTE_HOST = { ipv4: '10.30.0.7', ipv6: 'fd30::7' };
 const FAMILIES = ['ipv4', 'ipv6'] as const;
+const TCP = new URL('tcp-child.ts', import.meta.url);
 const tcp = (port: number) => ({ protocol: 'tcp', first: port, last: port }) as const;
 
 /** What reached a host, counted by the host itself. */
@@ -35,6 +36,16 @@ async function countArrivals(host: Netns): Promise<() => Promise<number>> {
     const rules = await host.run('nft', ['list', 'table', 'inet', 'seen']);
     return Number(/packets (\d+)/.exec(rules)?.[1]);
   };
+}
+
+/** As security groups of clouds often do: nobody tells the host that its packets are too long. */
+async function dropTooBig(host: Netns): Promise<void> {
+  const chain = 'add chain inet deaf in { type filter hook input priority 0; }';
+  const rules = [
+    'add rule inet deaf in icmp type destination-unreachable drop',
+    'add rule inet deaf in icmpv6 type packet-too-big drop',
+  ];
+  await host.run('nft', [['add table inet deaf', chain, ...rules].join('; ')]);
 }
 
 /** The packets that a chain of a tenant's firewall has dropped by one of its rules. */
@@ -90,6 +101,25 @@ describe('site to site', function () {
     assert.match((await sized(1_372)).stdout, /1 received/);
     assert.ok(here && there && firewall);
   });
+
+  for (const family of FAMILIES) {
+    it(`a TCP stream passes between hosts that no ICMP error reaches: ${family}`, async () => {
+      await using sites = await buildSites();
+      const [tenant] = sites.tenants;
+      const { host, remoteHost } = tenant;
+      for (const each of [host, remoteHost]) await dropTooBig(each);
+      await using firewall = await openFirewall(sites.g, firewallInput(tenant, 'all'));
+      await using planes = await openTenant(sites.g, tenant);
+      await establish(planes.planeA, planes.planeB);
+      const address = REMOTE_HOST[family];
+      await using listener = remoteHost.node(TCP, ['listen', address]);
+      assert.equal(await listener.line(), 'ready');
+      await using sender = host.node(TCP, ['send', address, '500000']);
+      assert.equal(await listener.line(), '500000');
+      assert.equal(await sender.ended(), 0);
+      assert.ok(firewall);
+    });
+  }
 
   it('forwards the ports that the policy names and no others, and answers to what hosts began', async () => {
     await using sites = await buildSites();

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import {
   type EnforcedRules,
   type Enforcer,
@@ -54,6 +54,7 @@ describe('policy enforcement', () => {
   let policy: ServicePolicy | undefined;
   let enforcement: PolicyEnforcement;
   const events: string[] = [];
+  const logged = new EventEmitter();
   beforeEach(async () => {
     [self, web] = [await member('app-1', 'app'), await member('web-1', 'web')];
     firewall = new MemoryFirewall();
@@ -68,7 +69,10 @@ describe('policy enforcement', () => {
     const me = { peerId: peerId.toString(), vmid, roles, ipv4, ipv6, subnets: [] };
     return new PolicyEnforcement({
       ...{ firewall, policy: () => policy, self: () => me, prefixes, ...options },
-      log: (event) => void events.push(event),
+      log: (event) => {
+        events.push(event);
+        logged.emit(event);
+      },
     });
   }
 
@@ -177,6 +181,31 @@ describe('policy enforcement', () => {
     await enforced();
     assert.ok(firewall.applied.length >= 2);
     assert.deepEqual(enforcement.status(), since);
+  });
+
+  it('P17 puts back what another program has changed, but does not race with it', async () => {
+    policy = { sequence: 1, document: rules(['web', 'app']) };
+    await enforcement.open();
+    enforcement.putBack();
+    await enforced();
+    assert.equal(firewall.applied.length, 2);
+    for (let n = 0; n < 20; n++) enforcement.putBack();
+    await enforced();
+    assert.equal(firewall.applied.length, 3);
+    assert.equal(events.filter((each) => each === 'firewall-put-back').length, 2);
+  });
+
+  it('P17 puts back what was changed while rules were being applied', async () => {
+    await enforcement.open();
+    const busy = Promise.withResolvers<void>();
+    firewall.gate = busy.promise;
+    publish(1, rules(['web', 'app']));
+    enforcement.putBack();
+    await once(logged, 'firewall-put-back');
+    busy.resolve();
+    await enforced();
+    await enforced();
+    assert.equal(firewall.applied.length, 3);
   });
 
   it('tries again by itself', async () => {
