@@ -4,6 +4,7 @@
  * ```
  *  +-- a ------------------------+              +-- b ------------------------+
  *  |  icvpn0     10.90.0.10      |              |  icvpn0     10.90.0.11      |   icvpn: xfrm interface
+ *  |  icvpn1     10.93.0.10      |              |  icvpn1     10.93.0.11      |   the same, ESP in UDP
  *  |  lo         10.91.0.10      |              |  lo         10.91.0.11      |   strongSwan: policies alone
  *  |  ipsec0     10.92.0.10      |              |  ipsec0     10.92.0.11      |   strongSwan: xfrm interface
  *  |  192.0.2.1  ==================== ESP ====================  192.0.2.2     |
@@ -19,6 +20,7 @@ import { join } from 'node:path';
 import { A, B, establish, type Lab, twoPlanes, underlay } from '../../test/lab/ipsec/planes.ts';
 import type { Netns } from '../../test/lab/netns.ts';
 import { median, percentile, print, round } from '../admission/whole-world.ts';
+import { establishInUdp } from './in-udp.ts';
 import { installTimes } from './install.ts';
 import { charons, firstAnswer, type Subject, startMembers } from './on-demand.ts';
 import { type Charon, startCharon } from './strongswan.ts';
@@ -161,7 +163,10 @@ const results: object[] = [];
 {
   await using planes = await twoPlanes(lab);
   await establish(planes.planeA, planes.planeB);
-  results.push(...(await traffic(lab, { icvpn: ICVPN, ...STRONGSWAN })));
+  await using second = new AsyncDisposableStack();
+  const inUdp = await establishInUdp(lab, second);
+  const own = { icvpn: ICVPN, 'icvpn, in UDP': inUdp };
+  results.push(...(await traffic(lab, { ...own, ...STRONGSWAN })));
   console.error(JSON.stringify(results));
 }
 const members = await startMembers(lab.a, lab.b, ICVPN, stack);

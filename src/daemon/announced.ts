@@ -1,6 +1,9 @@
 /** The subnets behind this member: its credential must say that the owner lets it announce them. */
 import { IcvpnError } from '../errors.ts';
+import type { PolicyDocument } from '../policy/document.ts';
+import { permittedSubnets } from '../policy/evaluate.ts';
 import { AdmissionUnreachableError } from './admit.ts';
+import { policyMember } from './policy.ts';
 import { type RenewalWish, renewAtAny } from './renew.ts';
 import type { Standing } from './standing.ts';
 
@@ -40,6 +43,19 @@ export async function announced(
 /** Those of the subnets that the credential does not name. */
 export function missing({ credential }: Standing, subnets: readonly string[]): string[] {
   return subnets.filter((each) => !credential.value.subnets.includes(each));
+}
+
+/** Those that the credential does not name though the policy would let it. */
+export function lacking(
+  standing: Standing,
+  subnets: readonly string[],
+  policy: PolicyDocument | undefined,
+): string[] {
+  const wanted = {
+    ...policyMember(standing.credential.value),
+    subnets: missing(standing, subnets),
+  };
+  return permittedSubnets(policy, wanted);
 }
 
 const extra = ({ credential }: Standing, subnets: readonly string[]): string[] =>

@@ -31,7 +31,7 @@ import {
 } from '../records/bootstrap.ts';
 import type { ServiceDescriptor } from '../records/descriptor.ts';
 import { interfaceId, ipv6Prefix } from '../records/virtual-address.ts';
-import { announced, missing } from './announced.ts';
+import { announced, lacking, missing } from './announced.ts';
 import { contacts } from './contacts.ts';
 import { DiscoveryClient } from './discovery-client.ts';
 import { EncapsulationSetting } from './encapsulation.ts';
@@ -153,6 +153,9 @@ export class Member implements AsyncDisposable {
     dataPlane.on('error', (error) => log('kernel-events-failed', { why: error.message }));
     const encapsulation = new EncapsulationSetting(dataPlane, options);
     dataPlane.on('shadowed', (subnet) => log('subnet-shadowed', { subnet }));
+    dataPlane.on('site', (stranded) =>
+      log('site-changed', { stranded: stranded.join() || 'none' }),
+    );
     let newest = standing;
     const tier = owned.use(
       await Tier.start({
@@ -231,6 +234,7 @@ export class Member implements AsyncDisposable {
     const renewal = owned.use(
       new Renewal(standing, {
         ...{ ...own, superPeers },
+        isLacking: (renewed) => lacking(renewed, subnets, tier.trust.policy?.document).length > 0,
         onRenewed: (renewed) => {
           newest = renewed;
           const withdrawn = missing(renewed, subnets);
@@ -241,6 +245,7 @@ export class Member implements AsyncDisposable {
       }),
     );
     tier.trust.on('change', () => renewal.follow(tier.trust.trust().epoch));
+    tier.trust.on('policy', () => renewal.look());
     // A new epoch may have been told while this member attached.
     renewal.follow(tier.trust.trust().epoch);
     await endpoint.publish();

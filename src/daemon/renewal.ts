@@ -1,6 +1,6 @@
 /**
  * Keeps a node's credential fresh: renewed at any super-peer of the service before it ends, and at
- * once when the service moves to another epoch.
+ * once when the service moves to another epoch, or when there is more to be had than it names.
  *
  * ```
  *  issued            due: 2/3 of the lifetime, up to a tenth earlier            ends
@@ -24,6 +24,8 @@ const LONGEST_WAIT_MS = 2 ** 31 - 1;
 
 export interface RenewalOptions extends RenewalWish {
   readonly onRenewed: (standing: Standing) => void;
+  /** Whether another credential could name more than this one; not asked for if left out. */
+  readonly isLacking?: (standing: Standing) => boolean;
 }
 
 export class Renewal implements AsyncDisposable {
@@ -49,12 +51,18 @@ export class Renewal implements AsyncDisposable {
     if (this.#standing.credential.value.epoch !== epoch) this.#hurry.abort();
   }
 
+  /** Renews at once when the credential names less than it could: what it may name has changed. */
+  look(): void {
+    if (this.#isLacking()) this.#hurry.abort();
+  }
+
   async #run(): Promise<void> {
     const { signal } = this.#closed;
     while (!signal.aborted) {
       await this.#wait(dueIn(this.#standing));
       for (let wait = FIRST_RETRY_MS; !signal.aborted; wait = Math.min(2 * wait, LAST_RETRY_MS)) {
-        if (await this.#round()) break;
+        // A super-peer may hear of what has changed later than this node.
+        if ((await this.#round()) && !this.#isLacking()) break;
         await sleep(wait, undefined, { signal }).catch(() => {});
       }
     }
@@ -73,6 +81,10 @@ export class Renewal implements AsyncDisposable {
     this.#standing = renewed;
     this.#options.onRenewed(renewed);
     return true;
+  }
+
+  #isLacking(): boolean {
+    return this.#options.isLacking?.(this.#standing) ?? false;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

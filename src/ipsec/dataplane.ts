@@ -12,37 +12,25 @@
  */
 import { EventEmitter } from 'node:events';
 import { planeClosed } from './dataplane/errors.ts';
+import { Foundation } from './dataplane/foundation.ts';
 import { Hearing } from './dataplane/hearing.ts';
-import { build, claim, dismantle, type InterfaceOptions } from './dataplane/interface.ts';
-import { LarvalDrop } from './dataplane/larval-drop.ts';
-import {
-  isNotFound,
-  type Ownership,
-  probeKernel,
-  removeAcquired,
-  removeOwned,
-  removeStates,
-  reserveReqids,
-  rethrow,
-} from './dataplane/ownership.ts';
+import type { InterfaceOptions } from './dataplane/interface.ts';
+import { probeKernel, rethrow } from './dataplane/ownership.ts';
 import {
   checkVirtual,
   DEFAULT_LIFETIME,
   type PeerAddresses,
   type SaDirection,
   type SaKeys,
-  saEnds,
   sameUnderlay,
-  saState,
   type Underlay,
   type VirtualAddresses,
 } from './dataplane/peer.ts';
 import { PeerRecord } from './dataplane/peer-record.ts';
 import { PeerTable } from './dataplane/peer-table.ts';
 import { gatePolicies, peerPolicies, subnetPolicies } from './dataplane/policies.ts';
-import { remapped } from './dataplane/remap.ts';
+import * as sas from './dataplane/sas.ts';
 import { checkDisjoint, checkForwarding, type Site, siteOf } from './dataplane/site.ts';
-import { SubnetRoutes } from './dataplane/subnet-routes.ts';
 import type {
   DataPlaneEvents,
   DataPlaneOptions,
@@ -50,10 +38,8 @@ import type {
   SaOptions,
 } from './dataplane/types.ts';
 import { UdpEncapsulation } from './encap/udp.ts';
-import { LinkClient } from './link/client.ts';
 import { XfrmClient } from './xfrm/client.ts';
 import { XfrmMonitor } from './xfrm/monitor.ts';
-import type { State } from './xfrm/state.ts';
 
 export type {
   DataPlaneOptions,
@@ -70,30 +56,28 @@ const DEFAULT_MTU = 1_400;
 
 export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDisposable {
   readonly #options: InterfaceOptions;
-  readonly #links: LinkClient;
+  readonly #foundation: Foundation;
   readonly #xfrm: XfrmClient;
   /** Closed together, in the reverse order. */
-  readonly #owned: DisposableStack;
+  readonly #owned = new AsyncDisposableStack();
   readonly #peers = new PeerTable();
-  #firstReqid: number | undefined;
-  #interfaceIndex = 0;
-  #routes: SubnetRoutes | undefined;
   #udp: UdpEncapsulation | undefined;
   #closing: Promise<void> | undefined;
 
   private constructor(options: InterfaceOptions, udpPort: number | undefined) {
     super();
     this.#options = options;
-    using stack = new DisposableStack();
-    this.#links = stack.use(new LinkClient());
-    this.#xfrm = stack.use(new XfrmClient());
-    const monitor = stack.use(new XfrmMonitor({ groups: ['acquire', 'expire', 'mapping'] }));
-    stack.use(new LarvalDrop());
-    if (udpPort !== undefined) this.#udp = stack.use(new UdpEncapsulation(udpPort));
-    this.#owned = stack.move();
     const failed = (error: Error): void => {
       if (this.#closing === undefined) this.emit('error', error);
     };
+    using stack = new DisposableStack();
+    const monitor = stack.use(new XfrmMonitor({ groups: ['acquire', 'expire', 'mapping'] }));
+    if (udpPort !== undefined) this.#udp = stack.use(new UdpEncapsulation(udpPort));
+    const onSite = (stranded: readonly string[]) => this.emit('site', stranded);
+    this.#foundation = this.#owned.use(new Foundation({ ...options, onSite, onError: failed }));
+    this.#xfrm = this.#foundation.xfrm;
+    const sockets = stack.move();
+    this.#owned.defer(() => sockets.dispose());
     const hearing = new Hearing({
       peers: this.#peers,
       ifId: options.ifId,
@@ -101,7 +85,7 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
       onAcquire: (peerId) => this.emit('acquire', peerId),
       onExpire: (notice) => this.emit('expire', notice),
       onMapping: (notice) => this.emit('mapping', notice),
-      onGone: (peer) => peer.serially(() => this.#closeGate(peer)),
+      onGone: (peer) => peer.serially(() => sas.closeGate(this.#xfrm, peer)),
       onError: failed,
     });
     monitor.on('event', (event) => hearing.hear(event));
@@ -124,10 +108,10 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
     checkForwarding(siteOf(rest));
     const plane = new DataPlane({ ...rest, mtu }, udpPort);
     try {
-      await plane.#start({ signal });
+      await plane.#foundation.lay({ signal });
       return plane;
     } catch (error) {
-      plane.#release();
+      await plane.#release();
       throw error;
     }
   }
@@ -169,9 +153,9 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
     this.#check();
     checkVirtual(addresses.virtualAddresses);
     const { ifId, virtualAddresses } = this.#options;
-    const reqid = this.#peers.freeReqid(this.#firstReqid ?? 0);
+    const reqid = this.#peers.freeReqid(this.#foundation.firstReqid);
     const ours = { virtualAddresses, subnets: siteOf(this.#options).subnets };
-    const interfaceIndex = this.#interfaceIndex;
+    const { interfaceIndex } = this.#foundation;
     const peer = new PeerRecord(addresses, underlay, { ours, ifId, interfaceIndex, reqid });
     const policies = [...peerPolicies(peer.context), ...gatePolicies(peer.context, 'closed')];
     this.#peers.add(peer);
@@ -180,7 +164,7 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
         rethrow(await this.#xfrm.updatePolicies(policies));
         await this.#route(peer.subnets);
       } catch (error) {
-        await this.#unroute(peer.subnets);
+        await this.#foundation.unroute(peer.subnets);
         this.#peers.delete(peer);
         await this.#xfrm.deletePolicies(policies);
         throw error;
@@ -200,7 +184,7 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
       const policies = [...gatePolicies(context, 'closed'), ...peerPolicies(context)];
       rethrow(await this.#xfrm.updatePolicies(policies));
       peer.underlay = underlay;
-      await this.#clear(peer);
+      await sas.removeAll(this.#xfrm, peer);
     });
   }
 
@@ -215,7 +199,7 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
       const gone = before.filter((each) => !subnets.includes(each));
       const fresh = subnets.filter((each) => !before.includes(each));
       const gate = peer.canSend ? 'open' : 'closed';
-      await this.#unroute(gone);
+      await this.#foundation.unroute(gone);
       rethrow(await this.#xfrm.deletePolicies(subnetPolicies(peer.context, gone, gate)));
       peer.subnets = subnets;
       rethrow(await this.#xfrm.updatePolicies(subnetPolicies(peer.context, fresh, gate)));
@@ -229,9 +213,9 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
     this.#peers.delete(peer);
     await peer.serially(async () => {
       const policies = [...peerPolicies(peer.context), ...gatePolicies(peer.context, 'closed')];
-      await this.#unroute(peer.subnets);
+      await this.#foundation.unroute(peer.subnets);
       rethrow(await this.#xfrm.deletePolicies(policies));
-      await this.#clear(peer);
+      await sas.removeAll(this.#xfrm, peer);
     });
   }
 
@@ -241,14 +225,7 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
    */
   async allocateSpi(peerId: string): Promise<number> {
     const peer = this.#peer(peerId);
-    return peer.serially(async () => {
-      const { reqid, underlay } = peer;
-      const { ifId } = this.#options;
-      const request = { ...saEnds(underlay, 'in'), mode: 'tunnel', reqid, ifId } as const;
-      const { spi } = await this.#xfrm.allocateSpi(request);
-      peer.put({ spi, direction: 'in', larval: true });
-      return spi;
-    });
+    return peer.serially(() => sas.reserve(this.#xfrm, peer));
   }
 
   /** Puts keys under a reserved SPI: from now on the peer may send. @throws XfrmError `ERR_XFRM_NOT_FOUND` if the reservation ran out. */
@@ -259,15 +236,8 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
     options: SaOptions = {},
   ): Promise<void> {
     const peer = this.#peer(peerId);
-    await peer.serially(async () => {
-      const spec = saState(peer.context, 'in', spi, keys, options);
-      try {
-        await this.#xfrm.updateState(spec);
-      } finally {
-        spec.aead.key.wipe();
-      }
-      peer.put({ spi, direction: 'in', larval: false });
-    });
+    const sa = { spi, direction: 'in' } as const;
+    await peer.serially(() => sas.install(this.#xfrm, peer, sa, keys, options));
   }
 
   /**
@@ -284,17 +254,8 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
     options: SaOptions = {},
   ): Promise<void> {
     const peer = this.#peer(peerId);
-    await peer.serially(async () => {
-      const spec = saState(peer.context, 'out', spi, keys, options);
-      try {
-        await this.#xfrm.addState(spec);
-      } finally {
-        spec.aead.key.wipe();
-      }
-      peer.put({ spi, direction: 'out', larval: false });
-      rethrow(await this.#xfrm.updatePolicies(gatePolicies(peer.context, 'open')));
-      await this.#settle(peer);
-    });
+    const sa = { spi, direction: 'out' } as const;
+    await peer.serially(() => sas.install(this.#xfrm, peer, sa, keys, options));
   }
 
   /**
@@ -303,15 +264,7 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
    */
   async remap(peerId: string, remotePort: number): Promise<void> {
     const peer = this.#peer(peerId);
-    await peer.serially(async () => {
-      for (const { spi, direction, larval } of peer.sas) {
-        if (larval) continue;
-        const { destination } = saEnds(peer.underlay, direction);
-        const state = await this.#find(destination, spi);
-        const spec = state && remapped(state, direction, remotePort);
-        if (spec !== undefined) await this.#xfrm.updateState(spec);
-      }
-    });
+    await peer.serially(() => sas.remap(this.#xfrm, peer, remotePort));
   }
 
   /** Tells a NAT between that the mapping is in use; nothing where no port for ESP in UDP is open. */
@@ -322,12 +275,7 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
   /** Removes one SA, which may be gone already. */
   async removeSa(peerId: string, spi: number, direction: SaDirection): Promise<void> {
     const peer = this.#peer(peerId);
-    await peer.serially(async () => {
-      peer.drop(direction, spi);
-      await this.#closeGate(peer);
-      const { destination } = saEnds(peer.underlay, direction);
-      rethrow(await this.#xfrm.deleteStates([{ destination, spi }]));
-    });
+    await peer.serially(() => sas.remove(this.#xfrm, peer, spi, direction));
   }
 
   /**
@@ -336,13 +284,12 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
    */
   async rejectAcquire(peerId: string): Promise<void> {
     const peer = this.#peer(peerId);
-    await peer.serially(() => this.#settle(peer));
+    await peer.serially(() => sas.settle(this.#xfrm, peer));
   }
 
   /** What went through one SA, from the kernel; undefined if it is gone. */
   async packets(peerId: string, spi: number, direction: SaDirection): Promise<bigint | undefined> {
-    const { destination } = saEnds(this.#peer(peerId).underlay, direction);
-    return (await this.#find(destination, spi))?.usage.packets;
+    return (await sas.find(this.#xfrm, this.#peer(peerId), spi, direction))?.usage.packets;
   }
 
   /** What went through each SA, from the kernel. */
@@ -368,52 +315,23 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
     return this.close();
   }
 
-  async #start(call: { readonly signal: AbortSignal | undefined }): Promise<void> {
-    await probeKernel(this.#xfrm, this.#options.ifId, call);
-    const ownsInterface = await claim(this.#links, this.#options, call);
-    await removeOwned(this.#xfrm, { ...this.#owner, ownsInterface }, call);
-    this.#firstReqid = await reserveReqids(this.#xfrm, call);
-    try {
-      this.#interfaceIndex = await build(this.#links, this.#options, call);
-      const index = this.#interfaceIndex;
-      this.#routes = await SubnetRoutes.open(this.#links, this.#options, index, call);
-    } catch (error) {
-      await dismantle(this.#links, this.#options, {});
-      throw error;
-    }
-  }
-
   async #route(subnets: readonly string[]): Promise<void> {
-    for (const subnet of subnets) {
-      if (!(await this.#routes?.add(subnet))) this.emit('shadowed', subnet);
-    }
-  }
-
-  async #unroute(subnets: readonly string[]): Promise<void> {
-    for (const subnet of subnets) await this.#routes?.remove(subnet);
+    for (const subnet of await this.#foundation.route(subnets)) this.emit('shadowed', subnet);
   }
 
   async #stop(): Promise<void> {
     try {
       await Promise.all(this.#peers.values().map((peer) => peer.serially(async () => {})));
-      await removeOwned(this.#xfrm, this.#owner, {});
-      await this.#routes?.close();
-      await dismantle(this.#links, this.#options, {});
+      await this.#foundation.remove();
     } finally {
-      this.#release();
+      await this.#release();
     }
   }
 
-  #release(): void {
+  async #release(): Promise<void> {
     this.#closing ??= Promise.resolve();
-    this.#owned.dispose();
     this.#peers.clear();
-  }
-
-  get #owner(): Ownership {
-    const { ifId, virtualAddresses } = this.#options;
-    const ownsInterface = (index: number): boolean => index === this.#interfaceIndex;
-    return { ifId, virtualAddresses, ownsInterface, firstReqid: this.#firstReqid };
+    await this.#owned.disposeAsync();
   }
 
   #check(): void {
@@ -423,35 +341,5 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
   #peer(id: string): PeerRecord {
     this.#check();
     return this.#peers.get(id);
-  }
-
-  async #find(destination: string, spi: number): Promise<State | undefined> {
-    try {
-      return await this.#xfrm.getState({ destination, spi });
-    } catch (error) {
-      if (isNotFound(error)) return undefined;
-      throw error;
-    }
-  }
-
-  async #clear(peer: PeerRecord): Promise<void> {
-    await removeStates(this.#xfrm, (state) => state.reqid === peer.reqid, {});
-    for (const { direction, spi } of peer.sas) peer.drop(direction, spi);
-    peer.wanted = false;
-    peer.acquired = [];
-  }
-
-  /** The kernel's question is answered: it may ask again when it has to. */
-  async #settle(peer: PeerRecord): Promise<void> {
-    const acquired = peer.acquired;
-    peer.acquired = [];
-    for (const state of acquired) await removeAcquired(this.#xfrm, state, {});
-    peer.wanted = false;
-  }
-
-  /** Without an SA to send by, packets are to wait again. */
-  async #closeGate(peer: PeerRecord): Promise<void> {
-    if (peer.canSend) return;
-    rethrow(await this.#xfrm.updatePolicies(gatePolicies(peer.context, 'closed')));
   }
 }

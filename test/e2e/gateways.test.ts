@@ -139,6 +139,46 @@ describe('gateways of two sites', function () {
     assert.equal(await ask(h, X.ipv4, 80, 20_000), `x ${H.ipv4}`);
   });
 
+  it('are followed when one leaves, comes back with less behind it, and with all of it again', async () => {
+    const behind = async (): Promise<readonly string[]> => {
+      const { members } = await scene.status(vm1, 'vm1');
+      return members.find(({ vmid }) => vmid === 'vm3')?.subnets ?? [];
+    };
+    const expect = async (announced: readonly string[]): Promise<void> => {
+      await until(`behind vm3: ${announced}`, async () => `${await behind()}` === `${announced}`);
+      const [answer4, answer6] = await Promise.all([
+        ask(h, X.ipv4, 80, announced.length > 0 ? 20_000 : 1_000),
+        ask(h, X.ipv6, 80, announced.length > 1 ? 20_000 : 1_000),
+      ]);
+      assert.equal(answer4, announced.length > 0 ? `x ${H.ipv4}` : 'EHOSTUNREACH');
+      assert.equal(answer6, announced.length > 1 ? `x ${H.ipv6}` : 'EHOSTUNREACH');
+    };
+    await scene.down(vm3, 'vm3');
+    await expect([]);
+    const only4 = SITE3.slice(0, 1);
+    await scene.up(vm3, 'vm3', '--role', 'gateway', ...subnets(...only4));
+    await expect(only4);
+    await scene.down(vm3, 'vm3');
+    daemons[2] = await scene.up(vm3, 'vm3', '--role', 'gateway', ...subnets(...SITE3));
+    await expect(SITE3);
+  });
+
+  it('ask for what the policy takes back and gives again, without a restart', async () => {
+    const gateway = daemons[0];
+    assert.ok(gateway);
+    await publish({ routes: POLICY.routes.slice(1) });
+    // A new credential, which names what the policy allows by now.
+    await scene.owner('service', 'update', '--new-epoch');
+    await scene.owner('service', 'publish');
+    await gateway.said(' subnets-withdrawn ', 60_000);
+    await publish(POLICY);
+    await until('given again', async () => {
+      const { members } = await scene.status(vm3, 'vm3');
+      return members.find(({ vmid }) => vmid === 'vm1')?.subnets.length === 2;
+    });
+    assert.equal(await ask(h, X.ipv4, 80, 20_000), `x ${H.ipv4}`);
+  });
+
   it('leave no route, rule or table behind', async () => {
     await scene.down(vm1, 'vm1');
     const left = await Promise.all([

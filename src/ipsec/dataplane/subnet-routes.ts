@@ -1,15 +1,10 @@
 /**
- * The ways to subnets behind other gateways, and between those and the subnets behind this one.
+ * The ways to subnets behind other gateways: of this machine's programs and, at a gateway, of the hosts behind it.
  *
  * ```
  *  this machine's programs ─▶ main table:  remote subnet ─▶ icvpn0
  *                                          remote subnet unreachable, behind all others
- *
- *  only at a gateway, in a table of the service's own, so that another service may have the same subnets:
- *
- *  from own subnet, in by its interface ─▶ table:  remote subnet ─▶ icvpn0, else unreachable
- *  in by icvpn0 ─────────────────────────▶ table:  own subnet ─▶ its interface
- *  in by icvpn0, anywhere else ──────────▶ refused
+ *  hosts behind this one ───▶ SiteTable:   the same
  * ```
  *
  * A subnet that was routed to the service once stays unreachable by other ways until the data plane
@@ -18,9 +13,7 @@
 import { overlap, parseSubnet } from '../../policy/subnet.ts';
 import type { LinkClient } from '../link/client.ts';
 import type { Route } from '../link/codec.ts';
-import type { Rule } from '../link/rule-codec.ts';
 import type { CallOptions } from '../netlink/inflight.ts';
-import { inUse, noSuchInterface, noWayToSubnet } from './errors.ts';
 import {
   addUnlessThere,
   type InterfaceOptions,
@@ -28,10 +21,8 @@ import {
   removeIfThere,
 } from './interface.ts';
 import { siteOf } from './site.ts';
-import { waysTo } from './site-routes.ts';
+import { SiteTable } from './site-table.ts';
 
-/** "iv": before the main table's rule, behind the local one's. */
-const RULE_PRIORITY = 0x6976;
 /** Subnets that are kept unreachable; the one that was left first goes when there are more. */
 const MAX_KEPT = 1_024;
 
@@ -39,6 +30,7 @@ export class SubnetRoutes {
   readonly #links: LinkClient;
   readonly #options: InterfaceOptions;
   readonly #index: number;
+  readonly #site: SiteTable;
   /** Subnets, and whether each is routed now, in the order in which they came. */
   readonly #known = new Map<string, boolean>();
 
@@ -46,6 +38,7 @@ export class SubnetRoutes {
     this.#links = links;
     this.#options = options;
     this.#index = index;
+    this.#site = new SiteTable(links, options);
   }
 
   /**
@@ -61,15 +54,15 @@ export class SubnetRoutes {
     call: CallOptions,
   ): Promise<SubnetRoutes> {
     const routes = new SubnetRoutes(links, options, index);
-    await routes.#clear(call);
+    await routes.#site.clear(call);
     for (const { destination, protocol, metric } of await links.routes(call)) {
       const ours = protocol === ROUTE_PROTOCOL && metric === routes.#metric;
       if (ours) routes.#known.set(destination, false);
     }
     try {
-      await routes.#build(call);
+      await routes.#site.build(call);
     } catch (error) {
-      await routes.#clear({});
+      await routes.#site.clear({});
       throw error;
     }
     return routes;
@@ -82,7 +75,7 @@ export class SubnetRoutes {
     await addUnlessThere(this.#links, this.#fallback(subnet), {});
     await this.#forget();
     if (this.#isGateway) {
-      const table = this.#table;
+      const table = this.#site.number;
       await addUnlessThere(this.#links, { ...this.#fallback(subnet), table }, {});
       await addUnlessThere(this.#links, { ...this.#route(subnet), table }, {});
     }
@@ -97,15 +90,20 @@ export class SubnetRoutes {
     this.#known.set(subnet, false);
     await removeIfThere(this.#links.deleteRoute(this.#route(subnet)));
     if (!this.#isGateway) return;
-    const table = this.#table;
+    const table = this.#site.number;
     await removeIfThere(this.#links.deleteRoute({ ...this.#route(subnet), table }));
     // What is unreachable in the main table is so here too.
     await removeIfThere(this.#links.deleteRoute({ ...this.#fallback(subnet), table }));
   }
 
+  /** The machine may reach the subnets behind it in another way. @returns as {@link SiteTable.follow} */
+  followSite(): Promise<readonly string[] | undefined> {
+    return this.#site.follow();
+  }
+
   /** The routes to the interface go with it. */
   async close(): Promise<void> {
-    await this.#clear({});
+    await this.#site.clear({});
     for (const subnet of this.#known.keys()) {
       await removeIfThere(this.#links.deleteRoute(this.#fallback(subnet)));
     }
@@ -118,11 +116,6 @@ export class SubnetRoutes {
   /** Of the fallback routes: it tells whose they are. */
   get #metric(): number {
     return (this.#options.ifId | 0x8000_0000) >>> 0;
-  }
-
-  /** Above the numbers that people and the kernel use. */
-  get #table(): number {
-    return (this.#options.ifId | 0x4000_0000) >>> 0;
   }
 
   #route(destination: string): Route {
@@ -151,82 +144,4 @@ export class SubnetRoutes {
     this.#known.delete(oldest);
     await removeIfThere(this.#links.deleteRoute(this.#fallback(oldest)));
   }
-
-  async #clear(call: CallOptions): Promise<void> {
-    const table = this.#table;
-    for (const rule of await this.#links.rules(call)) {
-      const refusal =
-        rule.table === undefined && rule.inputInterface === this.#options.interfaceName;
-      const ours = rule.protocol === ROUTE_PROTOCOL && (rule.table === table || refusal);
-      if (ours) await removeIfThere(this.#links.deleteRule(rule, call));
-    }
-    for (const route of await this.#links.routes({ ...call, table })) {
-      await removeIfThere(this.#links.deleteRoute(route, call));
-    }
-  }
-
-  async #build(call: CallOptions): Promise<void> {
-    if (!this.#isGateway) return;
-    for (const route of await this.#siteRoutes(call)) await this.#links.addRoute(route, call);
-    const others = (await this.#links.rules(call)).filter(
-      ({ protocol }) => protocol === ROUTE_PROTOCOL,
-    );
-    for (const rule of this.#rules()) {
-      const other = others.find((each) => shared(each, rule));
-      if (other !== undefined) {
-        const what = `${other.source} behind ${other.inputInterface}, by another service,`;
-        throw inUse('ERR_SUBNET_IN_USE', what, 'subnet or subnet interface');
-      }
-      await this.#links.addRule(rule, call);
-    }
-  }
-
-  #rules(): Rule[] {
-    const { interfaceName } = this.#options;
-    const { subnets, interfaces } = siteOf(this.#options);
-    const common = { protocol: ROUTE_PROTOCOL, priority: RULE_PRIORITY };
-    const table = this.#table;
-    return [
-      ...(['ipv4', 'ipv6'] as const).flatMap((family) => [
-        { ...common, family, inputInterface: interfaceName, table },
-        { ...common, family, inputInterface: interfaceName, priority: RULE_PRIORITY + 1 },
-      ]),
-      ...subnets.flatMap((source) =>
-        interfaces.map((inputInterface) => {
-          const family = source.includes(':') ? ('ipv6' as const) : ('ipv4' as const);
-          return { ...common, family, source, inputInterface, table };
-        }),
-      ),
-    ];
-  }
-
-  /** From the main table: how own subnets are reached by their interfaces. */
-  async #siteRoutes(call: CallOptions): Promise<Route[]> {
-    const { subnets, interfaces } = siteOf(this.#options);
-    const indices: number[] = [];
-    for (const name of interfaces) {
-      const link = await this.#links.findLink(name, call);
-      if (link === undefined) throw noSuchInterface(name);
-      indices.push(link.index);
-    }
-    const all = await this.#links.routes(call);
-    const usable = all.filter(
-      ({ type, interfaceIndex = 0 }) => type === 'unicast' && indices.includes(interfaceIndex),
-    );
-    return subnets.flatMap((subnet) => {
-      const found = waysTo(subnet, usable);
-      if (found.length === 0) throw noWayToSubnet(subnet, interfaces);
-      return found.map(({ destination, interfaceIndex, gateway }) => ({
-        ...{ destination, interfaceIndex, gateway },
-        ...{ table: this.#table, protocol: ROUTE_PROTOCOL },
-      }));
-    });
-  }
-}
-
-/** Whether packets could follow the rules of two services. */
-function shared(one: Rule, other: Rule): boolean {
-  if (one.source === undefined || other.source === undefined) return false;
-  const [a, b] = [parseSubnet(one.source), parseSubnet(other.source)];
-  return one.inputInterface === other.inputInterface && one.table !== other.table && overlap(a, b);
 }

@@ -68,6 +68,8 @@ export interface DataPlaneEvents {
   mapping: [notice: MappingNotice];
   /** This machine has another way to a peer's subnet, which its own programs go on taking. */
   shadowed: [subnet: string];
+  /** The machine reaches the subnets behind it in another way now, and some of them perhaps not at all. */
+  site: [stranded: readonly string[]];
   /** Hearing events failed; what is installed goes on working. */
   error: [error: Error];
 }

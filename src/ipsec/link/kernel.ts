@@ -16,7 +16,13 @@ export const RTM = {
   GETRULE: 34,
 } as const;
 
-export const RTNLGRP = { LINK: 1, IPV4_IFADDR: 5, IPV6_IFADDR: 9 } as const;
+export const RTNLGRP = {
+  LINK: 1,
+  IPV4_IFADDR: 5,
+  IPV4_ROUTE: 7,
+  IPV6_IFADDR: 9,
+  IPV6_ROUTE: 11,
+} as const;
 
 /*
  * struct ifinfomsg {

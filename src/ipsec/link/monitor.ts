@@ -1,15 +1,23 @@
-/** Hears of addresses and interfaces that come, go or change: a machine that roams. */
+/** Hears of addresses, interfaces and routes that come, go or change: a machine that roams, a gateway whose site does. */
 import { EventEmitter } from 'node:events';
 import type { Message } from '../netlink/framing.ts';
 import { NetlinkListener } from '../netlink/listener.ts';
 import { NETLINK_ROUTE } from '../netlink/socket.ts';
-import { decodeAddress, decodeLink, type InterfaceAddress, type Link } from './codec.ts';
+import {
+  decodeAddress,
+  decodeLink,
+  decodeRoute,
+  type InterfaceAddress,
+  type Link,
+  type Route,
+} from './codec.ts';
 import { RTM, RTNLGRP } from './kernel.ts';
 
 export type LinkEvent =
   | { readonly type: 'address-new' | 'address-delete'; readonly address: InterfaceAddress }
   | { readonly type: 'link-new' | 'link-delete'; readonly link: Link }
-  /** Events were lost: list addresses and interfaces anew. */
+  | { readonly type: 'route-new' | 'route-delete'; readonly route: Route }
+  /** Events were lost: list anew what is of interest. */
   | { readonly type: 'overrun' };
 
 /** Undefined for messages of no interest. @throws MalformedError */
@@ -23,14 +31,25 @@ export function decodeLinkEvent({ type, body }: Message): LinkEvent | undefined 
     case RTM.NEWLINK:
     case RTM.DELLINK:
       return { type: type === RTM.NEWLINK ? 'link-new' : 'link-delete', link: decodeLink(body) };
+    case RTM.NEWROUTE:
+    case RTM.DELROUTE: {
+      const route = decodeRoute(body);
+      return route && { type: type === RTM.NEWROUTE ? 'route-new' : 'route-delete', route };
+    }
     default:
       return undefined;
   }
 }
 
+export interface LinkMonitorOptions {
+  /** Of all tables; not heard if left out. */
+  readonly routes?: boolean;
+}
+
 /**
  * Emits `event` for the network namespace that the process was in when it was made; `link-new`
- * also for an interface that changed. Equivalent to: `ip monitor address link`
+ * also for an interface that changed. What goes with an interface that is set down, its IPv4 routes for one, the
+ * kernel does not tell one by one. Equivalent to: `ip monitor address link route`
  */
 export class LinkMonitor
   extends EventEmitter<{ event: [event: LinkEvent]; error: [error: Error] }>
@@ -38,11 +57,12 @@ export class LinkMonitor
 {
   readonly #listener: NetlinkListener;
 
-  constructor() {
+  constructor({ routes = false }: LinkMonitorOptions = {}) {
     super();
+    const routeGroups = routes ? [RTNLGRP.IPV4_ROUTE, RTNLGRP.IPV6_ROUTE] : [];
     this.#listener = new NetlinkListener({
       protocol: NETLINK_ROUTE,
-      groups: [RTNLGRP.LINK, RTNLGRP.IPV4_IFADDR, RTNLGRP.IPV6_IFADDR],
+      groups: [RTNLGRP.LINK, RTNLGRP.IPV4_IFADDR, RTNLGRP.IPV6_IFADDR, ...routeGroups],
       onMessage: (message) => {
         const event = decodeLinkEvent(message);
         if (event !== undefined) this.emit('event', event);

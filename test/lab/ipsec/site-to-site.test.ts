@@ -166,6 +166,43 @@ describe('site to site', function () {
     assert.doesNotMatch(policies, /10\.30\./);
   });
 
+  it("follows the machine's own ways to the subnets behind it", async () => {
+    await using sites = await buildSites();
+    const { g, tenants } = sites;
+    const [tenant] = tenants;
+    const { host, remoteHost } = tenant;
+    await using planes = await openTenant(g, tenant);
+    const { planeA, planeB } = planes;
+    await establish(planeA, planeB);
+    await using server = await listen(host, 80);
+    /** How a packet from the other site is sent on. */
+    const way = async (address: string) =>
+      (await g.exec('ip', ['route', 'get', address, 'from', REMOTE_HOST.ipv4, 'iif', 'icvpn1']))
+        .stdout;
+    const changed = async (...change: string[]) => {
+      const followed = once(planeA, 'site', { signal: AbortSignal.timeout(20_000) });
+      await g.ip(...change);
+      return (await followed)[0];
+    };
+    await host.ip('address', 'add', '10.20.7.1/32', 'dev', 'lo');
+    assert.deepEqual(await changed('route', 'add', '10.20.7.0/24', 'via', HOST.ipv4), []);
+    assert.match(await way('10.20.7.1'), /via 10\.20\.0\.5 dev to-h1/);
+    assert.equal(await ask(remoteHost, '10.20.7.1', 80), `h1 ${REMOTE_HOST.ipv4}`);
+    assert.deepEqual(await changed('route', 'delete', '10.20.7.0/24'), []);
+    assert.doesNotMatch(await way('10.20.7.1'), /via/);
+
+    // The kernel takes the routes of an interface along with it; nothing goes elsewhere meanwhile.
+    await g.ip('route', 'add', 'default', 'via', tenant.underlay.remote);
+    assert.deepEqual(await changed('link', 'set', 'to-h1', 'down'), SUBNETS);
+    assert.doesNotMatch(await way(HOST.ipv4), /dev/);
+    assert.deepEqual(await changed('link', 'set', 'to-h1', 'up'), ['fd20::/64']);
+    assert.deepEqual(await changed('address', 'add', 'fd20::1/64', 'dev', 'to-h1', 'nodad'), []);
+    for (const family of FAMILIES) {
+      assert.equal(await ask(remoteHost, HOST[family], 80), `h1 ${REMOTE_HOST[family]}`);
+    }
+    assert.ok(server);
+  });
+
   it('leaves nothing behind after close, also of a run that was killed', async () => {
     await using sites = await buildSites();
     const [tenant] = sites.tenants;

@@ -1,0 +1,101 @@
+/**
+ * The SAs of one peer in the kernel, and the gate that holds packets back while there is none to send by. Each call
+ * is to follow the one before on the same peer ({@link PeerRecord.serially}).
+ */
+import type { XfrmClient } from '../xfrm/client.ts';
+import type { State } from '../xfrm/state.ts';
+import { isNotFound, removeAcquired, removeStates, rethrow } from './ownership.ts';
+import { type SaDirection, type SaKeys, saEnds, saState } from './peer.ts';
+import type { PeerRecord } from './peer-record.ts';
+import { gatePolicies } from './policies.ts';
+import { remapped } from './remap.ts';
+import type { SaOptions } from './types.ts';
+
+/** @returns the SPI, which the kernel keeps for `net.core.xfrm_acq_expires` seconds */
+export async function reserve(xfrm: XfrmClient, peer: PeerRecord): Promise<number> {
+  const { reqid, ifId, underlay } = peer.context;
+  const request = { ...saEnds(underlay, 'in'), mode: 'tunnel', reqid, ifId } as const;
+  const { spi } = await xfrm.allocateSpi(request);
+  peer.put({ spi, direction: 'in', larval: true });
+  return spi;
+}
+
+/** @param key.spi reserved, if it is inbound */
+export async function install(
+  xfrm: XfrmClient,
+  peer: PeerRecord,
+  { spi, direction }: { readonly spi: number; readonly direction: SaDirection },
+  keys: SaKeys,
+  options: SaOptions,
+): Promise<void> {
+  const spec = saState(peer.context, direction, spi, keys, options);
+  try {
+    await (direction === 'in' ? xfrm.updateState(spec) : xfrm.addState(spec));
+  } finally {
+    spec.aead.key.wipe();
+  }
+  peer.put({ spi, direction, larval: false });
+  if (direction === 'in') return;
+  rethrow(await xfrm.updatePolicies(gatePolicies(peer.context, 'open')));
+  await settle(xfrm, peer);
+}
+
+/** SAs in UDP follow the peer to another port. */
+export async function remap(xfrm: XfrmClient, peer: PeerRecord, remotePort: number): Promise<void> {
+  for (const { spi, direction, larval } of peer.sas) {
+    if (larval) continue;
+    const state = await find(xfrm, peer, spi, direction);
+    const spec = state && remapped(state, direction, remotePort);
+    if (spec !== undefined) await xfrm.updateState(spec);
+  }
+}
+
+/** @returns undefined if it is gone */
+export async function find(
+  xfrm: XfrmClient,
+  peer: PeerRecord,
+  spi: number,
+  direction: SaDirection,
+): Promise<State | undefined> {
+  const { destination } = saEnds(peer.underlay, direction);
+  try {
+    return await xfrm.getState({ destination, spi });
+  } catch (error) {
+    if (isNotFound(error)) return undefined;
+    throw error;
+  }
+}
+
+/** It may be gone already. */
+export async function remove(
+  xfrm: XfrmClient,
+  peer: PeerRecord,
+  spi: number,
+  direction: SaDirection,
+): Promise<void> {
+  peer.drop(direction, spi);
+  await closeGate(xfrm, peer);
+  const { destination } = saEnds(peer.underlay, direction);
+  rethrow(await xfrm.deleteStates([{ destination, spi }]));
+}
+
+export async function removeAll(xfrm: XfrmClient, peer: PeerRecord): Promise<void> {
+  await removeStates(xfrm, (state) => state.reqid === peer.reqid, {});
+  for (const { direction, spi } of peer.sas) peer.drop(direction, spi);
+  peer.wanted = false;
+  peer.acquired = [];
+}
+
+/** The kernel's question is answered: it may ask again when it has to. */
+export async function settle(xfrm: XfrmClient, peer: PeerRecord): Promise<void> {
+  const acquired = peer.acquired;
+  peer.acquired = [];
+  for (const state of acquired) await removeAcquired(xfrm, state, {});
+  peer.wanted = false;
+}
+
+/** Without an SA to send by, packets are to wait again. */
+export async function closeGate(xfrm: XfrmClient, peer: PeerRecord): Promise<void> {
+  if (peer.canSend) return;
+  rethrow(await xfrm.updatePolicies(gatePolicies(peer.context, 'closed')));
+}
