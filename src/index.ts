@@ -30,8 +30,9 @@
 
 export type { Log, LogFields } from './daemon/log.ts';
 export { createLog } from './daemon/log.ts';
-export type { MemberOptions } from './daemon/member.ts';
-export { Member, MemberError } from './daemon/member.ts';
+export { MemberError } from './daemon/member/bootstrap.ts';
+export type { MemberOptions } from './daemon/member/options.ts';
+export { Member } from './daemon/member.ts';
 export type { Publication } from './daemon/publish.ts';
 export { publishAtAll } from './daemon/publish.ts';
 export { makeCard } from './daemon/sealing-key.ts';

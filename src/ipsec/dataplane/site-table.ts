@@ -40,6 +40,8 @@ interface Ways {
 export class SiteTable {
   readonly #links: LinkClient;
   readonly #options: InterfaceOptions;
+  /** As they were when somebody was told last. */
+  #told: readonly Route[] = [];
 
   constructor(links: LinkClient, options: InterfaceOptions) {
     this.#links = links;
@@ -63,6 +65,7 @@ export class SiteTable {
     if (missing[0] !== undefined) throw noSuchInterface(missing[0]);
     if (stranded[0] !== undefined) throw noWayToSubnet(stranded[0], interfaces);
     for (const route of routes) await this.#links.addRoute(route, call);
+    this.#told = routes;
     const others = (await this.#links.rules(call)).filter(
       ({ protocol }) => protocol === ROUTE_PROTOCOL,
     );
@@ -78,7 +81,7 @@ export class SiteTable {
 
   /**
    * Makes the ways to own subnets those of the main table. What was reached in another way before is refused
-   * for the moment between.
+   * for the moment between; what went with its interface the kernel has removed already.
    *
    * @returns own subnets to which nothing leads now; undefined if nothing has changed
    */
@@ -88,12 +91,14 @@ export class SiteTable {
     const present = (await this.#links.routes({ table: this.number })).filter(({ destination }) =>
       subnets.some((each) => overlap(parseSubnet(each), parseSubnet(destination))),
     );
-    const gone = present.filter((each) => !routes.some((other) => sameWay(each, other)));
-    const fresh = routes.filter((each) => !present.some((other) => sameWay(each, other)));
-    if (gone.length + fresh.length === 0) return undefined;
+    const gone = present.filter((each) => !isAmong(each, routes));
+    const fresh = routes.filter((each) => !isAmong(each, present));
     for (const route of gone) await removeIfThere(this.#links.deleteRoute(route));
     for (const route of fresh) await addUnlessThere(this.#links, route, {});
-    return stranded;
+    const told = this.#told;
+    this.#told = routes;
+    const same = told.length === routes.length && routes.every((each) => isAmong(each, told));
+    return same ? undefined : stranded;
   }
 
   /** Takes rules and routes away, whatever run they are of. */
@@ -150,10 +155,13 @@ export class SiteTable {
   }
 }
 
-const sameWay = (one: Route, other: Route): boolean =>
-  one.destination === other.destination &&
-  one.interfaceIndex === other.interfaceIndex &&
-  one.gateway === other.gateway;
+const isAmong = (one: Route, all: readonly Route[]): boolean =>
+  all.some(
+    (other) =>
+      one.destination === other.destination &&
+      one.interfaceIndex === other.interfaceIndex &&
+      one.gateway === other.gateway,
+  );
 
 /** Whether packets could follow the rules of two services. */
 function shared(one: Rule, other: Rule): boolean {

@@ -1,0 +1,71 @@
+/**
+ * A member's way to its standing in the service.
+ *
+ * ```
+ *  state ─▶ bootstrap data ─▶ kernel tried ─▶ host ─▶ admission, or what the cache kept ─▶ subnets granted
+ * ```
+ */
+import { type Prefix, parsePrefix } from '../../codec/ip.ts';
+import { findSite } from '../../ipsec/dataplane/find-site.ts';
+import { DataPlane, type Site } from '../../ipsec/dataplane.ts';
+import { createHost, type Host } from '../../overlay/host.ts';
+import type { Bootstrap } from '../../records/bootstrap.ts';
+import { interfaceId, ipv6Prefix } from '../../records/virtual-address.ts';
+import { announced } from '../announced.ts';
+import { ObservedAddresses } from '../observed.ts';
+import { obtainStanding, type Standing } from '../standing.ts';
+import { NodeState } from '../state.ts';
+import { isUnderlay, machineAddresses, underlayOnly } from '../underlay.ts';
+import { keepBootstrap } from './bootstrap.ts';
+import type { MemberOptions } from './options.ts';
+import { KnownSuperPeers } from './super-peers.ts';
+
+export interface Arrival {
+  readonly state: NodeState;
+  readonly bootstrap: Bootstrap;
+  readonly site: Site;
+  readonly host: Host;
+  readonly observed: ObservedAddresses;
+  readonly superPeers: KnownSuperPeers;
+  /** Prefixes of the service's virtual addresses. */
+  readonly virtual: readonly Prefix[];
+  /** Those, and the subnets behind this member: an address in them is no way to it for others. */
+  readonly inside: readonly Prefix[];
+  /** The newest one: a renewal puts another in its place. */
+  standing: Standing;
+}
+
+/**
+ * @param owned closes what was opened
+ * @throws IcvpnError with what is wrong
+ */
+export async function arrive(
+  options: MemberOptions,
+  owned: AsyncDisposableStack,
+): Promise<Arrival> {
+  const { signal, log, subnets = [], subnetInterfaces = [] } = options;
+  const state = owned.use(await NodeState.open(options.stateDir, options));
+  const { key, cache } = state;
+  const bootstrap = await keepBootstrap(state, options.bootstrap);
+  const { serviceId } = bootstrap;
+  const site = await findSite({ subnets, interfaces: subnetInterfaces }, { signal });
+  await DataPlane.probe({ ifId: interfaceId(serviceId), site, signal });
+  const virtual = [ipv6Prefix(serviceId)];
+  const inside = [...virtual, ...subnets.map(parsePrefix)];
+  const host = await createHost({ ...options, key, announceFilter: underlayOnly(inside) });
+  owned.defer(() => host.close());
+  const superPeers = new KnownSuperPeers(bootstrap);
+  const observed = owned.use(
+    new ObservedAddresses({
+      ...{ host, addresses: () => machineAddresses(virtual) },
+      superPeers: () => superPeers.all.map((each) => each.peerId),
+      isUnderlay: (address) => isUnderlay(address, virtual),
+    }),
+  );
+  const admitted = await obtainStanding(state, { ...bootstrap, ...options, host });
+  superPeers.follow(() => admitted.descriptor.value);
+  const own = { host, key, cache, serviceId, subnets, log };
+  const standing = await announced(admitted, { ...own, superPeers: () => superPeers.all }, signal);
+  for (const each of [virtual, inside]) each.push(standing.descriptor.value.ipv4Prefix);
+  return { state, bootstrap, site, host, observed, superPeers, virtual, inside, standing };
+}

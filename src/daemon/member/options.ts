@@ -1,0 +1,32 @@
+/** What a member is started with. */
+import type { Lifetimes } from '../../keymgmt/exchange/suite.ts';
+import type { EncapsulationPolicy } from '../../policy/grant.ts';
+import type { Bootstrap } from '../../records/bootstrap.ts';
+import type { Log } from '../log.ts';
+
+export interface MemberOptions {
+  readonly stateDir: string;
+  /** File with the key of the secure cache. */
+  readonly keyFile?: string;
+  /** Needed at the first start; kept in the secure cache from then on. */
+  readonly bootstrap?: Bootstrap;
+  readonly vmid: string;
+  readonly roles: string[];
+  readonly listen: string[];
+  readonly announce: string[];
+  readonly interfaceName: string;
+  /** CIDRs behind this member, which it makes known to the others; none if left out. */
+  readonly subnets?: readonly string[];
+  /** The interfaces that those are behind; those that routes lead to if left out. */
+  readonly subnetInterfaces?: readonly string[];
+  /** Hard limits of this node's SAs, offered to its peers; the lower of both ends' counts. */
+  readonly saLifetimes?: Partial<Lifetimes>;
+  /** ESP as it is or in UDP, where the service's policy leaves it open; `auto` if left out. */
+  readonly encapsulation?: EncapsulationPolicy;
+  /** UDP port for ESP in UDP; {@link NAT_TRAVERSAL_PORT} if left out. */
+  readonly udpPort?: number;
+  /** Milliseconds without a packet after which a peer's SAs are given up. */
+  readonly saIdle?: number;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}
