@@ -13,6 +13,7 @@
 import { overlap, parseSubnet } from '../../policy/subnet.ts';
 import type { LinkClient } from '../link/client.ts';
 import type { Route } from '../link/codec.ts';
+import { LinkError } from '../link/errors.ts';
 import type { Rule } from '../link/rule-codec.ts';
 import type { CallOptions } from '../netlink/inflight.ts';
 import { inUse, noSuchInterface, noWayToSubnet } from './errors.ts';
@@ -27,6 +28,8 @@ import { waysTo } from './site-routes.ts';
 
 /** "iv": before the main table's rule, behind the local one's. */
 const RULE_PRIORITY = 0x6976;
+
+const NOT_UP = ['ENETDOWN', 'ENODEV'];
 
 /** How own subnets are reached. */
 interface Ways {
@@ -94,11 +97,20 @@ export class SiteTable {
     const gone = present.filter((each) => !isAmong(each, routes));
     const fresh = routes.filter((each) => !isAmong(each, present));
     for (const route of gone) await removeIfThere(this.#links.deleteRoute(route));
-    for (const route of fresh) await addUnlessThere(this.#links, route, {});
+    for (const route of fresh) await this.#addIfUp(route);
     const told = this.#told;
     this.#told = routes;
     const same = told.length === routes.length && routes.every((each) => isAmong(each, told));
     return same ? undefined : stranded;
+  }
+
+  /** An interface that has gone down since the routes were read tells of itself, and is followed then. */
+  async #addIfUp(route: Route): Promise<void> {
+    try {
+      await addUnlessThere(this.#links, route, {});
+    } catch (error) {
+      if (!(error instanceof LinkError && NOT_UP.includes(error.errnoName))) throw error;
+    }
   }
 
   /** Takes rules and routes away, whatever run they are of. */

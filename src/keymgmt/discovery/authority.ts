@@ -21,6 +21,8 @@ import { AuthorityError } from './errors.ts';
 export const MAX_WAITING_JOBS = 256;
 /** How long a job may take, waiting included. */
 export const JOB_TIMEOUT_MS = 10_000;
+/** How long the thread may take to start: without it nobody of the service is let in, however busy the machine is. */
+const START_TIMEOUT_MS = 120_000;
 /** How long the thread may take to overwrite its keys before it is ended without. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
@@ -86,7 +88,7 @@ export class Authority {
    */
   static async start(keys: AuthorityKeys, options?: AbortOptions): Promise<Authority> {
     const authority = new Authority(keys);
-    const signal = limited(options?.signal);
+    const signal = limited(options?.signal, START_TIMEOUT_MS);
     const abort = (): void => authority.#ready.reject(signal.reason);
     signal.addEventListener('abort', abort, { once: true });
     if (signal.aborted) abort();
@@ -202,7 +204,7 @@ function stopped(cause?: unknown): AuthorityError {
   });
 }
 
-function limited(signal: AbortSignal | undefined): AbortSignal {
-  const timeout = AbortSignal.timeout(JOB_TIMEOUT_MS);
+function limited(signal: AbortSignal | undefined, limitMs = JOB_TIMEOUT_MS): AbortSignal {
+  const timeout = AbortSignal.timeout(limitMs);
   return signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
 }

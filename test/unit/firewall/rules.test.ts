@@ -110,6 +110,18 @@ describe('firewall rules', () => {
     });
   });
 
+  it('hosts behind a gateway are told what the tunnel takes before anything is let through', () => {
+    const clamp = 'tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu';
+    const forward = chain(ruleSet({ ...GATEWAY, grants: 'all' }, false), 'forward');
+    assert.deepEqual(forward.slice(2), [
+      `iifname { "icvpn0" } ${clamp}`,
+      `oifname { "icvpn0" } ${clamp}`,
+      'iifname { "icvpn0" } jump from_peers',
+      'oifname { "icvpn0" } jump to_peers',
+    ]);
+    assert.doesNotMatch(ruleSet(MEMBER, false), /maxseg/);
+  });
+
   it('keeps connections of the service apart where the kernel can', () => {
     const text = ruleSet(GATEWAY, true);
     assert.deepEqual(chain(text, 'zone_in').slice(1), [
