@@ -7,7 +7,7 @@ import type { Way } from './traffic.ts';
 
 const HOST_A = { ipv6: 'fd00:3::a', ipv4: '10.93.0.10' };
 const HOST_B = { ipv6: 'fd00:3::b', ipv4: '10.93.0.11' };
-const PORTS = { localPort: 4510, remotePort: 4510 };
+const PORTS = { localPort: 4520, remotePort: 4520 };
 
 /** @param stack closes it */
 export async function establishInUdp({ a, b }: Lab, stack: AsyncDisposableStack): Promise<Way> {

@@ -147,11 +147,12 @@ describe('gateways of two sites', function () {
     const expect = async (announced: readonly string[]): Promise<void> => {
       await until(`behind vm3: ${announced}`, async () => `${await behind()}` === `${announced}`);
       const [answer4, answer6] = await Promise.all([
-        ask(h, X.ipv4, 80, announced.length > 0 ? 20_000 : 1_000),
-        ask(h, X.ipv6, 80, announced.length > 1 ? 20_000 : 1_000),
+        ask(h, X.ipv4, 80, 15_000),
+        ask(h, X.ipv6, 80, 15_000),
       ]);
-      assert.equal(answer4, announced.length > 0 ? `x ${H.ipv4}` : 'EHOSTUNREACH');
-      assert.equal(answer6, announced.length > 1 ? `x ${H.ipv6}` : 'EHOSTUNREACH');
+      const refused = /^E(HOST|NET)UNREACH$/;
+      assert.match(answer4, announced.length > 0 ? new RegExp(`^x ${H.ipv4}$`) : refused);
+      assert.match(answer6, announced.length > 1 ? new RegExp(`^x ${H.ipv6}$`) : refused);
     };
     await scene.down(vm3, 'vm3');
     await expect([]);

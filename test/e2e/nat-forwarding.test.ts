@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { untilAnswered } from '../../examples/demo/ping.ts';
 import type { DemoHost } from '../../examples/demo/topology.ts';
+import { forgetConnections } from '../lab/conntrack.ts';
 import type { Netns } from '../lab/netns.ts';
 import type { TestProcess } from '../lab/process.ts';
 import { count, Scene, until } from './scene.ts';
@@ -30,8 +31,8 @@ describe('NATs that forward', function () {
     scene = await Scene.build();
     [routerA, routerB] = scene.net.routers;
     [vm1, vm2, vm3] = scene.net.vms;
-    await translate(routerA, 'to-router-b', vm1.address, {});
-    await translate(routerB, 'to-router-a', vm3.address, {});
+    await translate(routerA, 'to-router-b', vm1.address);
+    await translate(routerB, 'to-router-a', vm3.address);
     await routerA.ip('route', 'add', 'unreachable', '10.2.2.0/24');
     await routerB.ip('route', 'add', 'unreachable', '10.1.2.0/24');
     // Each begins at the super-peer in the other cloud, which sees it at the address of its NAT.
@@ -44,18 +45,16 @@ describe('NATs that forward', function () {
   });
   after(() => scene[Symbol.asyncDispose]());
 
-  /** @param memory a NAT with another one has forgotten all connections, as after a reboot */
   async function translate(
     router: Netns,
     outside: string,
     vm: string,
-    { source = 'masquerade', memory = 1 },
+    source = 'masquerade',
   ): Promise<void> {
     const to = `iifname ${outside} ip daddr { 192.0.2.1, 192.0.2.2, ${LATER} }`;
     const rules = `table ip nat
 delete table ip nat
 table ip nat {
-  chain first { type filter hook prerouting priority raw; ct zone set ${memory}; }
   chain pre {
     type nat hook prerouting priority dstnat;
     ${to} tcp dport 4242 dnat to ${vm}
@@ -99,7 +98,8 @@ table ip nat {
     await stream.line();
     await routerA.ip('address', 'add', `${LATER}/32`, 'dev', 'to-router-b');
     await routerB.ip('route', 'add', LATER, 'via', '192.0.2.1');
-    await translate(routerA, 'to-router-b', vm1.address, { source: `snat to ${LATER}`, memory: 2 });
+    await translate(routerA, 'to-router-b', vm1.address, `snat to ${LATER}`);
+    await forgetConnections(routerA);
     const began = performance.now();
     await until(
       'at the new address',
