@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
+import { on, once } from 'node:events';
 import type { DataPlane } from '../../../src/ipsec/dataplane.ts';
 import { XfrmClient } from '../../../src/ipsec/xfrm/index.ts';
 import type { Netns } from '../netns.ts';
@@ -179,24 +179,25 @@ describe('site to site', function () {
     const way = async (address: string) =>
       (await g.exec('ip', ['route', 'get', address, 'from', REMOTE_HOST.ipv4, 'iif', 'icvpn1']))
         .stdout;
-    const changed = async (...change: string[]) => {
-      const followed = once(planeA, 'site', { signal: AbortSignal.timeout(20_000) });
+    /** Until it is told that just these lead nowhere: a step between may be told too. */
+    const strandedBy = async (stranded: readonly string[], ...change: string[]) => {
+      const told = on(planeA, 'site', { signal: AbortSignal.timeout(20_000) });
       await g.ip(...change);
-      return (await followed)[0];
+      for await (const [those] of told) if (`${those}` === `${stranded}`) return;
     };
     await host.ip('address', 'add', '10.20.7.1/32', 'dev', 'lo');
-    assert.deepEqual(await changed('route', 'add', '10.20.7.0/24', 'via', HOST.ipv4), []);
+    await strandedBy([], 'route', 'add', '10.20.7.0/24', 'via', HOST.ipv4);
     assert.match(await way('10.20.7.1'), /via 10\.20\.0\.5 dev to-h1/);
     assert.equal(await ask(remoteHost, '10.20.7.1', 80), `h1 ${REMOTE_HOST.ipv4}`);
-    assert.deepEqual(await changed('route', 'delete', '10.20.7.0/24'), []);
+    await strandedBy([], 'route', 'delete', '10.20.7.0/24');
     assert.doesNotMatch(await way('10.20.7.1'), /via/);
 
     // The kernel takes the routes of an interface along with it; nothing goes elsewhere meanwhile.
     await g.ip('route', 'add', 'default', 'via', tenant.underlay.remote);
-    assert.deepEqual(await changed('link', 'set', 'to-h1', 'down'), SUBNETS);
+    await strandedBy(SUBNETS, 'link', 'set', 'to-h1', 'down');
     assert.doesNotMatch(await way(HOST.ipv4), /dev/);
-    assert.deepEqual(await changed('link', 'set', 'to-h1', 'up'), ['fd20::/64']);
-    assert.deepEqual(await changed('address', 'add', 'fd20::1/64', 'dev', 'to-h1', 'nodad'), []);
+    await strandedBy(['fd20::/64'], 'link', 'set', 'to-h1', 'up');
+    await strandedBy([], 'address', 'add', 'fd20::1/64', 'dev', 'to-h1', 'nodad');
     for (const family of FAMILIES) {
       assert.equal(await ask(remoteHost, HOST[family], 80), `h1 ${REMOTE_HOST[family]}`);
     }
