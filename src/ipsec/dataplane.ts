@@ -13,6 +13,7 @@
 import { EventEmitter } from 'node:events';
 import { planeClosed } from './dataplane/errors.ts';
 import { Foundation } from './dataplane/foundation.ts';
+import { closeGate } from './dataplane/gate.ts';
 import { Hearing } from './dataplane/hearing.ts';
 import type { InterfaceOptions } from './dataplane/interface.ts';
 import { probeKernel, rethrow } from './dataplane/ownership.ts';
@@ -85,7 +86,7 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
       onAcquire: (peerId) => this.emit('acquire', peerId),
       onExpire: (notice) => this.emit('expire', notice),
       onMapping: (notice) => this.emit('mapping', notice),
-      onGone: (peer) => peer.serially(() => sas.closeGate(this.#xfrm, peer)),
+      onGone: (peer) => peer.serially(() => closeGate(this.#xfrm, peer)),
       onError: failed,
     });
     monitor.on('event', (event) => hearing.hear(event));
@@ -182,6 +183,7 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
       if (sameUnderlay(peer.underlay, underlay)) return;
       const context = { ...peer.context, underlay };
       const policies = [...gatePolicies(context, 'closed'), ...peerPolicies(context)];
+      peer.gate.closed();
       rethrow(await this.#xfrm.updatePolicies(policies));
       peer.underlay = underlay;
       await sas.removeAll(this.#xfrm, peer);
@@ -198,7 +200,7 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
       const before = peer.subnets;
       const gone = before.filter((each) => !subnets.includes(each));
       const fresh = subnets.filter((each) => !before.includes(each));
-      const gate = peer.canSend ? 'open' : 'closed';
+      const gate = peer.gate.phase;
       await this.#foundation.unroute(gone);
       rethrow(await this.#xfrm.deletePolicies(subnetPolicies(peer.context, gone, gate)));
       peer.subnets = subnets;
@@ -212,6 +214,7 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
     const peer = this.#peer(peerId);
     this.#peers.delete(peer);
     await peer.serially(async () => {
+      peer.gate.closed();
       const policies = [...peerPolicies(peer.context), ...gatePolicies(peer.context, 'closed')];
       await this.#foundation.unroute(peer.subnets);
       rethrow(await this.#xfrm.deletePolicies(policies));
@@ -330,6 +333,7 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
 
   async #release(): Promise<void> {
     this.#closing ??= Promise.resolve();
+    for (const { gate } of this.#peers.values()) gate.closed();
     this.#peers.clear();
     await this.#owned.disposeAsync();
   }

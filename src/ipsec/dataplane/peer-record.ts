@@ -1,5 +1,6 @@
 /** What the data plane remembers of a peer: its reqid, its SAs, and whether the kernel asked for keys. */
 import { canonicalAddress } from '../xfrm/address.ts';
+import { GateState } from './gate-state.ts';
 import type { Acquired } from './ownership.ts';
 import type { PeerAddresses, PeerContext, SaDirection, Side, Underlay } from './peer.ts';
 
@@ -21,6 +22,7 @@ export class PeerRecord {
   readonly #sas = new Map<string, InstalledSa>();
   #tail: Promise<unknown> = Promise.resolve();
   #underlay: Underlay;
+  readonly gate = new GateState();
   /** An ACQUIRE was told and not answered yet. */
   wanted = false;
   /** What the kernel's ACQUIREs for this peer left in it. */

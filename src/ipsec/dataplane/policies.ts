@@ -13,6 +13,7 @@
  */
 import { isIPv6 } from 'node:net';
 import type { PolicySpec } from '../xfrm/policy.ts';
+import type { GatePhase } from './gate-state.ts';
 import type { PeerContext, Side } from './peer.ts';
 
 /** Below the priorities that other IPsec daemons give, so that theirs win where selectors overlap. */
@@ -80,14 +81,16 @@ export const GATE_PRIORITY = 0x69637670;
  * not ask for the policy's queue, but the one at routing does. So while there is no SA the gate is
  * `closed`, a trap whose template nothing satisfies: the kernel holds up to 100 packets in the
  * policy's queue and asks for keys. Replaced by an `open` gate, a policy without template, it
- * hands its queue on and the packets go their way, into the interface and through the SA. Where
+ * hands its queue on and the packets go their way, into the interface and through the SA; then it is
+ * taken `away`, for it would only cost (`gate-state.ts`). Where
  * `net.core.xfrm_larval_drop` is not 0 the packets are dropped as they would be without a gate.
  *
  * Two services may have the same subnets. A gate for forwarded packets therefore names the interface
  * that routing chose; one for this machine's own does not need to, since its source is the
  * virtual address, which only one service has.
  */
-export function gatePolicies(context: PeerContext, gate: 'closed' | 'open'): PolicySpec[] {
+export function gatePolicies(context: PeerContext, gate: GatePhase): PolicySpec[] {
+  if (gate === 'away') return [];
   const { underlay, reqid, interfaceIndex } = context;
   const tunnel = { mode: 'tunnel', protocol: 'esp', reqid } as const;
   const trap = { ...tunnel, source: underlay.local, destination: underlay.remote };
@@ -103,7 +106,7 @@ export function gatePolicies(context: PeerContext, gate: 'closed' | 'open'): Pol
 export function subnetPolicies(
   context: PeerContext,
   subnets: readonly string[],
-  gate: 'closed' | 'open',
+  gate: GatePhase,
 ): PolicySpec[] {
   const only = { ...context, theirs: { ...context.theirs, subnets } };
   return [...peerPolicies(only), ...gatePolicies(only, gate)].filter(

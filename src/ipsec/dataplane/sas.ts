@@ -1,13 +1,10 @@
-/**
- * The SAs of one peer in the kernel, and the gate that holds packets back while there is none to send by. Each call
- * is to follow the one before on the same peer ({@link PeerRecord.serially}).
- */
+/** The SAs of one peer in the kernel. Each call is to follow the one before on the same peer ({@link PeerRecord.serially}). */
 import type { XfrmClient } from '../xfrm/client.ts';
 import type { State } from '../xfrm/state.ts';
+import { closeGate, openGate } from './gate.ts';
 import { isNotFound, removeAcquired, removeStates, rethrow } from './ownership.ts';
 import { type SaDirection, type SaKeys, saEnds, saState } from './peer.ts';
 import type { PeerRecord } from './peer-record.ts';
-import { gatePolicies } from './policies.ts';
 import { remapped } from './remap.ts';
 import type { SaOptions } from './types.ts';
 
@@ -36,7 +33,7 @@ export async function install(
   }
   peer.put({ spi, direction, larval: false });
   if (direction === 'in') return;
-  rethrow(await xfrm.updatePolicies(gatePolicies(peer.context, 'open')));
+  await openGate(xfrm, peer);
   await settle(xfrm, peer);
 }
 
@@ -92,10 +89,4 @@ export async function settle(xfrm: XfrmClient, peer: PeerRecord): Promise<void> 
   peer.acquired = [];
   for (const state of acquired) await removeAcquired(xfrm, state, {});
   peer.wanted = false;
-}
-
-/** Without an SA to send by, packets are to wait again. */
-export async function closeGate(xfrm: XfrmClient, peer: PeerRecord): Promise<void> {
-  if (peer.canSend) return;
-  rethrow(await xfrm.updatePolicies(gatePolicies(peer.context, 'closed')));
 }

@@ -89,6 +89,41 @@ describe('data plane', () => {
     }
   });
 
+  it('P18 the gate is away while there is an SA, no packet lost as it goes, and back when there is none', async () => {
+    await using lab = await underlay();
+    const { a } = lab;
+    await using planes = await twoPlanes(lab);
+    const { planeA, planeB } = planes;
+    using client = inside(a, () => new XfrmClient());
+    const gates = async () =>
+      (await client.policies()).filter(
+        ({ direction, ifId }) => direction === 'out' && ifId === undefined,
+      );
+    await using monitor = a.start('ip', ['xfrm', 'monitor', 'policy']);
+    assert.equal((await gates()).length, 2);
+    const spis = await establish(planeA, planeB);
+    {
+      await using pings = a.start('ping', ['-i', '0.01', '-W', '2', B.virtualAddresses.ipv4]);
+      const gone = ['Deleted', 'Deleted'];
+      while (gone.length > 0) if ((await monitor.line()).includes(gone[0] ?? '')) gone.pop();
+      let sequence = 0;
+      const next = async () => Number(/icmp_seq=(\d+)/.exec(await pings.line())?.[1] ?? 0);
+      while (sequence < 300) {
+        const seen = await next();
+        if (seen > 0) assert.equal(seen, ++sequence);
+      }
+    }
+    assert.deepEqual(await gates(), []);
+
+    await retire(planeA, planeB, spis);
+    assert.equal((await gates()).length, 2);
+    const acquired = once(planeA, 'acquire');
+    const waiting = a.run('ping', ['-c', '1', '-W', '10', B.virtualAddresses.ipv4]);
+    await acquired;
+    await establish(planeA, planeB);
+    assert.match(await waiting, /1 received/);
+  });
+
   it('P18 where keys cannot be agreed on, the next packet asks again', async () => {
     await using lab = await underlay();
     await using planeA = await openPlane(lab.a, A);
