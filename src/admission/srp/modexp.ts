@@ -81,10 +81,9 @@ export function inRange(group: SrpGroup, value: Uint8Array): boolean {
   if (value.length !== group.N.length) return false;
   const low = value.subarray(0, -1).every((byte) => byte === 0);
   if (low && (value.at(-1) ?? 0) < 2) return false;
-  const limit = Uint8Array.from(group.N);
   // N is odd, so N-1 differs in the last byte only.
-  limit[limit.length - 1] = (limit.at(-1) ?? 0) - 1;
-  return Buffer.compare(value, limit) < 0;
+  const order = Buffer.compare(value.subarray(0, -1), group.N.subarray(0, -1));
+  return order === 0 ? (value.at(-1) ?? 0) + 1 < (group.N.at(-1) ?? 0) : order < 0;
 }
 
 const DH_OID = Buffer.from('06092a864886f70d010301', 'hex');
