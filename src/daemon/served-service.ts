@@ -30,6 +30,9 @@ import { authorityKeys, DiscoveryServer } from './discovery-server.ts';
 import type { Log } from './log.ts';
 import type { Tier } from './tier.ts';
 
+/** For tier 1 to tell what it knows of a service, before this super-peer admits to it all the same. */
+const CATCH_UP_LIMIT_MS = 5_000;
+
 export interface ServedServiceOptions {
   /** Tier 1. */
   readonly tier: Tier;
@@ -102,6 +105,7 @@ export class ServedService implements AsyncDisposable {
     const gate = tier.gate.overlayId.equals(membership.serviceId)
       ? tier.gate
       : await this.#ownGate(trust);
+    if (gate !== tier.gate) await this.#catchUp();
     const { seal } = this.#discovery;
     await this.#discovery.serve(gate);
     this.#owned.defer(() => this.#discovery.unserve(gate));
@@ -109,6 +113,14 @@ export class ServedService implements AsyncDisposable {
     await directory.start();
     this.#owned.defer(() => directory.close());
     membership.refresh().catch((error) => log('refresh-failed', { why: String(error) }));
+  }
+
+  /** Whoever was thrown out is let in nowhere, also not where the service is new: it asks before it admits. */
+  async #catchUp(): Promise<void> {
+    const signal = AbortSignal.timeout(CATCH_UP_LIMIT_MS);
+    await this.trust.refresh({ signal }).catch((error) => {
+      this.#options.log('refresh-failed', { why: String(error) });
+    });
   }
 
   async #ownGate(trust: () => Trust): Promise<Gate> {

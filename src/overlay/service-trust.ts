@@ -79,15 +79,16 @@ export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
     return this.#revocations.barred(node);
   }
 
-  /** Asks the overlay for newer versions of everything. */
+  /** Asks the overlay for newer versions of everything, all at once. */
   async refresh(options: AbortOptions = {}): Promise<void> {
     const records = this.#records;
     const { serviceId } = this;
-    await records.get(DESCRIPTOR_RECORD, [serviceId], options);
-    await records.get(POLICY_RECORD, [serviceId], options);
-    for (const issuer of [serviceId, ...this.#trust.admitters]) {
-      await records.get(REVOCATION_RECORD, [serviceId, issuer], options);
-    }
+    const issuers = [serviceId, ...this.#trust.admitters];
+    await Promise.all([
+      records.get(DESCRIPTOR_RECORD, [serviceId], options),
+      records.get(POLICY_RECORD, [serviceId], options),
+      ...issuers.map((issuer) => records.get(REVOCATION_RECORD, [serviceId, issuer], options)),
+    ]);
   }
 
   #readHeld(): void {

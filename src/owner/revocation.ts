@@ -19,7 +19,7 @@ export async function revokeMember(
   member: Ed25519PeerId,
 ): Promise<Opened<RevocationList>> {
   const { serviceId } = (await readDescriptor(dir)).value;
-  const old = await readList(dir);
+  const old = (await readSignedRevocations(dir))?.value;
   const since = Math.floor(Date.now() / 1000);
   const kept = old?.revocations.filter((each) => !each.peerId.equals(member)) ?? [];
   const list = {
@@ -33,9 +33,12 @@ export async function revokeMember(
   return open(REVOCATION, bytes);
 }
 
-async function readList(dir: string): Promise<RevocationList | undefined> {
+/** The newest list that the owner of `dir` signed; undefined when nobody was revoked. */
+export async function readSignedRevocations(
+  dir: string,
+): Promise<Opened<RevocationList> | undefined> {
   try {
-    return (await open(REVOCATION, Uint8Array.from(await readFile(listPath(dir))))).value;
+    return await open(REVOCATION, Uint8Array.from(await readFile(listPath(dir))));
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
     throw error;

@@ -91,7 +91,9 @@ export function addServiceCommands(program: Command, context: CliContext): void 
 export function addPublishCommand(parent: Command, context: CliContext): void {
   parent
     .command('publish')
-    .description('hand the newest descriptor, and the policy, to the super-peers that it names')
+    .description(
+      'hand the newest descriptor, policy and revocations to the super-peers that it names',
+    )
     .addOption(serviceDirOption())
     .addOption(jsonOption())
     .action((options: OwnerOptions) => publish(options, context));
@@ -101,11 +103,16 @@ async function publish(options: OwnerOptions, context: CliContext): Promise<void
   const { readDescriptor } = await import('../../owner/directory.ts');
   const { publishAtAll } = await import('../../daemon/publish.ts');
   const { readSignedPolicy } = await import('../../owner/policy.ts');
-  const { DESCRIPTOR_RECORD, POLICY_RECORD } = await import('../../overlay/stored-kinds.ts');
+  const { readSignedRevocations } = await import('../../owner/revocation.ts');
+  const { DESCRIPTOR_RECORD, POLICY_RECORD, REVOCATION_RECORD } = await import(
+    '../../overlay/stored-kinds.ts'
+  );
   const { value, bytes } = await readDescriptor(options.dir);
   const { signal } = context;
   const results = await publishAtAll(value, DESCRIPTOR_RECORD, bytes, { signal });
-  // A super-peer that is new must not tell its first member that there is none.
+  // A super-peer that is new must not let in who is out, nor tell its first member that there is no policy.
+  const revocations = await readSignedRevocations(options.dir);
+  if (revocations) await publishAtAll(value, REVOCATION_RECORD, revocations.bytes, { signal });
   const policy = await readSignedPolicy(options.dir);
   if (policy) await publishAtAll(value, POLICY_RECORD, policy.bytes, { signal });
   print(context.output, options.json, results, publicationsText);
