@@ -2,14 +2,14 @@
  * Whole admissions a second (dial, Noise, SRP, confirmation, credential, membership record) through
  * 1, 2, 4 and 8 super-peers, each a process, the VMs in two processes of their own.
  *
- *   node benchmarks/admission/whole.ts [VMs=400] [rounds=3]
+ *   node benchmarks/admission/whole.ts [VMs=250] [rounds=3]
  *
  * VMs and super-peers share the machine's processors, so what limits is often the machine as a whole.
  * What each admission costs a super-peer in processor time tells what it could do by itself.
  */
 import { median, print, round, startWorld, sum } from './whole-world.ts';
 
-const [count = 400, rounds = 3] = process.argv.slice(2).map(Number);
+const [count = 250, rounds = 3] = process.argv.slice(2).map(Number);
 const PROCESSES = 2;
 const PARALLEL = 16;
 
