@@ -164,6 +164,22 @@ describe('gateways of two sites', function () {
     await expect(SITE3);
   });
 
+  it('ask for what the policy takes back and gives again, without a restart', async () => {
+    const gateway = daemons[0];
+    assert.ok(gateway);
+    await publish({ routes: POLICY.routes.slice(1) });
+    // A new credential, which names what the policy allows by now.
+    await scene.owner('service', 'update', '--new-epoch');
+    await scene.owner('service', 'publish');
+    await gateway.said(' subnets-withdrawn ', 60_000);
+    await publish(POLICY);
+    await until('given again', async () => {
+      const { members } = await scene.status(vm3, 'vm3');
+      return members.find(({ vmid }) => vmid === 'vm1')?.subnets.length === 2;
+    });
+    assert.equal(await ask(h, X.ipv4, 80, 20_000), `x ${H.ipv4}`);
+  });
+
   it('leave no route, rule or table behind', async () => {
     await scene.down(vm1, 'vm1');
     const left = await Promise.all([
