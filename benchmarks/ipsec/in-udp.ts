@@ -1,8 +1,13 @@
 /** A second service between the same two machines, whose SAs are in UDP. */
-import { DataPlane } from '../../src/ipsec/dataplane.ts';
-import { inside } from '../../test/lab/ipsec/inside.ts';
-import { A, B, establish, type Lab, reversed, UNDERLAYS } from '../../test/lab/ipsec/planes.ts';
-import type { Netns } from '../../test/lab/netns.ts';
+import {
+  A,
+  B,
+  establish,
+  type Lab,
+  openPlane,
+  reversed,
+  UNDERLAYS,
+} from '../../test/lab/ipsec/planes.ts';
 import type { Way } from './traffic.ts';
 
 const HOST_A = { ipv6: 'fd00:3::a', ipv4: '10.93.0.10' };
@@ -15,9 +20,8 @@ export async function establishInUdp({ a, b }: Lab, stack: AsyncDisposableStack)
     ...{ interfaceName: 'icvpn1', ifId: 93, udpPort: PORTS.localPort },
     prefixes: { ipv6: 'fd00:3::/64', ipv4: '10.93.0.0/16' },
   };
-  const open = async (ns: Netns, virtualAddresses: typeof HOST_A): Promise<DataPlane> =>
-    stack.use(await inside(ns, () => DataPlane.open({ ...common, virtualAddresses })));
-  const [planeA, planeB] = [await open(a, HOST_A), await open(b, HOST_B)];
+  const planeA = stack.use(await openPlane(a, { virtualAddresses: HOST_A }, common));
+  const planeB = stack.use(await openPlane(b, { virtualAddresses: HOST_B }, common));
   await planeA.addPeer({ id: B.id, virtualAddresses: HOST_B }, UNDERLAYS.IPv4);
   await planeB.addPeer({ id: A.id, virtualAddresses: HOST_A }, reversed(UNDERLAYS.IPv4));
   await establish(planeA, planeB, { a: PORTS, b: PORTS });

@@ -1,8 +1,8 @@
 /** What the demo does, step by step. What it saw goes to `report.ts`. */
-import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { MemberStatus } from '../../src/daemon/status.ts';
 import type { Netns } from '../../test/lab/netns.ts';
+import { turnSuperPeers } from './bootstrap.ts';
 import { Capture, type Captured } from './capture.ts';
 import { type KernelSa, kernelSas } from './kernel.ts';
 import { type DaemonProcess, icvpn, startDaemon, textField } from './node.ts';
@@ -63,7 +63,9 @@ export async function runDemo({ dir, owner, say, daemons }: DemoOptions): Promis
   let first: MemberStatus | undefined;
   for (const [i, host] of net.vms.entries()) {
     const vm = `vm${i + 1}`;
-    const bootstrap = await bootstrapFor(i, dir);
+    // Each VM begins at another super-peer.
+    const bootstrap = join(dir, `${vm}.json`);
+    await turnSuperPeers(join(dir, 'shop.json'), bootstrap, i);
     const args = ['--state', join(dir, vm), '--bootstrap', bootstrap, '--vmid', vm];
     const role = ['--role', ROLES[i] ?? 'app'];
     const daemon = await startDaemon(
@@ -138,19 +140,6 @@ function startCapture(net: Topology, ipv6Prefix: string, dir: string): Promise<C
     controlPort: PORT,
     mark: MARK,
   });
-}
-
-/** The service's bootstrap data, with the super-peers turned so that each VM begins at another one. */
-async function bootstrapFor(vm: number, dir: string): Promise<string> {
-  const data: unknown = JSON.parse(await readFile(join(dir, 'shop.json'), 'utf8'));
-  const fields = new Map(Object.entries(data ?? {}));
-  const list = fields.get('superPeers');
-  if (!Array.isArray(list)) throw new Error('no super-peers in the bootstrap data');
-  const turn = vm % list.length;
-  fields.set('superPeers', [...list.slice(turn), ...list.slice(0, turn)]);
-  const file = join(dir, `vm${vm + 1}.json`);
-  await writeFile(file, JSON.stringify(Object.fromEntries(fields)), { mode: 0o600 });
-  return file;
 }
 
 async function pingEveryPair(net: Topology, all: readonly MemberStatus[]): Promise<PingResult[]> {

@@ -11,6 +11,8 @@ import { Scene } from './scene.ts';
 
 const ADDRESSES = { vm1: '2001:db8:1::2', vm3: '2001:db8:2::2' };
 const MARK = 'icvpn-ipv6-clear';
+const PATTERN = ['-p', Buffer.from(MARK).toString('hex')];
+const PINGS = ['-n', '-q', '-i', '0.05', '-c', '10', ...PATTERN];
 
 describe('members at IPv6 addresses', function () {
   this.timeout(180_000);
@@ -54,17 +56,7 @@ describe('members at IPv6 addresses', function () {
       const { ipv4, ipv6 } = await scene.status(vm3, 'vm3');
       for (const each of [ipv4, ipv6]) {
         await untilAnswered(vm1.ns, each, AbortSignal.timeout(30_000));
-        const pings = [
-          '-n',
-          '-q',
-          '-i',
-          '0.05',
-          '-c',
-          '10',
-          '-p',
-          Buffer.from(MARK).toString('hex'),
-        ];
-        const { stdout } = await vm1.ns.exec('ping', [...pings, each], { timeoutMs: 30_000 });
+        const { stdout } = await vm1.ns.exec('ping', [...PINGS, each], { timeoutMs: 30_000 });
         assert.match(stdout, /10 packets transmitted, 10 received/);
       }
       const { members } = await scene.status(vm1, 'vm1');
@@ -74,11 +66,8 @@ describe('members at IPv6 addresses', function () {
       const { esp, clear, marked } = await capture.finish();
       assert.ok(esp >= 40, `${esp} packets of ESP`);
       assert.deepEqual([clear, marked], [0, 0]);
-      for (const [at, name] of [
-        [vm1, 'vm1'],
-        [vm3, 'vm3'],
-      ] as const)
-        await scene.down(at, name);
+      await scene.down(vm1, 'vm1');
+      await scene.down(vm3, 'vm3');
     });
   }
 });

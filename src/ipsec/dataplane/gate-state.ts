@@ -20,7 +20,6 @@ export type GatePhase = 'closed' | 'open' | 'away';
 export class GateState {
   #phase: GatePhase = 'closed';
   #timer: NodeJS.Timeout | undefined;
-  #drained = false;
 
   get phase(): GatePhase {
     return this.#phase;
@@ -28,27 +27,26 @@ export class GateState {
 
   /** Whether it is open and nothing waits in it any more. */
   get drained(): boolean {
-    return this.#drained;
+    return this.#phase === 'open' && this.#timer === undefined;
   }
 
   /** @param onDrained not called if it is closed before */
   opened(onDrained: () => void): void {
     this.#phase = 'open';
     this.#timer = setTimeout(() => {
-      this.#drained = true;
+      this.#timer = undefined;
       onDrained();
     }, DRAIN).unref();
   }
 
   takenAway(): void {
-    this.#drained = false;
     this.#phase = 'away';
   }
 
   /** Also when the peer is removed. */
   closed(): void {
     clearTimeout(this.#timer);
-    this.#drained = false;
+    this.#timer = undefined;
     this.#phase = 'closed';
   }
 }

@@ -1,5 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { DataPlane, type UdpPorts, type Underlay } from '../../../src/ipsec/dataplane.ts';
+import {
+  DataPlane,
+  type DataPlaneOptions,
+  type UdpPorts,
+  type Underlay,
+} from '../../../src/ipsec/dataplane.ts';
 import { connect, createNetns, type Netns } from '../netns.ts';
 import { inside } from './inside.ts';
 
@@ -30,8 +35,8 @@ export const OPTIONS = { interfaceName: 'icvpn0', ifId: 77, prefixes: PREFIXES }
 
 export function openPlane(
   ns: Netns,
-  { virtualAddresses }: typeof A,
-  more: { readonly udpPort?: number } = {},
+  { virtualAddresses }: Pick<typeof A, 'virtualAddresses'>,
+  more: Partial<Omit<DataPlaneOptions, 'virtualAddresses'>> = {},
 ): Promise<DataPlane> {
   return inside(ns, () => DataPlane.open({ ...OPTIONS, ...more, virtualAddresses }));
 }
