@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { fileURLToPath } from 'node:url';
 import { untilAnswered } from '../../examples/demo/ping.ts';
-import type { DemoHost } from '../../examples/demo/topology.ts';
 import { startStreams } from '../lab/ipsec/streams.ts';
 import type { TestProcess } from '../lab/process.ts';
 import { count, drops, Scene, spis, until } from './scene.ts';
@@ -78,9 +77,16 @@ describe('new keys for SAs in use', function () {
     await ping.line();
     for (let round = 0; round < 5; round++) {
       const [[a = ''], [b = '']] = [await spis(vm2.ns, ...there), await spis(vm3.ns, ...back)];
-      const expire = (at: DemoHost, ends: readonly [string, string], spi: string) =>
-        at.ns.run(process.execPath, [SOFT_LIMIT, ...ends, spi]);
-      await Promise.all([expire(vm2, there, a), expire(vm3, back, b)]);
+      await using first = vm2.ns.node(SOFT_LIMIT, [...there, a]);
+      await using second = vm3.ns.node(SOFT_LIMIT, [...back, b]);
+      // Both programs run before either speaks: one that starts late would find its SA replaced.
+      await Promise.all([first.line(), second.line()]);
+      for (const each of [first, second]) each.send('now');
+      assert.deepEqual(
+        await Promise.all([first.ended(), second.ended()]),
+        [0, 0],
+        first.stderr + second.stderr,
+      );
       await until('one new pair, the same at both ends', async () => {
         const [out, back2] = [await spis(vm2.ns, ...there), await spis(vm3.ns, ...back)];
         if (out.length !== 1 || back2.length !== 1 || out[0] === a || back2[0] === b) return false;

@@ -1,7 +1,9 @@
 /**
- * Makes the kernel say that an SA has reached its soft limit, now: `node soft-limit.ts SOURCE DESTINATION SPI`.
+ * Makes the kernel say that an SA has reached its soft limit: `node soft-limit.ts SOURCE DESTINATION SPI`
+ * prints `ready`, and does so at the first line that it is sent.
  * What a key manager sends to the kernel as XFRM_MSG_EXPIRE, the kernel tells to everybody who listens.
  */
+import { once } from 'node:events';
 import { NetlinkClient } from '../../src/ipsec/netlink/client.ts';
 import { NETLINK_XFRM } from '../../src/ipsec/netlink/socket.ts';
 import { xfrmError } from '../../src/ipsec/xfrm/errors.ts';
@@ -15,9 +17,12 @@ const request = encodeSpiRequest({ source, destination, mode: 'tunnel' });
 const { info } = xfrmUserspiInfo.decode(request);
 const state = { ...info, id: { ...info.id, spi: Number(spi) } };
 const client = new NetlinkClient({ protocol: NETLINK_XFRM, refuse: xfrmError });
+console.log('ready');
+await once(process.stdin, 'data');
 try {
   const body = xfrmUserExpire.encode({ state, hard: 0 });
   await client.request({ operation: 'expire state', type: XFRM_MSG.EXPIRE, body }, () => undefined);
 } finally {
   client.close();
+  process.stdin.destroy();
 }
