@@ -39,6 +39,8 @@ const PREVIOUS_STAYS_MS = 360_000;
 /** What one epoch has. */
 interface Term {
   readonly epoch: number;
+  /** Aborted at its end: an authority that has not started by then never does. */
+  readonly life: AbortController;
   readonly authority: Promise<Authority>;
   readonly dataKeys: DataKeys;
   /** Of the data keys under which super-peers seal their shards. */
@@ -129,8 +131,13 @@ export class DiscoveryServer implements AsyncDisposable {
 
   #begin(epoch: number, keys: AuthorityKeys): Term {
     const { key, log, serviceId } = this.#options;
-    const authority = Authority.start(keys);
-    authority.catch((error) => log('authority-failed', { why: String(error) }));
+    const life = new AbortController();
+    const { signal } = life;
+    const late = (): void => log('authority-late', { epoch });
+    const authority = Authority.startPatiently(keys, { signal, late });
+    authority.catch((error) => {
+      if (!signal.aborted) log('authority-failed', { why: String(error) });
+    });
     const dataKeys = new DataKeys(async (policy, dataKey) =>
       (await authority).encrypt(policy, dataKey),
     );
@@ -143,13 +150,14 @@ export class DiscoveryServer implements AsyncDisposable {
     // The policy of an epoch that is over still admits those for whom it was ended.
     const mayShare = (): boolean => this.#newest === term;
     const sealer = updateSealer(dataKeys, key, Date.now, mayShare);
-    const term = { epoch, authority, dataKeys, reader, sealer };
+    const term = { epoch, life, authority, dataKeys, reader, sealer };
     this.#terms.set(epoch, term);
     return term;
   }
 
-  #end({ epoch, authority, dataKeys, reader }: Term): void {
+  #end({ epoch, life, authority, dataKeys, reader }: Term): void {
     this.#terms.delete(epoch);
+    life.abort();
     dataKeys.clear();
     reader.clear();
     const ended = authority.then(

@@ -21,7 +21,7 @@ import { AuthorityError } from './errors.ts';
 export const MAX_WAITING_JOBS = 256;
 /** How long a job may take, waiting included. */
 export const JOB_TIMEOUT_MS = 10_000;
-/** How long the thread may take to start: without it nobody of the service is let in, however busy the machine is. */
+/** How long the thread may take to start. */
 const START_TIMEOUT_MS = 120_000;
 /** How long the thread may take to overwrite its keys before it is ended without. */
 const CLOSE_TIMEOUT_MS = 2_000;
@@ -84,11 +84,16 @@ export class Authority {
 
   /**
    * @param keys as icvpn/abe encodes them; copied, and for the caller to overwrite
-   * @throws AuthorityError (ERR_AUTHORITY_STOPPED) if they are no keys
+   * @throws AuthorityError (ERR_AUTHORITY_STOPPED) if they are no keys, the signal's reason, or a
+   *   TimeoutError after `limitMs`
    */
-  static async start(keys: AuthorityKeys, options?: AbortOptions): Promise<Authority> {
+  static async start(
+    keys: AuthorityKeys,
+    options?: AbortOptions,
+    limitMs = START_TIMEOUT_MS,
+  ): Promise<Authority> {
     const authority = new Authority(keys);
-    const signal = limited(options?.signal, START_TIMEOUT_MS);
+    const signal = limited(options?.signal, limitMs);
     const abort = (): void => authority.#ready.reject(signal.reason);
     signal.addEventListener('abort', abort, { once: true });
     if (signal.aborted) abort();
@@ -100,6 +105,35 @@ export class Authority {
       throw error;
     } finally {
       signal.removeEventListener('abort', abort);
+    }
+  }
+
+  /**
+   * Like {@link start}, as often as it takes, each time with twice the limit: without an authority
+   * nobody of its service is let in, however busy the machine is.
+   *
+   * @param options.late called each time that the limit was too short
+   * @throws AuthorityError (ERR_AUTHORITY_STOPPED) if they are no keys, or the signal's reason
+   */
+  static async startPatiently(
+    keys: AuthorityKeys,
+    options: { readonly signal: AbortSignal; readonly late: () => void; readonly limitMs?: number },
+  ): Promise<Authority> {
+    const { signal, late } = options;
+    const masterKey = Uint8Array.from(keys.masterKey);
+    const own = { publicKey: Uint8Array.from(keys.publicKey), masterKey };
+    try {
+      for (let limitMs = options.limitMs ?? START_TIMEOUT_MS; ; limitMs *= 2) {
+        try {
+          return await Authority.start(own, { signal }, limitMs);
+        } catch (error) {
+          signal.throwIfAborted();
+          if (!(error instanceof DOMException && error.name === 'TimeoutError')) throw error;
+          late();
+        }
+      }
+    } finally {
+      masterKey.fill(0);
     }
   }
 

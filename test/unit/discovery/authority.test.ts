@@ -52,6 +52,29 @@ describe('the authority in its thread', () => {
     assert.deepEqual(decrypt(key, await authority.encrypt(policy, message)), message);
   });
 
+  it('is started again, with twice the time, when it was late', async () => {
+    let times = 0;
+    const signal = AbortSignal.timeout(20_000);
+    const own = await Authority.startPatiently(keys, { signal, late: () => times++, limitMs: 1 });
+    assert.ok(times > 0);
+    const key = decodeAttributeKey(await own.issue(facts));
+    await own.close();
+    const policy = epochPolicy(facts.serviceId, 3);
+    assert.deepEqual(decrypt(key, encrypt(publicKey, policy, message)), message);
+  });
+
+  it('is not started again with keys that are none, or when nobody wants it any more', async () => {
+    const none = { publicKey: keys.publicKey, masterKey: new Uint8Array(5) };
+    const late = (): void => assert.fail('not a matter of time');
+    const { signal } = new AbortController();
+    await assert.rejects(
+      Authority.startPatiently(none, { signal, late }),
+      coded('ERR_AUTHORITY_STOPPED'),
+    );
+    const unwanted = Authority.startPatiently(keys, { signal: AbortSignal.abort(), late });
+    await assert.rejects(unwanted, { name: 'AbortError' });
+  });
+
   it('leaves the keys that it was given as they were', async () => {
     // Buffers from the pool, which must not be moved away either.
     const pooled = {
