@@ -10,8 +10,11 @@
 import { print, round, startWorld } from './whole-world.ts';
 
 const [halfOpen = '200', members = '500,1000'] = process.argv.slice(2);
-/** A super-peer that has done this before: its code is compiled and its pools have grown. */
-const WARM_UP = 100;
+/**
+ * A super-peer that has done this before: its code is compiled and its pools have grown. With the members
+ * no more than the 1,022 addresses that one super-peer has to give.
+ */
+const WARM_UP = 20;
 const KIB = 1024;
 
 await using world = await startWorld(1);

@@ -3,7 +3,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseBootstrap, parsePeerId, SuperPeer } from '../../src/index.ts';
 import { type Place, servingLog } from '../../test/unit/daemon/world.ts';
-import { offer } from './whole-child.ts';
+import { offer } from '../child.ts';
 
 export interface Sample {
   /** Processor seconds of all threads since the last `reset`. */

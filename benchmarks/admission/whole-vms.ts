@@ -15,7 +15,7 @@ import {
 import { Frames } from '../../src/overlay/frames.ts';
 import { Gate } from '../../src/overlay/gate.ts';
 import { admit, hostFrom, loopbackAddress, type Vm } from '../../test/unit/daemon/world.ts';
-import { CALL_LIMIT, offer } from './whole-child.ts';
+import { CALL_LIMIT, offer } from '../child.ts';
 import { beginAdmission, Pair, renew } from './whole-member.ts';
 
 export interface VmsCalls {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { formatBootstrap } from '../../src/index.ts';
 import { arrange, publish } from '../../test/unit/daemon/world.ts';
-import { Child } from './whole-child.ts';
+import { Child } from '../child.ts';
 import type { SuperPeerCalls } from './whole-super-peer.ts';
 import type { VmsCalls } from './whole-vms.ts';
 

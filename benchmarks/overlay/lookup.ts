@@ -1,73 +1,89 @@
 /**
- * How far a lookup goes in tier 2 as it grows: gates and DHTs of all nodes in this process, on loopback.
+ * How far a lookup goes in tier 2 as it grows: gates and DHTs of all nodes on loopback, 125 in each of several
+ * processes.
  *
  *     node benchmarks/overlay/lookup.ts [sizes=10,100,1000] [lookups=30]
  *
  * Prints JSON with the least-squares fit of hops = a + b ln n. A hop is a peer of which the one before told;
  * connections are there already or made on the way, as in a running service.
  */
-import type { Trust } from '../../src/overlay/gate.ts';
-import {
-  addresses,
-  credentialFor,
-  type Identity,
-  identity,
-  listen,
-  nth,
-  Tier,
-} from '../../test/unit/overlay/harness.ts';
+import { randomInt } from 'node:crypto';
+import { privateKeyToProtobuf } from '@libp2p/crypto/keys';
+import type { Ed25519PrivateKey } from '@libp2p/interface';
+import { identity, nth } from '../../test/unit/overlay/harness.ts';
+import { Child } from '../child.ts';
+import type { Found, TierCalls } from './tier-child.ts';
 
 const [sizes = '10,100,1000', lookups = '30'] = process.argv.slice(2);
-/** Nodes started at the same time: they share one process. */
-const PARALLEL = 5;
+/** Nodes that join at the same time, in one process. */
+const PARALLEL = 3;
+const NODES_OF_ONE_PROCESS = 125;
 
-const service = await identity();
-const superPeer = await identity();
-const trust = (): Trust => ({ epoch: 1, admitters: [superPeer.id] });
-const tiers: Tier[] = [];
-const results: { nodes: number; meanHops: number }[] = [];
-for (const n of sizes.split(',').map(Number)) {
-  while (tiers.length < n) {
-    const batch = Array.from({ length: Math.min(PARALLEL, n - tiers.length) }, join);
-    tiers.push(...(await Promise.all(batch)));
-  }
-  results.push({ nodes: n, ...(await measure(Number(lookups))) });
+const base64 = (key: Ed25519PrivateKey): string =>
+  Buffer.from(privateKeyToProtobuf(key)).toString('base64');
+const [service, superPeer] = [await identity(), await identity()];
+const keys = { service: base64(service.key), superPeer: base64(superPeer.key) };
+const children: { readonly child: Child<TierCalls>; nodes: number }[] = [];
+/** Of every node. */
+const known: (readonly string[])[] = [];
+
+interface Result {
+  readonly nodes: number;
+  readonly joinsPerSecond: number;
+  readonly meanHops: number;
 }
+
+const results: Result[] = [];
+for (const n of sizes.split(',').map(Number)) {
+  const began = performance.now();
+  const before = known.length;
+  await grow(n);
+  const joinsPerSecond = round(((n - before) / (performance.now() - began)) * 1000);
+  results.push({ nodes: n, joinsPerSecond, ...(await measure(Number(lookups))) });
+}
+for (const { child } of children) await child[Symbol.asyncDispose]();
 console.log(JSON.stringify({ fit: logarithmicFit(results), results }));
 process.exit(0);
 
-async function join(): Promise<Tier> {
-  const { key, id }: Identity = await identity();
-  const credential = await credentialFor(service.id, superPeer.key, id);
-  const tier = new Tier(await listen(key), service.id, () => credential.bytes, trust);
-  await tier.start();
-  const known = tiers.slice(-3).map(({ gate }) => addresses(gate.host));
-  // On a busy machine a handshake may run out of time.
-  for (let tries = 5; known.length > 0 && tries > 0; tries--) {
-    if ((await tier.dht.join(known).catch(() => 0)) > 0) break;
+/** Lets all processes grow, two of them at a time, until there are `n` nodes. */
+async function grow(n: number): Promise<void> {
+  while (children.length * NODES_OF_ONE_PROCESS < n) {
+    const child = new Child<TierCalls>(new URL('tier-child.ts', import.meta.url));
+    await child.call('start', keys);
+    children.push({ child, nodes: 0 });
   }
-  await tier.dht.closest(id.toString());
-  return tier;
+  while (known.length < n) {
+    const open = children.filter(({ nodes }) => nodes < NODES_OF_ONE_PROCESS).slice(0, 2);
+    await Promise.all(open.map((each) => join(each, n)));
+  }
 }
 
+async function join(into: { readonly child: Child<TierCalls>; nodes: number }, n: number) {
+  const room = Math.min(PARALLEL, n - known.length, NODES_OF_ONE_PROCESS - into.nodes);
+  if (room <= 0) return;
+  into.nodes += room;
+  const some = Array.from({ length: Math.min(3, known.length) }, () =>
+    nth(known, randomInt(known.length)),
+  );
+  known.push(...(await into.child.call('join', { count: room, known: some })));
+}
+
+/** One lookup after the other, of all processes in turn. */
 async function measure(count: number) {
-  const hops: number[] = [];
-  const questions: number[] = [];
-  const times: number[] = [];
+  const found: Found[] = [];
+  const used = children.filter(({ nodes }) => nodes > 0);
   for (let i = 0; i < count; i++) {
-    const began = performance.now();
-    const found = await nth(tiers, (i * 7) % tiers.length).dht.closest(`key ${i}`);
-    times.push(performance.now() - began);
-    hops.push(found.hops);
-    questions.push(found.questions);
+    const { child } = nth(used, i % used.length);
+    found.push(...(await child.call('lookup', { numbers: [i * 7] })));
   }
-  const table = tiers.map(({ dht }) => dht.size);
+  const tables = await Promise.all(used.map(({ child }) => child.call('tables', null)));
+  const times = found.map(({ ms }) => ms).toSorted((a, b) => a - b);
   return {
-    meanHops: mean(hops),
-    mostHops: Math.max(...hops),
-    meanQuestions: mean(questions),
-    lookupMsMedian: round(times.toSorted((a, b) => a - b)[Math.floor(count / 2)] ?? Number.NaN),
-    meanRoutingTable: mean(table),
+    meanHops: mean(found.map(({ hops }) => hops)),
+    mostHops: Math.max(...found.map(({ hops }) => hops)),
+    meanQuestions: mean(found.map(({ questions }) => questions)),
+    lookupMsMedian: round(nth(times, Math.floor(count / 2))),
+    meanRoutingTable: mean(tables.flat()),
   };
 }
 

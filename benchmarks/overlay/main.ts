@@ -16,15 +16,24 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { REVOCATION_RECORD } from '../../src/overlay/stored-kinds.ts';
 import { addresses, nth, until } from '../../test/unit/overlay/harness.ts';
+import { Members } from './members.ts';
 import { MeasuredService } from './service.ts';
 
 const [what, ...numbers] = process.argv.slice(2);
 
-async function churn(members: number): Promise<object> {
-  const service = await MeasuredService.start(3, members);
+/** A service with all of its members. */
+async function started(superPeers: number, count: number, tier2 = true) {
+  const service = await MeasuredService.start(superPeers);
+  const members = new Members(service.descriptor, service.admitters, tier2);
+  await members.enrol(count);
+  return { service, members };
+}
+
+async function churn(count: number): Promise<object> {
+  const { members } = await started(3, count);
   const began = performance.now();
-  for (let i = 0; i < members / 2; i += 10) {
-    const gone = service.members.splice(0, Math.min(10, members / 2 - i));
+  for (let i = 0; i < count / 2; i += 10) {
+    const gone = members.enrolled.splice(0, Math.min(10, count / 2 - i));
     await Promise.all(
       gone.map(async ({ node }, j) => {
         // Every other one crashes.
@@ -32,19 +41,17 @@ async function churn(members: number): Promise<object> {
         await node.close();
       }),
     );
-    await service.enrol(gone.length);
+    await members.enrol(gone.length);
   }
   const replacedInSeconds = (performance.now() - began) / 1000;
   await sleep(30_000);
-  const errors = service.members.map((each) => service.errorsOf(each));
-  const most = (name: 'ghosts' | 'lost'): number => Math.max(...errors.map((each) => each[name]));
   const withinAMinute = replacedInSeconds <= 60;
-  const measured = { replacedInSeconds, withinAMinute };
-  return { members, ...measured, ghosts: most('ghosts'), lost: most('lost') };
+  return { members: count, replacedInSeconds, withinAMinute, ...members.errors() };
 }
 
-async function revoke(members: number, times: number, tier2: boolean): Promise<object> {
-  const service = await MeasuredService.start(3, members, tier2);
+async function revoke(count: number, times: number, tier2: boolean): Promise<object> {
+  const { service, members } = await started(3, count, tier2);
+  const { enrolled } = members;
   const { records } = nth(service.supers, 0).tier1;
   const revocations: {
     peerId: (typeof service)['service']['id'];
@@ -55,10 +62,10 @@ async function revoke(members: number, times: number, tier2: boolean): Promise<o
   const cpuSeconds: number[] = [];
   const pings: number[] = [];
   for (let i = 0; i < times; i++) {
-    const [out] = service.members.splice(0, 1);
+    const [out] = enrolled.splice(0, 1);
     if (out === undefined) break;
-    const { libp2p } = nth(service.members, 0).node.host;
-    const other = addresses(nth(service.members, 1).node.host);
+    const { libp2p } = nth(enrolled, 0).node.host;
+    const other = addresses(nth(enrolled, 1).node.host);
     await libp2p.dial(other);
     pings.push((await libp2p.services.ping.ping(other)) / 1000);
     const { peerId } = out.node.host;
@@ -66,7 +73,7 @@ async function revoke(members: number, times: number, tier2: boolean): Promise<o
     const list = { serviceId: service.service.id, issuer: service.service.id, sequence: i + 1 };
     const began = performance.now();
     const cpu = process.cpuUsage();
-    const everybody = service.members.map(({ trust }) =>
+    const everybody = enrolled.map(({ trust }) =>
       until(trust, 'change', () => trust.barred(peerId), 60_000),
     );
     await records.put(REVOCATION_RECORD, { ...list, revocations }, service.service.key);
@@ -79,16 +86,16 @@ async function revoke(members: number, times: number, tier2: boolean): Promise<o
   const [taken, ping] = [median(seconds), median(pings)];
   const cpuSecondsOfAll = median(cpuSeconds);
   const measured = { n: seconds.length, medianSeconds: taken, inPings: taken / ping };
-  return { members, tier2, ...measured, cpuSecondsOfAll };
+  return { members: count, tier2, ...measured, cpuSecondsOfAll };
 }
 
-async function idle(members: number, minutes: number): Promise<object> {
-  await MeasuredService.start(2, members);
+async function idle(count: number, minutes: number): Promise<object> {
+  await started(2, count);
   await sleep(30_000);
   const before = loopbackBytes();
   await sleep(minutes * 60_000);
-  const bytesPerHour = ((loopbackBytes() - before) / members / minutes) * 60;
-  return { members, minutes, megabytesPerMemberAndHour: bytesPerHour / 1e6 };
+  const bytesPerHour = ((loopbackBytes() - before) / count / minutes) * 60;
+  return { members: count, minutes, megabytesPerMemberAndHour: bytesPerHour / 1e6 };
 }
 
 function loopbackBytes(): number {

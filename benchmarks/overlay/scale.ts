@@ -1,88 +1,137 @@
 /**
- * One service as it grows, all of its control planes in this process (host, gate, directory; no tier 2): what a
- * join costs those that are there, and what it costs when half of the members lose their super-peer.
+ * One service as it grows, all control planes of it (host, gate, directory; no tier 2): what a join costs those
+ * that are there, and what it costs when half of the members lose their super-peer. The super-peers share this
+ * process; the members are spread over others, 250 in each, which yield the processor to it.
  *
- *     node benchmarks/overlay/scale.ts [sizes=10,100,1000]
+ *     node --expose-gc benchmarks/overlay/scale.ts [sizes=10,100,1000]
  *
- * Prints JSON. Counts do not depend on the machine. Times do, and are of a process that is hundreds of nodes:
- * `cpuMs` is processor time of all of them together.
+ * Prints JSON. Counts do not depend on the machine. Times do: `cpuMs` is processor time, without the work of
+ * starting members.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
-import { type Enrolled, MeasuredService } from './service.ts';
+import { privateKeyToProtobuf } from '@libp2p/crypto/keys';
+import { Child } from '../child.ts';
+import type { MembersCalls, MembersSample } from './members-child.ts';
+import { MeasuredService } from './service.ts';
 
 const [sizes = '10,100,1000'] = process.argv.slice(2);
 /** Joins measured one at a time. */
 const JOINS = 5;
-/** Milliseconds until all lists are whole. */
-const SETTLE_LIMIT = 120_000;
+const MEMBERS_OF_ONE_PROCESS = 250;
+/** Members that one process enrols in one call. */
+const PORTION = 10;
 
-const service = await MeasuredService.start(2, 0, false);
+const service = await MeasuredService.start(2);
+const sizeList = sizes.split(',').map(Number);
+const groups: { readonly child: Child<MembersCalls>; size: number }[] = [];
+const members = (): number => groups.reduce((sum, { size }) => sum + size, 0);
+
 const results: object[] = [];
-for (const n of sizes.split(',').map(Number)) {
-  await service.enrol(n - JOINS - service.members.length);
-  await settled();
-  results.push({ members: n, ...(await measureJoins()) });
+for (const n of sizeList) {
+  const began = performance.now();
+  const count = n - JOINS - members();
+  await grow(count);
+  await listing();
+  const enrolledPerSecond = round((count / (performance.now() - began)) * 1000);
+  results.push({ members: n, enrolledPerSecond, ...(await measureJoins()) });
 }
 const failover = await measureFailover();
+for (const { child } of groups) await child[Symbol.asyncDispose]();
 console.log(JSON.stringify({ failover, results }));
 process.exit(0);
 
-async function settled(): Promise<void> {
-  const limit = AbortSignal.timeout(SETTLE_LIMIT);
-  const whole = ({ node }: Enrolled): boolean =>
-    node.directory.members().length === service.members.length;
-  while (!service.members.every(whole)) await sleep(100, undefined, { signal: limit });
+/** Enrols so many in further processes, all of them at the same time. */
+async function grow(count: number): Promise<void> {
+  const wanted = Array.from({ length: Math.ceil(count / MEMBERS_OF_ONE_PROCESS) }, (_, i) =>
+    Math.min(MEMBERS_OF_ONE_PROCESS, count - i * MEMBERS_OF_ONE_PROCESS),
+  );
+  await Promise.all(wanted.map(fill));
 }
 
-function reset(): void {
-  service.signatures = 0;
-  for (const { seal } of service.members) seal.reset();
-}
-
-/** Of all members that were there before: per join, for each. */
-async function measureJoins(): Promise<object> {
-  const before = [...service.members];
-  reset();
-  const cpu = process.cpuUsage();
-  for (let i = 0; i < JOINS; i++) {
-    await service.enrol(1);
-    await settled();
+async function fill(size: number): Promise<void> {
+  const child = new Child<MembersCalls>(new URL('members-child.ts', import.meta.url));
+  const group = { child, size: 0 };
+  groups.push(group);
+  await child.call('start', {
+    descriptor: Buffer.from(service.descriptor.bytes).toString('base64'),
+    admitters: service.admitters.map(({ key, addresses }) => ({
+      key: Buffer.from(privateKeyToProtobuf(key)).toString('base64'),
+      addresses: addresses.map(String),
+    })),
+  });
+  while (group.size < size) {
+    const portion = Math.min(PORTION, size - group.size);
+    await child.call('enrol', { count: portion });
+    group.size += portion;
   }
+}
+
+/** Until each lists all. */
+async function listing(): Promise<void> {
+  const all = members();
+  await Promise.all(groups.map(({ child }) => child.call('listing', { members: all })));
+}
+
+/** Of all members together. */
+async function sample(): Promise<MembersSample> {
+  const samples = await Promise.all(groups.map(({ child }) => child.call('sample', null)));
+  const sum = (of: 'members' | 'updates' | 'bytes' | 'cpuMs' | 'heapBytes'): number =>
+    samples.reduce((total, each) => total + each[of], 0);
+  return {
+    ...{ members: sum('members'), updates: sum('updates'), bytes: sum('bytes') },
+    ...{ cpuMs: sum('cpuMs'), heapBytes: sum('heapBytes') },
+    fewestListed: Math.min(...samples.map(({ fewestListed }) => fewestListed)),
+  };
+}
+
+/** For each of those that are there: the last group is the one that grows. */
+async function measureJoins(): Promise<object> {
+  const last = groups.at(-1);
+  if (last === undefined) throw new Error('no members yet');
+  await sample();
+  service.signatures = 0;
+  const cpu = process.cpuUsage();
+  const began = performance.now();
+  for (let i = 0; i < JOINS; i++) {
+    await last.child.call('enrol', { count: 1 });
+    last.size++;
+    await listing();
+  }
+  const seconds = (performance.now() - began) / 1000;
   const { user, system } = process.cpuUsage(cpu);
-  const sum = (of: 'updates' | 'bytes'): number =>
-    before.reduce((total, { seal }) => total + seal[of], 0) / before.length / JOINS;
+  const { updates, bytes, heapBytes, ...all } = await sample();
   globalThis.gc?.();
+  const each = (of: number): number => of / all.members / JOINS;
   return {
     signaturesPerJoin: service.signatures / JOINS,
-    updatesPerMember: round(sum('updates')),
-    bytesPerMember: Math.round(sum('bytes')),
-    cpuMsPerJoin: Math.round((user + system) / 1000 / JOINS),
-    heapMiBPerNode: round(process.memoryUsage().heapUsed / service.members.length / 2 ** 20),
+    updatesPerMember: round(each(updates)),
+    bytesPerMember: Math.round(each(bytes)),
+    secondsPerJoin: round(seconds / JOINS),
+    cpuMsOfSuperPeers: round((user + system) / 1000 / JOINS),
+    cpuMsPerMember: round(each(all.cpuMs)),
+    heapKiBPerMember: Math.round(heapBytes / all.members / 1024),
+    heapKiBOfSuperPeersPerMember: Math.round(process.memoryUsage().heapUsed / all.members / 1024),
   };
 }
 
 async function measureFailover(): Promise<object> {
   const [gone, stays] = service.supers;
   if (gone === undefined || stays === undefined) throw new Error('two super-peers');
-  const moving = service.members.filter(({ node }) =>
-    node.directory.superPeer?.equals(gone.host.peerId),
-  );
-  reset();
+  await sample();
   const began = performance.now();
   await gone.close();
-  const limit = AbortSignal.timeout(SETTLE_LIMIT);
-  const attached = ({ node }: Enrolled): boolean =>
-    node.directory.superPeer?.equals(stays.host.peerId) === true;
-  while (!service.members.every(attached)) await sleep(50, undefined, { signal: limit });
+  const to = stays.host.peerId.toString();
+  await Promise.all(groups.map(({ child }) => child.call('attached', { to })));
   const seconds = round((performance.now() - began) / 1000);
-  const bytes = service.members.reduce((sum, { seal }) => sum + seal.bytes, 0);
-  const lost = Math.max(...service.members.map((each) => service.errorsOf(each).lost));
+  await listing();
+  const { bytes, fewestListed } = await sample();
+  const whole = round((performance.now() - began) / 1000);
+  const all = members();
   return {
-    members: service.members.length,
-    moved: moving.length,
+    members: all,
     seconds,
+    secondsUntilListsAreWhole: whole,
     bytesToAll: bytes,
-    lost,
+    lost: all - fewestListed,
   };
 }
 

@@ -13,6 +13,7 @@ import { POLICY_RECORD } from '../../src/overlay/stored-kinds.ts';
 import { readPolicy } from '../../src/policy/embedded-tests.ts';
 import { evaluate, type PolicyMember } from '../../src/policy/evaluate.ts';
 import { addresses, nth, until } from '../../test/unit/overlay/harness.ts';
+import { Members } from '../overlay/members.ts';
 import { MeasuredService } from '../overlay/service.ts';
 
 const ROLES = 20;
@@ -48,19 +49,22 @@ function medianMilliseconds(work: () => unknown): number {
 }
 
 async function publish(members: number, times: number): Promise<object> {
-  const service = await MeasuredService.start(3, members);
+  const service = await MeasuredService.start(3);
+  const group = new Members(service.descriptor, service.admitters, true);
+  await group.enrol(members);
+  const { enrolled } = group;
   const { records } = nth(service.supers, 0).tier1;
   const { id, key } = service.service;
   const seconds: number[] = [];
   const pings: number[] = [];
   for (let sequence = 1; sequence <= times; sequence++) {
-    const { libp2p } = nth(service.members, 0).node.host;
-    const other = addresses(nth(service.members, 1).node.host);
+    const { libp2p } = nth(enrolled, 0).node.host;
+    const other = addresses(nth(enrolled, 1).node.host);
     await libp2p.dial(other);
     pings.push((await libp2p.services.ping.ping(other)) / 1000);
     const record = { serviceId: id, sequence, document: document(100) };
     const began = performance.now();
-    const everybody = service.members.map(({ trust }) =>
+    const everybody = enrolled.map(({ trust }) =>
       until(trust, 'policy', () => trust.policy?.sequence === sequence, 60_000),
     );
     await records.put(POLICY_RECORD, record, key);
