@@ -1,17 +1,10 @@
 /**
  * The `icvpn` command line: its subcommands, their options, how mistakes in them are told.
  *
- * The commands import what they run only when they run: loading libp2p takes most of a second, which
- * `icvpn status` need not wait for.
+ * A command is loaded only where it is called, and imports what it runs only when it runs: loading libp2p takes
+ * most of a second, which `icvpn status` need not wait for.
  */
 import { Command, CommanderError } from 'commander';
-import { addAuditCommand } from './commands/audit.ts';
-import { addMemberCommands } from './commands/member.ts';
-import { addOverlayCommands } from './commands/overlay.ts';
-import { addPolicyCommands } from './commands/policy.ts';
-import { addRevokeCommand } from './commands/revoke.ts';
-import { addServiceCommands } from './commands/service.ts';
-import { addSuperPeerCommands } from './commands/super-peer.ts';
 import { reportStart } from './detach.ts';
 import { errorLine, type Output } from './output.ts';
 
@@ -20,6 +13,35 @@ export interface CliContext {
   readonly output: Output;
   readonly signal: AbortSignal;
 }
+
+type AddCommands = (program: Command, context: CliContext) => void;
+
+/** The first words of command lines, and what to load for them. In the order of the help. */
+const GROUPS: readonly {
+  readonly words: readonly string[];
+  readonly load: () => Promise<AddCommands>;
+}[] = [
+  {
+    words: ['overlay'],
+    load: async () => (await import('./commands/overlay.ts')).addOverlayCommands,
+  },
+  {
+    words: ['service'],
+    load: async () => (await import('./commands/service.ts')).addServiceCommands,
+  },
+  {
+    words: ['super-peer'],
+    load: async () => (await import('./commands/super-peer.ts')).addSuperPeerCommands,
+  },
+  { words: ['up'], load: async () => (await import('./commands/up.ts')).addUpCommand },
+  {
+    words: ['status', 'members', 'down'],
+    load: async () => (await import('./commands/status.ts')).addStatusCommands,
+  },
+  { words: ['audit'], load: async () => (await import('./commands/audit.ts')).addAuditCommand },
+  { words: ['revoke'], load: async () => (await import('./commands/revoke.ts')).addRevokeCommand },
+  { words: ['policy'], load: async () => (await import('./commands/policy.ts')).addPolicyCommands },
+];
 
 export const EXIT_FAILURE = 1;
 export const EXIT_USAGE = 2;
@@ -32,17 +54,8 @@ export async function runCli(args: readonly string[], context: CliContext): Prom
   const program = new Command('icvpn')
     .description("one private, encrypted network for a service's VMs in several clouds")
     .showHelpAfterError(false);
-  for (const add of [
-    addOverlayCommands,
-    addServiceCommands,
-    addSuperPeerCommands,
-    addMemberCommands,
-    addAuditCommand,
-    addRevokeCommand,
-    addPolicyCommands,
-  ]) {
-    add(program, context);
-  }
+  const called = GROUPS.filter(({ words }) => words.includes(args[0] ?? ''));
+  for (const { load } of called.length > 0 ? called : GROUPS) (await load())(program, context);
   configure(program, context.output);
   try {
     await program.parseAsync([...args], { from: 'user' });

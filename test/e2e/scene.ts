@@ -20,23 +20,36 @@ export interface SceneOptions {
   readonly bank?: readonly string[];
 }
 
-export class Scene implements AsyncDisposable {
-  readonly net: Topology;
+/** What a scene needs of its network. */
+export interface Net {
+  readonly superPeers: readonly [DemoHost, ...DemoHost[]];
+}
+
+export class Scene<N extends Net = Topology> implements AsyncDisposable {
+  readonly net: N;
   readonly #daemons: TestProcess[] = [];
   #owned: AsyncDisposableStack;
   readonly #dir: string;
 
-  private constructor(net: Topology, owned: AsyncDisposableStack, dir: string) {
+  private constructor(net: N, owned: AsyncDisposableStack, dir: string) {
     this.net = net;
     this.#owned = owned;
     this.#dir = dir;
   }
 
-  static async build({ service = [], bank }: SceneOptions = {}): Promise<Scene> {
+  static build(options?: SceneOptions): Promise<Scene> {
+    return Scene.over(buildTopology, options);
+  }
+
+  /** @param make builds the network, whose owner removes it */
+  static async over<N extends Net>(
+    make: (owner: AsyncDisposableStack) => Promise<N>,
+    { service = [], bank }: SceneOptions = {},
+  ): Promise<Scene<N>> {
     await using owned = new AsyncDisposableStack();
     const dir = await mkdtemp(join(tmpdir(), 'icvpn-e2e-'));
     owned.defer(() => rm(dir, { recursive: true }));
-    const scene = new Scene(await buildTopology(owned), owned, dir);
+    const scene = new Scene(await make(owned), owned, dir);
     await scene.#serve(service, bank);
     scene.#owned = owned.move();
     return scene;

@@ -8,9 +8,9 @@ import {
   readAudit,
 } from '../../admission/audit.ts';
 import { auditPath } from '../../daemon/audit-path.ts';
-import { jsonOption, parseDate, parsePeerIdText, stateOption } from '../options.ts';
+import { parsePeerIdText } from '../address-options.ts';
+import { DEFAULT_SUPER_PEER_STATE, jsonOption, parseDate, stateOption } from '../options.ts';
 import type { CliContext } from '../program.ts';
-import { DEFAULT_SUPER_PEER_STATE } from './super-peer.ts';
 
 interface AuditOptions {
   readonly state: string;

@@ -2,7 +2,8 @@
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { type Command, Option } from 'commander';
 import { controlRequest } from '../../daemon/control.ts';
-import { jsonOption, parsePeerIdText } from '../options.ts';
+import { parsePeerIdText } from '../address-options.ts';
+import { jsonOption } from '../options.ts';
 import { print } from '../output.ts';
 import type { CliContext } from '../program.ts';
 import { publicationsText } from './service.ts';

@@ -8,13 +8,11 @@ import { writeBootstrap } from '../../owner/files.ts';
 import type { SignedService } from '../../owner/service.ts';
 import { openCard } from '../../records/super-peer-card.ts';
 import { ipv6Prefix } from '../../records/virtual-address.ts';
+import { parsePeerIdList, parsePeerIdText, parsePrefixArgument } from '../address-options.ts';
 import {
   cardsOption,
   jsonOption,
   parseCount,
-  parsePeerIdList,
-  parsePeerIdText,
-  parsePrefixArgument,
   parseTextList,
   serviceDirOption,
 } from '../options.ts';

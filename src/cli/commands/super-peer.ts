@@ -6,22 +6,23 @@ import { createLog } from '../../daemon/log.ts';
 import { NodeState } from '../../daemon/state.ts';
 import type { SuperPeerStatus } from '../../daemon/super-peer.ts';
 import { readBootstrap } from '../../owner/files.ts';
-import { runDaemon } from '../daemon.ts';
 import {
   addressList,
   announceOption,
-  cacheKey,
   DEFAULT_LISTEN,
-  jsonOption,
-  keyFileOption,
   listenOption,
   parsePeerIdList,
+} from '../address-options.ts';
+import { runDaemon } from '../daemon.ts';
+import {
+  cacheKey,
+  DEFAULT_SUPER_PEER_STATE,
+  jsonOption,
+  keyFileOption,
   stateOption,
 } from '../options.ts';
 import { print } from '../output.ts';
 import type { CliContext } from '../program.ts';
-
-export const DEFAULT_SUPER_PEER_STATE = '/var/lib/icvpn/super-peer';
 
 interface CardOptions {
   readonly state: string;

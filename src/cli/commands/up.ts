@@ -1,33 +1,26 @@
-/** `icvpn up`, `status`, `members`, `down`: a VM in a service. */
+/** `icvpn up`: a VM in a service. */
 import { hostname } from 'node:os';
 import type { Command } from 'commander';
-import { controlRequest } from '../../daemon/control.ts';
 import { createLog } from '../../daemon/log.ts';
 import { readBootstrap } from '../../owner/files.ts';
 import type { EncapsulationPolicy } from '../../policy/grant.ts';
+import { announceOption, DEFAULT_LISTEN, listenOption, subnetOption } from '../address-options.ts';
 import { runDaemon } from '../daemon.ts';
 import { startDetached } from '../detach.ts';
 import {
-  announceOption,
   cacheKey,
-  DEFAULT_LISTEN,
   DEFAULT_MEMBER_STATE,
   encapsulationOption,
   jsonOption,
   keyFileOption,
-  listenOption,
   parseCount,
   parsePort,
   parseTextList,
   stateOption,
-  subnetOption,
 } from '../options.ts';
 import { print } from '../output.ts';
 import type { CliContext } from '../program.ts';
-import { membersText, statusText } from '../status.ts';
-
-const STATUS_TIMEOUT_MS = 10_000;
-const DOWN_TIMEOUT_MS = 60_000;
+import { statusText } from '../status.ts';
 
 interface UpOptions {
   readonly state: string;
@@ -48,7 +41,7 @@ interface UpOptions {
   readonly json: boolean;
 }
 
-export function addMemberCommands(program: Command, context: CliContext): void {
+export function addUpCommand(program: Command, context: CliContext): void {
   program
     .command('up')
     .description('make this VM a member of a service; returns when it is one')
@@ -78,33 +71,6 @@ export function addMemberCommands(program: Command, context: CliContext): void {
     .option('--foreground', 'stay in the foreground until stopped, as service managers want', false)
     .addOption(jsonOption())
     .action((options: UpOptions, command: Command) => up(options, command, context));
-  program
-    .command('status')
-    .description('what the daemon of a state directory is and does')
-    .addOption(stateOption(DEFAULT_MEMBER_STATE))
-    .addOption(jsonOption())
-    .action(async (options: { state: string; json: boolean }) => {
-      const status = await request(options.state, 'status', STATUS_TIMEOUT_MS, context);
-      print(context.output, options.json, status, statusText);
-    });
-  program
-    .command('members')
-    .description('the VMs of the service and their public attributes, as this member may see them')
-    .addOption(stateOption(DEFAULT_MEMBER_STATE))
-    .addOption(jsonOption())
-    .action(async (options: { state: string; json: boolean }) => {
-      const view = await request(options.state, 'members', STATUS_TIMEOUT_MS, context);
-      print(context.output, options.json, view, membersText);
-    });
-  program
-    .command('down')
-    .description('leave: stop the daemon and remove what it put into the kernel')
-    .addOption(stateOption(DEFAULT_MEMBER_STATE))
-    .addOption(jsonOption())
-    .action(async (options: { state: string; json: boolean }) => {
-      await request(options.state, 'down', DOWN_TIMEOUT_MS, context);
-      print(context.output, options.json, { down: true }, () => 'down');
-    });
 }
 
 async function up(options: UpOptions, command: Command, context: CliContext): Promise<void> {
@@ -139,9 +105,4 @@ async function up(options: UpOptions, command: Command, context: CliContext): Pr
       }),
     onUp: async (daemon) => print(context.output, options.json, await daemon.status(), statusText),
   });
-}
-
-function request(state: string, command: string, timeoutMs: number, context: CliContext) {
-  const signal = AbortSignal.any([context.signal, AbortSignal.timeout(timeoutMs)]);
-  return controlRequest(state, command, { signal });
 }
