@@ -113,6 +113,12 @@ export const BENCHMARKS: readonly Benchmark[] = [
     args: ['revoke', '500', '5', '0'],
   },
   {
+    name: 'overlay-revoke-sas',
+    what: 'from icvpn revoke until the last of 50 kernels has no SA left (needs root or the lab’s kernel)',
+    program: 'overlay/revoke-sas.ts',
+    args: ['50', '3'],
+  },
+  {
     name: 'policy',
     what: 'a policy: read, evaluated for one member, and told to 30 members',
     program: 'policy/main.ts',

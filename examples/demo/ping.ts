@@ -20,7 +20,7 @@ export interface PingOptions {
 /** `count` pings, after at most 20 that only bring the pair's security associations up. */
 export async function ping(ns: Netns, address: string, options: PingOptions) {
   const pattern = ['-p', Buffer.from(options.mark).toString('hex')];
-  await untilAnswered(ns, address, AbortSignal.timeout(20_000));
+  await untilAnswered(ns, address, AbortSignal.timeout(60_000));
   const args = ['-n', '-q', '-i', '0.2', '-W', '2', '-c', String(options.count), ...pattern];
   const { stdout } = await ns.exec('ping', [...args, address]);
   const counts = /(\d+) packets transmitted, (\d+) received/.exec(stdout);

@@ -80,7 +80,7 @@ export async function runDemo({ dir, owner, say, daemons }: DemoOptions): Promis
     daemons.push(daemon);
     const status = memberStatus(await daemon.up);
     if (first !== undefined) {
-      await untilAnswered(host.ns, first.ipv4, AbortSignal.timeout(30_000));
+      await untilAnswered(host.ns, first.ipv4, AbortSignal.timeout(60_000));
       firstAnswers.push({ vm, ms: performance.now() - daemon.startedAt });
     }
     first ??= status;

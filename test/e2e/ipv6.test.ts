@@ -55,7 +55,7 @@ describe('members at IPv6 addresses', function () {
       });
       const { ipv4, ipv6 } = await scene.status(vm3, 'vm3');
       for (const each of [ipv4, ipv6]) {
-        await untilAnswered(vm1.ns, each, AbortSignal.timeout(30_000));
+        await untilAnswered(vm1.ns, each, AbortSignal.timeout(60_000));
         const { stdout } = await vm1.ns.exec('ping', [...PINGS, each], { timeoutMs: 30_000 });
         assert.match(stdout, /10 packets transmitted, 10 received/);
       }

@@ -37,7 +37,7 @@ describe('life of a member', function () {
     const [vm1, vm2] = scene.net.vms;
     vm2Daemon = await scene.up(vm2, 'vm2');
     const { ipv4 } = await scene.status(vm1, 'vm1');
-    await untilAnswered(vm2.ns, ipv4, AbortSignal.timeout(30_000));
+    await untilAnswered(vm2.ns, ipv4, AbortSignal.timeout(60_000));
     await vm2Daemon.said(' renewed by=', 60_000);
     const total = Math.ceil((LIFETIME_SECONDS + 10) / 0.2);
     const pings = ['-n', '-q', '-i', '0.2', '-c', String(total), ipv4];
@@ -70,7 +70,7 @@ describe('life of a member', function () {
     await scene.up(vm3, 'vm3');
     const { ipv4: first } = await scene.status(vm1, 'vm1');
     const { ipv4: second } = await scene.status(vm2, 'vm2');
-    await untilAnswered(vm3.ns, first, AbortSignal.timeout(30_000));
+    await untilAnswered(vm3.ns, first, AbortSignal.timeout(60_000));
     const { peerId, ipv4 } = await scene.status(vm3, 'vm3');
     const bystanders = ['-n', '-q', '-i', '0.1', '-c', '100', second];
     const undisturbed = vm1.ns.exec('ping', bystanders, { timeoutMs: 60_000 });

@@ -26,7 +26,7 @@ const gate = new Gate(host, {
   trust: () => ({ epoch, admitters }),
 });
 await gate.start();
-const signal = AbortSignal.timeout(30_000);
+const signal = AbortSignal.timeout(60_000);
 try {
   const key = await requestAttributeKey(gate, at, { signal });
   const stream = await gate.open(at, DIRECTORY_SUFFIX, { signal });

@@ -60,7 +60,7 @@ describe('NAT, and networks where ESP does not pass', function () {
   }
 
   const ipv4 = (name: string): string => addresses.get(name) ?? '';
-  const answered = (from: DemoHost, to: string, limitMs = 30_000): Promise<void> =>
+  const answered = (from: DemoHost, to: string, limitMs = 60_000): Promise<void> =>
     untilAnswered(from.ns, ipv4(to), AbortSignal.timeout(limitMs));
   /** How `at` reaches `peer`. */
   async function path(at: DemoHost, name: string, peer: string): Promise<PathStatus | null> {

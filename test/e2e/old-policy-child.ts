@@ -17,7 +17,7 @@ import { POLICY_RECORD } from '../../src/overlay/stored-kinds.ts';
 import { superPeerAddresses } from '../../src/records/bootstrap.ts';
 
 const [stateDir = '', member = '', file = ''] = process.argv.slice(2);
-const signal = AbortSignal.timeout(30_000);
+const signal = AbortSignal.timeout(60_000);
 await using state = await NodeState.open(stateDir, {});
 const standing = await loadStanding(state.cache, Date.now() / 1000);
 const [superPeer] = standing ? superPeerAddresses(standing.descriptor.value) : [];

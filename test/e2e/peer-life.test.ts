@@ -27,7 +27,7 @@ describe('peers that come and go', function () {
 
   const answered = async (from: DemoHost, to: DemoHost, name: string): Promise<void> => {
     const { ipv4 } = await scene.status(to, name);
-    await untilAnswered(from.ns, ipv4, AbortSignal.timeout(30_000));
+    await untilAnswered(from.ns, ipv4, AbortSignal.timeout(60_000));
   };
 
   it('gives SAs up at both ends when no packet passes, and makes new ones for the next', async () => {
@@ -55,7 +55,7 @@ describe('peers that come and go', function () {
     const now = await spis(vm3.ns, vm3.address, vm1.address);
     assert.ok(!now.some((spi) => old.includes(spi)), 'P16 keys are never restored');
     // The peer that sent into nothing finds out, without a packet from the one that crashed.
-    await untilAnswered(vm1.ns, ipv4, AbortSignal.timeout(30_000));
+    await untilAnswered(vm1.ns, ipv4, AbortSignal.timeout(60_000));
     await until('the same SAs at both ends', async () => {
       const [one] = await spis(vm1.ns, vm1.address, vm3.address);
       const all = await spis(vm3.ns, vm1.address, vm3.address);

@@ -30,7 +30,7 @@ describe('new keys for SAs in use', function () {
     const [, vm2, vm3] = scene.net.vms;
     const { ipv4: second } = await scene.status(vm2, 'vm2');
     const { ipv4: third } = await scene.status(vm3, 'vm3');
-    const limit = AbortSignal.timeout(30_000);
+    const limit = AbortSignal.timeout(60_000);
     await Promise.all([untilAnswered(vm2.ns, third, limit), untilAnswered(vm3.ns, second, limit)]);
     const [there, back] = [
       [vm2.address, vm3.address],
@@ -52,7 +52,7 @@ describe('new keys for SAs in use', function () {
   it('P14 streams go through rekey after rekey, nothing lost and no drop counted', async () => {
     const [vm1, , vm3] = scene.net.vms;
     const { ipv4 } = await scene.status(vm3, 'vm3');
-    await untilAnswered(vm1.ns, ipv4, AbortSignal.timeout(30_000));
+    await untilAnswered(vm1.ns, ipv4, AbortSignal.timeout(60_000));
     const before = await Promise.all([drops(vm1.ns), drops(vm3.ns)]);
     const rekeys = count(vm1Daemon.stderr, ' sa-installed ');
     const pings = ['-n', '-q', '-i', String(INTERVAL_SECONDS), '-W', '5', '-c', String(PACKETS)];

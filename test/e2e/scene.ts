@@ -171,7 +171,7 @@ export const drops = (ns: Netns): Promise<string> => ns.run('cat', ['/proc/net/x
 export async function until(
   what: string,
   holds: () => boolean | Promise<boolean>,
-  limitMs = 20_000,
+  limitMs = 60_000,
 ): Promise<void> {
   const limit = AbortSignal.timeout(limitMs);
   while (!(await holds())) {

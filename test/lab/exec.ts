@@ -26,7 +26,7 @@ export interface ExecOptions {
 export async function exec(
   file: string,
   args: readonly string[],
-  { signal, timeoutMs = 20_000 }: ExecOptions = {},
+  { signal, timeoutMs = 60_000 }: ExecOptions = {},
 ): Promise<ExecResult> {
   const limit = AbortSignal.timeout(timeoutMs);
   const child = spawn(file, args, {

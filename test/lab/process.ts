@@ -44,7 +44,7 @@ export class TestProcess implements AsyncDisposable {
    *
    * @throws if it ends first or has not said it after `timeoutMs`
    */
-  async said(text: string, timeoutMs = 20_000): Promise<void> {
+  async said(text: string, timeoutMs = 60_000): Promise<void> {
     const limit = AbortSignal.timeout(timeoutMs);
     while (!this.#stderr.includes(text)) {
       const next = once(this.#child.stderr, 'data', { signal: limit });
@@ -65,7 +65,7 @@ export class TestProcess implements AsyncDisposable {
    *
    * @throws if it ends first or says nothing for `timeoutMs`, with what it said on stderr
    */
-  async line(timeoutMs = 20_000): Promise<string> {
+  async line(timeoutMs = 60_000): Promise<string> {
     const late = Promise.withResolvers<never>();
     const timer = setTimeout(() => {
       late.reject(this.#failure(`said nothing for ${timeoutMs} ms`));

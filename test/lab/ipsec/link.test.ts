@@ -163,7 +163,7 @@ describe('interfaces, addresses and routes, beside ip', () => {
   it('P20 hears of addresses and interfaces that come and go', async () => {
     await using ns = await createNetns('us');
     using monitor = inside(ns, () => new LinkMonitor());
-    const events = on(monitor, 'event', { signal: AbortSignal.timeout(20_000) });
+    const events = on(monitor, 'event', { signal: AbortSignal.timeout(60_000) });
     const next = async (wanted: (event: LinkEvent) => boolean): Promise<void> => {
       for (;;) {
         const { value } = await events.next();

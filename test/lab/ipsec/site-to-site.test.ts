@@ -181,7 +181,7 @@ describe('site to site', function () {
         .stdout;
     /** Until it is told that just these lead nowhere: a step between may be told too. */
     const strandedBy = async (stranded: readonly string[], ...change: string[]) => {
-      const told = on(planeA, 'site', { signal: AbortSignal.timeout(20_000) });
+      const told = on(planeA, 'site', { signal: AbortSignal.timeout(60_000) });
       await g.ip(...change);
       for await (const [those] of told) if (`${those}` === `${stranded}`) return;
     };

@@ -28,7 +28,7 @@ function listen(ns: Netns, options?: XfrmMonitorOptions) {
   const stack = new DisposableStack();
   const client = inside(ns, () => stack.use(new XfrmClient()));
   const monitor = inside(ns, () => stack.use(new XfrmMonitor(options)));
-  const events = on(monitor, 'event', { signal: AbortSignal.timeout(20_000) });
+  const events = on(monitor, 'event', { signal: AbortSignal.timeout(60_000) });
   const next = async <T extends XfrmEvent['type']>(
     type: T,
   ): Promise<Extract<XfrmEvent, { type: T }>> => {
@@ -202,7 +202,7 @@ describe('xfrm events', () => {
     await using ns = await createNetns('us');
     using client = inside(ns, () => new XfrmClient());
     using monitor = inside(ns, () => new XfrmMonitor({ groups: ['state'], receiveBuffer: 4096 }));
-    const events = on(monitor, 'event', { signal: AbortSignal.timeout(20_000) });
+    const events = on(monitor, 'event', { signal: AbortSignal.timeout(60_000) });
     // In one system call, so that nobody reads meanwhile.
     const specs = Array.from({ length: 64 }, (_, n) => ({ ...state, spi: 0x5000 + n }));
     assert.deepEqual(await client.addStates(specs), []);
