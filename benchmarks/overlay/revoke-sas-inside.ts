@@ -68,7 +68,7 @@ async function lastDeletion(monitor: TestProcess, sas: ReadonlySet<string>): Pro
 
 async function measure(scene: Scene<Star>, members: readonly Member[], out: Member) {
   const rest = members.filter((each) => each !== out);
-  const { ipv4 } = await scene.status(out.at, out.name);
+  const { ipv4, peerId } = await scene.status(out.at, out.name);
   const limit = AbortSignal.timeout(240_000);
   await inPortions(rest, ({ at }) => untilAnswered(at.ns, ipv4, limit));
   const all = await Promise.all(
@@ -84,9 +84,9 @@ async function measure(scene: Scene<Star>, members: readonly Member[], out: Memb
   await Promise.all(watched.map(({ member }) => started(member)));
   const began = Date.now();
   const ends = Promise.all(watched.map((each) => lastDeletion(each.monitor, each.spis)));
-  await scene.owner('revoke', out.name);
-  const said = Date.now();
-  const last = Math.max(...(await ends));
+  const revoked = scene.owner('revoke', peerId).then(() => Date.now());
+  const [said, times] = await Promise.all([revoked, ends]);
+  const last = Math.max(...times);
   for (const member of rest) {
     const left = await sasWith(member, out);
     if (left.length > 0) throw new Error(`${member.name} still has ${left.join()}`);
