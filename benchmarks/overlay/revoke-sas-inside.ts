@@ -8,9 +8,6 @@ import { connect, createNetns } from '../../test/lab/netns.ts';
 import type { TestProcess } from '../../test/lab/process.ts';
 
 const [count = 50, times = 3] = process.argv.slice(2).map(Number);
-/** Daemons that start, or pings that run, at the same time: a guest has one CPU. */
-const PARALLEL = 2;
-
 interface Star extends Net {
   readonly vms: readonly DemoHost[];
 }
@@ -35,12 +32,6 @@ async function star(owner: AsyncDisposableStack): Promise<Star> {
 interface Member {
   readonly at: DemoHost;
   readonly name: string;
-}
-
-async function inPortions<T>(items: readonly T[], work: (item: T) => Promise<unknown>) {
-  for (let i = 0; i < items.length; i += PARALLEL) {
-    await Promise.all(items.slice(i, i + PARALLEL).map(work));
-  }
 }
 
 /** SAs of a member with `other`, in both directions. */
@@ -70,7 +61,8 @@ async function measure(scene: Scene<Star>, members: readonly Member[], out: Memb
   const rest = members.filter((each) => each !== out);
   const { ipv4, peerId } = await scene.status(out.at, out.name);
   const limit = AbortSignal.timeout(240_000);
-  await inPortions(rest, ({ at }) => untilAnswered(at.ns, ipv4, limit));
+  // One after the other, here and below: a guest has one CPU.
+  for (const { at } of rest) await untilAnswered(at.ns, ipv4, limit);
   const all = await Promise.all(
     rest.map(async (member) => ({ member, spis: new Set(await sasWith(member, out)) })),
   );
@@ -114,7 +106,7 @@ function median(values: readonly number[]): number {
 
 await using scene = await Scene.over(star);
 const members = scene.net.vms.map((at, i) => ({ at, name: `vm${i}` }));
-await inPortions(members, ({ at, name }) => scene.up(at, name));
+for (const { at, name } of members) await scene.up(at, name);
 const measured: { fromCommand: number; commandItself: number }[] = [];
 for (let i = 0; i < times; i++) {
   const left = members.slice(i);

@@ -128,7 +128,7 @@ export class Scene<N extends Net = Topology> implements AsyncDisposable {
     const command = [ICVPN, ...args, ...listen, '--json'];
     const daemon = this.#owned.use(at.ns.start(process.execPath, command));
     this.#daemons.push(daemon);
-    await daemon.receive(60_000);
+    await daemon.receive(120_000);
     return daemon;
   }
 
