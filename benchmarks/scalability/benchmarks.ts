@@ -114,9 +114,9 @@ export const BENCHMARKS: readonly Benchmark[] = [
   },
   {
     name: 'overlay-revoke-sas',
-    what: 'from icvpn revoke until the last of 50 kernels has no SA left (needs root or the lab’s kernel)',
+    what: 'from icvpn revoke until the last of 20 kernels has no SA left (needs root or the lab’s kernel)',
     program: 'overlay/revoke-sas.ts',
-    args: ['50', '3'],
+    args: ['20', '3'],
   },
   {
     name: 'policy',
