@@ -1,9 +1,9 @@
 /** `icvpn policy`: what a service's members may send each other. */
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { controlRequest } from '../../daemon/control.ts';
 import { parsePolicy } from '../../policy/document.ts';
 import { failingTests, readPolicy } from '../../policy/embedded-tests.ts';
+import { askDaemon } from '../ask.ts';
 import { DEFAULT_MEMBER_STATE, jsonOption, serviceDirOption, stateOption } from '../options.ts';
 import { print } from '../output.ts';
 import type { CliContext } from '../program.ts';
@@ -74,7 +74,7 @@ async function show(
   { state, json }: { state: string; json: boolean },
   context: CliContext,
 ): Promise<void> {
-  const signal = AbortSignal.any([context.signal, AbortSignal.timeout(TIMEOUT_MS)]);
-  const status = await controlRequest(state, 'policy', { signal });
+  const question = { state, command: 'policy', timeoutMs: TIMEOUT_MS };
+  const status = await askDaemon(question, context);
   print(context.output, json, status, policyText);
 }

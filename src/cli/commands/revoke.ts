@@ -1,8 +1,8 @@
 /** `icvpn revoke`: throw a member out, as the service's owner or at the super-peer that admitted it. */
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { type Command, Option } from 'commander';
-import { controlRequest } from '../../daemon/control.ts';
 import { parsePeerIdText } from '../address-options.ts';
+import { askDaemon } from '../ask.ts';
 import { jsonOption } from '../options.ts';
 import { print } from '../output.ts';
 import type { CliContext } from '../program.ts';
@@ -65,8 +65,9 @@ async function atSuperPeer(
   json: boolean,
   context: CliContext,
 ): Promise<void> {
-  const signal = AbortSignal.any([context.signal, AbortSignal.timeout(TIMEOUT_MS)]);
-  const result = await controlRequest(state, 'revoke', { signal, argument: member.toString() });
+  const argument = member.toString();
+  const question = { state, command: 'revoke', argument, timeoutMs: TIMEOUT_MS };
+  const result = await askDaemon(question, context);
   print(
     context.output,
     json,
