@@ -1,3 +1,6 @@
+/** Medians of wall-clock and processor time. */
+import { median, round } from '../statistics.ts';
+
 /** Wall and processor time of one operation, in milliseconds. */
 export interface Measured {
   readonly n: number;
@@ -5,11 +8,6 @@ export interface Measured {
   readonly wall: number;
   /** Median of the processor time of this process: what counts on a machine that others use too. */
   readonly cpu: number;
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return Number((sorted[Math.floor(sorted.length / 2)] ?? Number.NaN).toFixed(3));
 }
 
 /** Runs `work` n times after five runs that do not count. */
@@ -26,5 +24,5 @@ export async function measure(n: number, work: () => Promise<void> | void): Prom
     wall.push(took);
     cpu.push((user + system) / 1000);
   }
-  return { n, wall: median(wall), cpu: median(cpu) };
+  return { n, wall: round(median(wall), 3), cpu: round(median(cpu), 3) };
 }

@@ -20,8 +20,9 @@ import { SrpPool } from '../../src/admission/srp/pool.ts';
 import { contextOf } from '../../test/unit/admission/runs.ts';
 import { randomLogin, secureRemotePassword } from '../../test/unit/admission/srp/oracles.ts';
 import { makeIdentity, makeService } from '../../test/unit/admission/world.ts';
+import { median, percentile } from '../statistics.ts';
 import { asynchronousSession } from './asynchronous.ts';
-import { loopDelay, median, quantile, rounded } from './measure.ts';
+import { loopDelay, rounded } from './measure.ts';
 
 const ROUNDS = Number(process.argv[2] ?? 60);
 const OURS_PER_ROUND = 10;
@@ -149,9 +150,7 @@ async function refusals(pool: SrpPool) {
     'wrong secret, ms (median)': rounded(median(known)),
     'unknown service, ms (median)': rounded(median(decoy)),
     'difference, %': rounded(Math.abs(median(decoy) / median(known) - 1) * 100),
-    'quartiles, ms': [known, decoy].map((all) =>
-      [0.25, 0.75].map((q) => rounded(quantile(all, q))),
-    ),
+    'quartiles, ms': [known, decoy].map((all) => [25, 75].map((p) => rounded(percentile(all, p)))),
   };
 }
 

@@ -1,11 +1,6 @@
-/** Medians, and the event loop under a steady load. */
+/** The event loop under a steady load. */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout } from 'node:timers/promises';
-
-export const quantile = (values: readonly number[], q: number): number =>
-  values.toSorted((x, y) => x - y)[Math.floor(values.length * q)] ?? Number.NaN;
-
-export const median = (values: readonly number[]): number => quantile(values, 0.5);
 
 export const rounded = (value: number): number => Number(value.toPrecision(4));
 

@@ -13,7 +13,8 @@ import {
   randomLogin,
   secureRemotePassword,
 } from '../../test/unit/admission/srp/oracles.ts';
-import { median, print, round } from './whole-world.ts';
+import { median, round } from '../statistics.ts';
+import { print } from './whole-world.ts';
 
 const rounds = Number(process.argv[2] ?? 9);
 /** Runs a round. */

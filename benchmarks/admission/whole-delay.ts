@@ -8,7 +8,9 @@
  * A bystander, a process that does nothing at all, is measured at the same time: what it is late by
  * is the machine's doing and not the super-peer's.
  */
-import { print, round, startWorld } from './whole-world.ts';
+
+import { round } from '../statistics.ts';
+import { print, startWorld } from './whole-world.ts';
 
 const [seconds = '8', rates = '0,100,250,500'] = process.argv.slice(2);
 const VMS = 200;

@@ -8,7 +8,9 @@
  * The flooder runs on the same processors as everybody else, at the lowest priority: the flood is to
  * cost the super-peer something, not to take the members' processors.
  */
-import { median, print, round, startWorld } from './whole-world.ts';
+
+import { median, round } from '../statistics.ts';
+import { print, startWorld } from './whole-world.ts';
 
 const [rounds = 4, times = 25] = process.argv.slice(2).map(Number);
 const STRANGERS = 128;

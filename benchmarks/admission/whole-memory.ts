@@ -7,7 +7,9 @@
  * which has the garbage collector's slack in it besides. The connection is counted in. Each process of
  * VMs stays attached to the end, so that nothing is given back in between.
  */
-import { print, round, startWorld } from './whole-world.ts';
+
+import { round } from '../statistics.ts';
+import { print, startWorld } from './whole-world.ts';
 
 const [halfOpen = '200', members = '500,1000'] = process.argv.slice(2);
 /**

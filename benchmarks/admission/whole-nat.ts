@@ -7,7 +7,9 @@
  *
  *   node benchmarks/admission/whole-nat.ts [VMs=200]
  */
-import { median, print, round, startWorld } from './whole-world.ts';
+
+import { median, round } from '../statistics.ts';
+import { print, startWorld } from './whole-world.ts';
 
 const count = Number(process.argv[2] ?? 200);
 const PROCESSES = 2;

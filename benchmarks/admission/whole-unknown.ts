@@ -17,7 +17,8 @@ import { AuditLog } from '../../src/admission/audit.ts';
 import { Opening, Proof, Reply } from '../../src/admission/messages.ts';
 import { ADMISSION_PROTOCOL } from '../../src/admission/server.ts';
 import { makeIdentity, makeService, serve, World } from '../../test/unit/admission/world.ts';
-import { median, print, round } from './whole-world.ts';
+import { median, round } from '../statistics.ts';
+import { print } from './whole-world.ts';
 
 const n = Number(process.argv[2] ?? 1000);
 const WARM_UP = 50;

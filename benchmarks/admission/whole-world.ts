@@ -47,16 +47,6 @@ export async function startWorld(count: number): Promise<World> {
   };
 }
 
-export const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
-
-export const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
-
-export const percentile = (values: readonly number[], p: number): number =>
-  values.toSorted((a, b) => a - b)[Math.floor((values.length * p) / 100)] ?? Number.NaN;
-
-export const round = (value: number, digits = 1): number => Number(value.toFixed(digits));
-
 /** Prints what a benchmark found. */
 export function print(setting: object, results: readonly object[]): void {
   const shared = { node: process.version, processors: navigator.hardwareConcurrency };

@@ -7,7 +7,9 @@
  * VMs and super-peers share the machine's processors, so what limits is often the machine as a whole.
  * What each admission costs a super-peer in processor time tells what it could do by itself.
  */
-import { median, print, round, startWorld, sum } from './whole-world.ts';
+
+import { median, round, sum } from '../statistics.ts';
+import { print, startWorld } from './whole-world.ts';
 
 const [count = 250, rounds = 3] = process.argv.slice(2).map(Number);
 const PROCESSES = 2;

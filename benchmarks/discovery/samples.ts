@@ -1,5 +1,6 @@
 /** Median of repeated runs, with work before and after each that does not count. */
 import { performance } from 'node:perf_hooks';
+import { percentile, round } from '../statistics.ts';
 
 export interface Samples {
   readonly n: number;
@@ -34,11 +35,6 @@ export async function sample(n: number, run: Run): Promise<Samples> {
     wall.push(took);
     cpu.push((user + system) / 1000);
   }
-  return { n, p50: quantile(wall, 0.5), p90: quantile(wall, 0.9), cpu: quantile(cpu, 0.5) };
-}
-
-function quantile(values: readonly number[], q: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const at = Math.min(sorted.length - 1, Math.floor(sorted.length * q));
-  return Number((sorted[at] ?? Number.NaN).toFixed(2));
+  const at = (values: readonly number[], p: number) => round(percentile(values, p), 2);
+  return { n, p50: at(wall, 50), p90: at(wall, 90), cpu: at(cpu, 50) };
 }

@@ -13,6 +13,7 @@ import { startExchange } from '../../src/keymgmt/exchange/initiator.ts';
 import { readM1, respond } from '../../src/keymgmt/exchange/responder.ts';
 import { ALL_SUITES, type Suite } from '../../src/keymgmt/exchange/suite.ts';
 import { newPair, SPI_A, SPI_B } from '../../test/unit/exchange/fixture.ts';
+import { median } from '../statistics.ts';
 import { floorSide, nobleSide } from './yardsticks.ts';
 
 const ROUNDS = Number(process.argv[2] ?? 15);
@@ -29,9 +30,6 @@ const CONTACTS = {
   rekey: { a: await known(a, b), b: await known(b, a) },
 };
 type Contact = keyof typeof CONTACTS;
-
-const median = (values: readonly number[]): number =>
-  values.toSorted((x, y) => x - y)[values.length >> 1] ?? Number.NaN;
 
 /** Processor seconds. */
 async function cost<T>(work: () => T | Promise<T>): Promise<{ seconds: number; result: T }> {

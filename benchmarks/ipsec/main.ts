@@ -5,10 +5,8 @@
  *
  * Runs `inside.ts` in the lab, where the kernel has ESP, after installing strongSwan and iperf3.
  */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
 import { ensurePackages, type SystemPackage } from '../../lab/packages.ts';
+import { runInLab } from '../in-lab.ts';
 
 const PLUGINS = '/usr/lib/ipsec/plugins/libstrongswan';
 const PACKAGES: readonly SystemPackage[] = [
@@ -22,12 +20,5 @@ const PACKAGES: readonly SystemPackage[] = [
   },
 ];
 
-const path = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url));
-
 await ensurePackages(PACKAGES, (line) => console.error(line), AbortSignal.timeout(300_000));
-const command = [process.execPath, path('inside.ts'), ...process.argv.slice(2)];
-const lab = spawn(process.execPath, [path('../../lab/main.ts'), '--', ...command], {
-  stdio: ['ignore', 'inherit', 'inherit'],
-});
-const [code] = await once(lab, 'exit');
-process.exitCode = code ?? 1;
+process.exitCode = await runInLab(new URL('inside.ts', import.meta.url), process.argv.slice(2));

@@ -8,10 +8,10 @@
  * connections are there already or made on the way, as in a running service.
  */
 import { randomInt } from 'node:crypto';
-import { privateKeyToProtobuf } from '@libp2p/crypto/keys';
-import type { Ed25519PrivateKey } from '@libp2p/interface';
 import { identity, nth } from '../../test/unit/overlay/harness.ts';
 import { Child } from '../child.ts';
+import { median, round, sum } from '../statistics.ts';
+import { identityText } from './identity-text.ts';
 import type { Found, TierCalls } from './tier-child.ts';
 
 const [sizes = '10,100,1000', lookups = '30'] = process.argv.slice(2);
@@ -19,10 +19,7 @@ const [sizes = '10,100,1000', lookups = '30'] = process.argv.slice(2);
 const PARALLEL = 3;
 const NODES_OF_ONE_PROCESS = 125;
 
-const base64 = (key: Ed25519PrivateKey): string =>
-  Buffer.from(privateKeyToProtobuf(key)).toString('base64');
-const [service, superPeer] = [await identity(), await identity()];
-const keys = { service: base64(service.key), superPeer: base64(superPeer.key) };
+const [service, superPeer] = [identityText(await identity()), identityText(await identity())];
 const children: { readonly child: Child<TierCalls>; nodes: number }[] = [];
 /** Of every node. */
 const known: (readonly string[])[] = [];
@@ -38,7 +35,7 @@ for (const n of sizes.split(',').map(Number)) {
   const began = performance.now();
   const before = known.length;
   await grow(n);
-  const joinsPerSecond = round(((n - before) / (performance.now() - began)) * 1000);
+  const joinsPerSecond = round(((n - before) / (performance.now() - began)) * 1000, 2);
   results.push({ nodes: n, joinsPerSecond, ...(await measure(Number(lookups))) });
 }
 for (const { child } of children) await child[Symbol.asyncDispose]();
@@ -49,7 +46,7 @@ process.exit(0);
 async function grow(n: number): Promise<void> {
   while (children.length * NODES_OF_ONE_PROCESS < n) {
     const child = new Child<TierCalls>(new URL('tier-child.ts', import.meta.url));
-    await child.call('start', keys);
+    await child.call('start', { service, superPeer });
     children.push({ child, nodes: 0 });
   }
   while (known.length < n) {
@@ -74,15 +71,14 @@ async function measure(count: number) {
   const used = children.filter(({ nodes }) => nodes > 0);
   for (let i = 0; i < count; i++) {
     const { child } = nth(used, i % used.length);
-    found.push(...(await child.call('lookup', { numbers: [i * 7] })));
+    found.push(await child.call('lookup', { number: i * 7 }));
   }
   const tables = await Promise.all(used.map(({ child }) => child.call('tables', null)));
-  const times = found.map(({ ms }) => ms).toSorted((a, b) => a - b);
   return {
     meanHops: mean(found.map(({ hops }) => hops)),
     mostHops: Math.max(...found.map(({ hops }) => hops)),
     meanQuestions: mean(found.map(({ questions }) => questions)),
-    lookupMsMedian: round(nth(times, Math.floor(count / 2))),
+    lookupMsMedian: round(median(found.map(({ ms }) => ms)), 2),
     meanRoutingTable: mean(tables.flat()),
   };
 }
@@ -94,13 +90,9 @@ function logarithmicFit(all: readonly { nodes: number; meanHops: number }[]) {
   const [meanX, meanY] = [mean(x), mean(y)];
   const covariance = mean(x.map((each, i) => (each - meanX) * (nth(y, i) - meanY)));
   const b = covariance / mean(x.map((each) => (each - meanX) ** 2));
-  return { a: round(meanY - b * meanX), b: round(b) };
+  return { a: round(meanY - b * meanX, 2), b: round(b, 2) };
 }
 
 function mean(list: readonly number[]): number {
-  return round(list.reduce((sum, each) => sum + each, 0) / list.length);
-}
-
-function round(value: number): number {
-  return Math.round(value * 100) / 100;
+  return round(sum(list) / list.length, 2);
 }

@@ -16,21 +16,13 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { REVOCATION_RECORD } from '../../src/overlay/stored-kinds.ts';
 import { addresses, nth, until } from '../../test/unit/overlay/harness.ts';
-import { Members } from './members.ts';
-import { MeasuredService } from './service.ts';
+import { median } from '../statistics.ts';
+import { serviceWith } from './service.ts';
 
 const [what, ...numbers] = process.argv.slice(2);
 
-/** A service with all of its members. */
-async function started(superPeers: number, count: number, tier2 = true) {
-  const service = await MeasuredService.start(superPeers);
-  const members = new Members(service.descriptor, service.admitters, tier2);
-  await members.enrol(count);
-  return { service, members };
-}
-
 async function churn(count: number): Promise<object> {
-  const { members } = await started(3, count);
+  const { members } = await serviceWith(3, count);
   const began = performance.now();
   for (let i = 0; i < count / 2; i += 10) {
     const gone = members.enrolled.splice(0, Math.min(10, count / 2 - i));
@@ -50,7 +42,7 @@ async function churn(count: number): Promise<object> {
 }
 
 async function revoke(count: number, times: number, tier2: boolean): Promise<object> {
-  const { service, members } = await started(3, count, tier2);
+  const { service, members } = await serviceWith(3, count, tier2);
   const { enrolled } = members;
   const { records } = nth(service.supers, 0).tier1;
   const revocations: {
@@ -90,7 +82,7 @@ async function revoke(count: number, times: number, tier2: boolean): Promise<obj
 }
 
 async function idle(count: number, minutes: number): Promise<object> {
-  await started(2, count);
+  await serviceWith(2, count);
   await sleep(30_000);
   const before = loopbackBytes();
   await sleep(minutes * 60_000);
@@ -103,10 +95,6 @@ function loopbackBytes(): number {
     .split('\n')
     .find((each) => each.trim().startsWith('lo:'));
   return Number(line?.trim().split(/\s+/)[1]);
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
 
 const [first, second, third] = numbers.map(Number);

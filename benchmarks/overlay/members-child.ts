@@ -1,11 +1,10 @@
 /** Some of the members of a service, as a process of its own. Started by the benchmarks here. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { privateKeyFromProtobuf } from '@libp2p/crypto/keys';
-import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { multiaddr } from '@multiformats/multiaddr';
 import { DESCRIPTOR } from '../../src/records/descriptor.ts';
 import { open } from '../../src/records/envelope.ts';
 import { CALL_LIMIT, offer } from '../child.ts';
+import { identityFrom } from './identity-text.ts';
 import { Members } from './members.ts';
 
 export interface MembersCalls {
@@ -14,8 +13,8 @@ export interface MembersCalls {
       /** Of the descriptor, in base64. */
       readonly descriptor: string;
       readonly admitters: readonly {
-        /** In base64. */
-        readonly key: string;
+        /** As `identity-text.ts` writes it. */
+        readonly identity: string;
         readonly addresses: readonly string[];
       }[];
     },
@@ -58,12 +57,10 @@ async function wait(holds: () => boolean): Promise<null> {
 offer<MembersCalls>({
   async start({ descriptor, admitters }) {
     const opened = await open(DESCRIPTOR, Buffer.from(descriptor, 'base64'));
-    const known = admitters.map(({ key: base64, addresses }) => {
-      const key = privateKeyFromProtobuf(Buffer.from(base64, 'base64'));
-      if (key.type !== 'Ed25519') throw new Error('an Ed25519 key');
-      const id = peerIdFromPrivateKey(key);
-      return { id, key, addresses: addresses.map((each) => multiaddr(each)) };
-    });
+    const known = admitters.map(({ identity, addresses }) => ({
+      ...identityFrom(identity),
+      addresses: addresses.map((each) => multiaddr(each)),
+    }));
     group = new Members(opened, known, false);
     return null;
   },

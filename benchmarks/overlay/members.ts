@@ -1,6 +1,5 @@
 /** Members of one service in this process, on loopback, wired as in the tests. */
 import assert from 'node:assert/strict';
-import type { Ed25519PeerId, Ed25519PrivateKey } from '@libp2p/interface';
 import type { Multiaddr } from '@multiformats/multiaddr';
 import { createHost } from '../../src/overlay/host.ts';
 import { ServiceTrust } from '../../src/overlay/service-trust.ts';
@@ -11,11 +10,13 @@ import { CountingSeal } from '../../test/unit/overlay/counting.ts';
 import {
   addresses,
   credentialFor,
+  type Identity,
   identity,
   LOOPBACK,
   MemberNode,
   nth,
 } from '../../test/unit/overlay/harness.ts';
+import { joinPatiently } from './join.ts';
 
 /** Members started at the same time, with and without tier 2: they share one process. */
 const PARALLEL = { with: 5, without: 10 };
@@ -27,9 +28,7 @@ export interface Enrolled {
 }
 
 /** A super-peer as whoever enrols members must know it. */
-export interface Admitter {
-  readonly id: Ed25519PeerId;
-  readonly key: Ed25519PrivateKey;
+export interface Admitter extends Identity {
   readonly addresses: readonly Multiaddr[];
 }
 
@@ -88,10 +87,7 @@ export class Members {
   async #joinTier2(node: MemberNode): Promise<void> {
     const { host, key } = node;
     const known = this.enrolled.slice(-3).map((each) => addresses(each.node.host));
-    // On a busy machine a handshake may run out of time.
-    for (let tries = 5; known.length > 0 && tries > 0; tries--) {
-      if ((await node.tier2.dht.join(known).catch(() => 0)) > 0) break;
-    }
+    await joinPatiently(node.tier2.dht, known);
     const endpoint = {
       serviceId: this.#descriptor.value.serviceId,
       peerId: host.peerId,

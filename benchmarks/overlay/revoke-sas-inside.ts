@@ -6,6 +6,7 @@ import type { DemoHost } from '../../examples/demo/topology.ts';
 import { type Net, Scene, spis } from '../../test/e2e/scene.ts';
 import { connect, createNetns } from '../../test/lab/netns.ts';
 import type { TestProcess } from '../../test/lab/process.ts';
+import { median } from '../statistics.ts';
 
 const [count = 50, times = 3] = process.argv.slice(2).map(Number);
 interface Star extends Net {
@@ -98,10 +99,6 @@ async function started({ at }: Member): Promise<void> {
     });
     if (listening.length > 0) return;
   }
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
 
 await using scene = await Scene.over(star);

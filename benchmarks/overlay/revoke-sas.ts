@@ -6,20 +6,14 @@
  *
  * Builds the command line and runs `revoke-sas-inside.ts` in the lab, where the kernel has ESP.
  */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { runInLab } from '../in-lab.ts';
 
 /** For 50 daemons. */
-const GUEST_MEMORY = '12G';
+const MEMORY = ['--memory', '12G'];
 
-async function run(command: string, args: readonly string[]): Promise<void> {
-  const child = spawn(command, args, { stdio: ['ignore', 'inherit', 'inherit'] });
-  const [code] = await once(child, 'exit');
-  if (code !== 0) process.exit(code ?? 1);
-}
-
-const path = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url));
-await run('npm', ['--prefix', path('../..'), 'run', '--silent', 'build']);
-const inside = [process.execPath, path('revoke-sas-inside.ts'), ...process.argv.slice(2)];
-await run(process.execPath, [path('../../lab/main.ts'), '--memory', GUEST_MEMORY, '--', ...inside]);
+const project = fileURLToPath(new URL('../..', import.meta.url));
+execFileSync('npm', ['run', '--silent', 'build'], { cwd: project, stdio: 'inherit' });
+const inside = new URL('revoke-sas-inside.ts', import.meta.url);
+process.exitCode = await runInLab(inside, process.argv.slice(2), MEMORY);

@@ -8,8 +8,9 @@
  * Prints JSON. Counts do not depend on the machine. Times do: `cpuMs` is processor time. What the newcomer itself
  * gets and does is in the sums that are divided by the members.
  */
-import { privateKeyToProtobuf } from '@libp2p/crypto/keys';
 import { Child } from '../child.ts';
+import { round } from '../statistics.ts';
+import { identityText } from './identity-text.ts';
 import type { MembersCalls, MembersSample } from './members-child.ts';
 import { MeasuredService } from './service.ts';
 
@@ -21,17 +22,16 @@ const MEMBERS_OF_ONE_PROCESS = 250;
 const PORTION = 10;
 
 const service = await MeasuredService.start(2);
-const sizeList = sizes.split(',').map(Number);
 const groups: { readonly child: Child<MembersCalls>; size: number }[] = [];
 const members = (): number => groups.reduce((sum, { size }) => sum + size, 0);
 
 const results: object[] = [];
-for (const n of sizeList) {
+for (const n of sizes.split(',').map(Number)) {
   const began = performance.now();
   const count = n - JOINS - members();
   await grow(count);
   await listing();
-  const enrolledPerSecond = round((count / (performance.now() - began)) * 1000);
+  const enrolledPerSecond = round((count / (performance.now() - began)) * 1000, 2);
   results.push({ members: n, enrolledPerSecond, ...(await measureJoins()) });
 }
 const failover = await measureFailover();
@@ -53,9 +53,9 @@ async function fill(size: number): Promise<void> {
   groups.push(group);
   await child.call('start', {
     descriptor: Buffer.from(service.descriptor.bytes).toString('base64'),
-    admitters: service.admitters.map(({ key, addresses }) => ({
-      key: Buffer.from(privateKeyToProtobuf(key)).toString('base64'),
-      addresses: addresses.map(String),
+    admitters: service.admitters.map((each) => ({
+      identity: identityText(each),
+      addresses: each.addresses.map(String),
     })),
   });
   while (group.size < size) {
@@ -104,11 +104,11 @@ async function measureJoins(): Promise<object> {
   const each = (of: number): number => of / (all.members - (JOINS - 1) / 2) / JOINS;
   return {
     signaturesPerJoin: service.signatures / JOINS,
-    updatesPerMember: round(each(updates)),
+    updatesPerMember: round(each(updates), 2),
     bytesPerMember: Math.round(each(bytes)),
-    secondsPerJoin: round(seconds / JOINS),
-    cpuMsOfSuperPeers: round((user + system) / 1000 / JOINS),
-    cpuMsPerMember: round(each(all.cpuMs)),
+    secondsPerJoin: round(seconds / JOINS, 2),
+    cpuMsOfSuperPeers: round((user + system) / 1000 / JOINS, 2),
+    cpuMsPerMember: round(each(all.cpuMs), 2),
     heapKiBPerMember: Math.round(heapBytes / all.members / 1024),
     heapKiBOfSuperPeersPerMember: Math.round(process.memoryUsage().heapUsed / all.members / 1024),
   };
@@ -122,10 +122,10 @@ async function measureFailover(): Promise<object> {
   await gone.close();
   const to = stays.host.peerId.toString();
   await Promise.all(groups.map(({ child }) => child.call('attached', { to })));
-  const seconds = round((performance.now() - began) / 1000);
+  const seconds = round((performance.now() - began) / 1000, 2);
   await listing();
   const { bytes, fewestListed } = await sample();
-  const whole = round((performance.now() - began) / 1000);
+  const whole = round((performance.now() - began) / 1000, 2);
   const all = members();
   return {
     members: all,
@@ -134,8 +134,4 @@ async function measureFailover(): Promise<object> {
     bytesToAll: bytes,
     lost: all - fewestListed,
   };
-}
-
-function round(value: number): number {
-  return Math.round(value * 100) / 100;
 }

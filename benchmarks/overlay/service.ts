@@ -15,7 +15,7 @@ import {
   nth,
   SuperPeer,
 } from '../../test/unit/overlay/harness.ts';
-import type { Admitter } from './members.ts';
+import { type Admitter, Members } from './members.ts';
 
 export class MeasuredService {
   readonly service: Identity;
@@ -60,4 +60,12 @@ export class MeasuredService {
     await nth(measured.supers, 0).tier1.records.putSealed(DESCRIPTOR_RECORD, bytes);
     return measured;
   }
+}
+
+/** A service with its super-peers and all of its members in this process. */
+export async function serviceWith(superPeers: number, count: number, tier2 = true) {
+  const service = await MeasuredService.start(superPeers);
+  const members = new Members(service.descriptor, service.admitters, tier2);
+  await members.enrol(count);
+  return { service, members };
 }

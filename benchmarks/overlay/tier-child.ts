@@ -1,20 +1,21 @@
 /** Some of the nodes of a tier 2, as a process of its own. Started by `lookup.ts`. */
-import { privateKeyFromProtobuf } from '@libp2p/crypto/keys';
-import type { Ed25519PrivateKey } from '@libp2p/interface';
-import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { multiaddr } from '@multiformats/multiaddr';
 import type { Trust } from '../../src/overlay/gate.ts';
 import {
   addresses,
   credentialFor,
+  type Identity,
   identity,
   listen,
+  nth,
   Tier,
 } from '../../test/unit/overlay/harness.ts';
 import { offer } from '../child.ts';
+import { identityFrom } from './identity-text.ts';
+import { joinPatiently } from './join.ts';
 
 export interface TierCalls {
-  /** Keys in base64. */
+  /** As `identity-text.ts` writes them. */
   readonly start: readonly [{ readonly service: string; readonly superPeer: string }, null];
   /**
    * Starts so many nodes that join by nodes with these addresses, or by nobody.
@@ -25,8 +26,8 @@ export interface TierCalls {
     { readonly count: number; readonly known: readonly Addresses[] },
     readonly Addresses[],
   ];
-  /** Looks up one key for each number, each from another node. */
-  readonly lookup: readonly [{ readonly numbers: readonly number[] }, readonly Found[]];
+  /** Looks up the key of that number, each from another node. */
+  readonly lookup: readonly [{ readonly number: number }, Found];
   /** Peers in the routing table of each. */
   readonly tables: readonly [null, readonly number[]];
 }
@@ -40,30 +41,18 @@ export interface Found {
 }
 
 const tiers: Tier[] = [];
-let keys:
-  | { readonly service: Ed25519PrivateKey; readonly superPeer: Ed25519PrivateKey }
-  | undefined;
-
-function ed25519(base64: string): Ed25519PrivateKey {
-  const key = privateKeyFromProtobuf(Buffer.from(base64, 'base64'));
-  if (key.type !== 'Ed25519') throw new Error('an Ed25519 key');
-  return key;
-}
+let identities: { readonly service: Identity; readonly superPeer: Identity } | undefined;
 
 async function join(known: readonly Addresses[]): Promise<Addresses> {
-  if (keys === undefined) throw new Error('start first');
-  const [service, superPeer] = [keys.service, keys.superPeer].map(peerIdFromPrivateKey);
-  if (service?.type !== 'Ed25519' || superPeer?.type !== 'Ed25519') throw new Error('Ed25519');
+  if (identities === undefined) throw new Error('start first');
+  const { service, superPeer } = identities;
   const { key, id } = await identity();
-  const credential = await credentialFor(service, keys.superPeer, id);
-  const trust = (): Trust => ({ epoch: 1, admitters: [superPeer] });
-  const tier = new Tier(await listen(key), service, () => credential.bytes, trust);
+  const credential = await credentialFor(service.id, superPeer.key, id);
+  const trust = (): Trust => ({ epoch: 1, admitters: [superPeer.id] });
+  const tier = new Tier(await listen(key), service.id, () => credential.bytes, trust);
   await tier.start();
   const targets = known.map((each) => each.map((text) => multiaddr(text)));
-  // On a busy machine a handshake may run out of time.
-  for (let tries = 5; targets.length > 0 && tries > 0; tries--) {
-    if ((await tier.dht.join(targets).catch(() => 0)) > 0) break;
-  }
+  await joinPatiently(tier.dht, targets);
   await tier.dht.closest(id.toString());
   tiers.push(tier);
   return addresses(tier.gate.host).map(String);
@@ -71,20 +60,15 @@ async function join(known: readonly Addresses[]): Promise<Addresses> {
 
 offer<TierCalls>({
   async start({ service, superPeer }) {
-    keys = { service: ed25519(service), superPeer: ed25519(superPeer) };
+    identities = { service: identityFrom(service), superPeer: identityFrom(superPeer) };
     return null;
   },
   join: ({ count, known }) => Promise.all(Array.from({ length: count }, () => join(known))),
-  async lookup({ numbers }) {
-    const all: Found[] = [];
-    for (const number of numbers) {
-      const tier = tiers[number % tiers.length];
-      if (tier === undefined) throw new Error('join first');
-      const began = performance.now();
-      const { hops, questions } = await tier.dht.closest(`key ${number}`);
-      all.push({ hops, questions, ms: performance.now() - began });
-    }
-    return all;
+  async lookup({ number }) {
+    const tier = nth(tiers, number % tiers.length);
+    const began = performance.now();
+    const { hops, questions } = await tier.dht.closest(`key ${number}`);
+    return { hops, questions, ms: performance.now() - began };
   },
   tables: async () => tiers.map(({ dht }) => dht.size),
 });

@@ -13,8 +13,8 @@ import { POLICY_RECORD } from '../../src/overlay/stored-kinds.ts';
 import { readPolicy } from '../../src/policy/embedded-tests.ts';
 import { evaluate, type PolicyMember } from '../../src/policy/evaluate.ts';
 import { addresses, nth, until } from '../../test/unit/overlay/harness.ts';
-import { Members } from '../overlay/members.ts';
-import { MeasuredService } from '../overlay/service.ts';
+import { serviceWith } from '../overlay/service.ts';
+import { median } from '../statistics.ts';
 
 const ROLES = 20;
 const RUNS = 21;
@@ -49,10 +49,10 @@ function medianMilliseconds(work: () => unknown): number {
 }
 
 async function publish(members: number, times: number): Promise<object> {
-  const service = await MeasuredService.start(3);
-  const group = new Members(service.descriptor, service.admitters, true);
-  await group.enrol(members);
-  const { enrolled } = group;
+  const {
+    service,
+    members: { enrolled },
+  } = await serviceWith(3, members);
   const { records } = nth(service.supers, 0).tier1;
   const { id, key } = service.service;
   const seconds: number[] = [];
@@ -74,10 +74,6 @@ async function publish(members: number, times: number): Promise<object> {
   const [taken, ping] = [median(seconds), median(pings)];
   const most = Math.max(...seconds);
   return { what: 'publish', members, n: times, medianSeconds: taken, most, inPings: taken / ping };
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
 
 const [members = 30, times = 5] = process.argv.slice(2).map(Number);
