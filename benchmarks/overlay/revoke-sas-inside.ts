@@ -2,9 +2,9 @@
 
 import { own } from '../../examples/demo/own.ts';
 import { untilAnswered } from '../../examples/demo/ping.ts';
-import type { DemoHost } from '../../examples/demo/topology.ts';
+import { type DemoHost, hostAt } from '../../examples/demo/topology.ts';
 import { type Net, Scene, spis } from '../../test/e2e/scene.ts';
-import { connect, createNetns } from '../../test/lab/netns.ts';
+import { createNetns } from '../../test/lab/netns.ts';
 import type { TestProcess } from '../../test/lab/process.ts';
 import { median } from '../statistics.ts';
 
@@ -17,13 +17,8 @@ interface Star extends Net {
 async function star(owner: AsyncDisposableStack): Promise<Star> {
   const router = await own(owner, createNetns('router'));
   await router.run('sysctl', ['-qw', 'net.ipv4.ip_forward=1']);
-  const host = async (label: string, subnet: number): Promise<DemoHost> => {
-    const ns = await own(owner, createNetns(label));
-    const net = `10.0.${subnet}`;
-    await connect(ns, router, { addressesA: [`${net}.2/24`], addressesB: [`${net}.1/24`] });
-    await ns.ip('route', 'add', 'default', 'via', `${net}.1`);
-    return { ns, address: `${net}.2` };
-  };
+  const host = (label: string, subnet: number): Promise<DemoHost> =>
+    hostAt(owner, router, label, `10.0.${subnet}`);
   const superPeers = [await host('sp1', 250), await host('sp2', 251)] as const;
   const vms: DemoHost[] = [];
   for (let i = 0; i < count; i++) vms.push(await host(`vm${i}`, i));

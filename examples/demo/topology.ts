@@ -43,17 +43,26 @@ export async function buildTopology(owner: AsyncDisposableStack): Promise<Topolo
   await b.ip('route', 'add', '10.1.0.0/16', 'via', '192.0.2.1');
   for (const router of routers) await router.run('sysctl', ['-qw', 'net.ipv4.ip_forward=1']);
 
-  const host = async (label: string, cloud: 1 | 2, subnet: number): Promise<DemoHost> => {
-    const ns = await make(label);
-    const net = `10.${cloud}.${subnet}`;
-    const router = cloud === 1 ? a : b;
-    await connect(ns, router, { addressesA: [`${net}.2/24`], addressesB: [`${net}.1/24`] });
-    await ns.ip('route', 'add', 'default', 'via', `${net}.1`);
-    return { ns, address: `${net}.2` };
-  };
+  const host = (label: string, cloud: 1 | 2, subnet: number): Promise<DemoHost> =>
+    hostAt(owner, cloud === 1 ? a : b, label, `10.${cloud}.${subnet}`);
   return {
     routers,
     superPeers: [await host('sp1', 1, 1), await host('sp2', 2, 1)],
     vms: [await host('vm1', 1, 2), await host('vm2', 1, 3), await host('vm3', 2, 2)],
   };
+}
+
+/**
+ * A host with a link of its own to `router`: `.2` and `.1` of a /24, of which `net` is the first three bytes.
+ */
+export async function hostAt(
+  owner: AsyncDisposableStack,
+  router: Netns,
+  label: string,
+  net: string,
+): Promise<DemoHost> {
+  const ns = await own(owner, createNetns(label));
+  await connect(ns, router, { addressesA: [`${net}.2/24`], addressesB: [`${net}.1/24`] });
+  await ns.ip('route', 'add', 'default', 'via', `${net}.1`);
+  return { ns, address: `${net}.2` };
 }

@@ -40,7 +40,7 @@ describe('demo', function () {
   });
 
   it('P17 brings three VMs together over ESP with no packet in clear, leaves nothing, also after an interrupted run', async () => {
-    const killed = startDemo();
+    await using killed = startDemo();
     await lines(killed, /^Three VMs/);
     await killed[Symbol.asyncDispose]();
     assert.notDeepEqual(await leftovers(killed), []);

@@ -133,7 +133,7 @@ export class Scene<N extends Net = Topology> implements AsyncDisposable {
   }
 
   icvpn(at: DemoHost, ...args: string[]): Promise<ExecResult> {
-    return at.ns.exec(process.execPath, [ICVPN, ...args], { timeoutMs: 60_000 });
+    return at.ns.exec(process.execPath, [ICVPN, ...args]);
   }
 
   /** Ends a process with the scene. */

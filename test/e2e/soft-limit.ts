@@ -17,9 +17,9 @@ const request = encodeSpiRequest({ source, destination, mode: 'tunnel' });
 const { info } = xfrmUserspiInfo.decode(request);
 const state = { ...info, id: { ...info.id, spi: Number(spi) } };
 const client = new NetlinkClient({ protocol: NETLINK_XFRM, refuse: xfrmError });
-console.log('ready');
-await once(process.stdin, 'data');
 try {
+  console.log('ready');
+  await once(process.stdin, 'data');
   const body = xfrmUserExpire.encode({ state, hard: 0 });
   await client.request({ operation: 'expire state', type: XFRM_MSG.EXPIRE, body }, () => undefined);
 } finally {
