@@ -25,7 +25,7 @@ async function icvpn(...args: string[]): Promise<Run> {
       err += text;
     },
   };
-  const code = await runCli(args, { output, signal: AbortSignal.timeout(20_000) });
+  const code = await runCli(args, { output, signal: AbortSignal.timeout(50_000) });
   return { code, out, err };
 }
 

@@ -20,7 +20,7 @@ describe('control socket', () => {
   let dir: string;
   let signal: AbortSignal;
   beforeEach(async () => {
-    signal = AbortSignal.timeout(10_000);
+    signal = AbortSignal.timeout(30_000);
     dir = await mkdtemp(join(tmpdir(), 'icvpn-control-'));
   });
   afterEach(() => rm(dir, { recursive: true }));

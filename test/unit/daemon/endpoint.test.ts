@@ -27,7 +27,7 @@ describe('endpoint publisher', () => {
       observed: () => ['198.51.100.9'],
       log: (event) => assert.fail(event),
     });
-    const signal = AbortSignal.timeout(5_000);
+    const signal = AbortSignal.timeout(30_000);
     const third = new Promise<void>((resolve) => {
       puts.on('put', (at) => at === 3 && resolve());
       signal.addEventListener('abort', () => resolve());

@@ -70,7 +70,7 @@ describe('P5 a flood of exchanges that nobody finishes', () => {
     const [near, far] = await streamPair();
     void runs.respond({ stream: far, seen: undefined });
     owned.defer(() => near.abort(new Error('over')));
-    return { stream: near, link: openLink(near, { signal: AbortSignal.timeout(8_000) }) };
+    return { stream: near, link: openLink(near, { signal: AbortSignal.timeout(30_000) }) };
   }
 
   const spis = ({ kernel }: Member): number => kernel.allocated;

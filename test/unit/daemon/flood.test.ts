@@ -28,8 +28,7 @@ import {
 const FLOODER = '127.255.9.9';
 const NAT = '127.255.7.7';
 
-describe('a super-peer in a flood from one host', function () {
-  this.timeout(60_000);
+describe('a super-peer in a flood from one host', () => {
   let owned: AsyncDisposableStack;
   let service: Bootstrap;
   let at: SuperPeerAddress;

@@ -23,8 +23,7 @@ import { DESCRIPTOR_RECORD, REVOCATION_RECORD } from '../../../src/overlay/store
 import { until } from './until.ts';
 import { type Arranged, admit, arrange, hostFrom, type Place } from './world.ts';
 
-describe('a super-peer that comes later, and that a service then names', function () {
-  this.timeout(30_000);
+describe('a super-peer that comes later, and that a service then names', () => {
   const owned = new AsyncDisposableStack();
   after(() => owned.disposeAsync());
 

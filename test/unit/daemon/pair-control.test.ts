@@ -26,7 +26,7 @@ describe('what members tell each other about their SAs', () => {
           },
           never,
         );
-        assert.deepEqual(await ask(near, request, AbortSignal.timeout(2_000)), told);
+        assert.deepEqual(await ask(near, request, AbortSignal.timeout(30_000)), told);
         await served;
         assert.deepEqual(heard, request);
       }
@@ -45,7 +45,7 @@ describe('what members tell each other about their SAs', () => {
       const [near, far] = await streamPair();
       const served = answer(far, () => assert.fail('it was taken'), never);
       const frames = lpStream(near);
-      const signal = AbortSignal.timeout(2_000);
+      const signal = AbortSignal.timeout(30_000);
       await frames.write(bytes, { signal });
       await assert.rejects(frames.read({ signal }));
       await served;

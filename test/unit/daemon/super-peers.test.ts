@@ -11,8 +11,7 @@ import { SuperPeer } from '../../../src/index.ts';
 import { until } from './until.ts';
 import { type Arranged, arrange } from './world.ts';
 
-describe('super-peers of tier 1', function () {
-  this.timeout(30_000);
+describe('super-peers of tier 1', () => {
   let owned: AsyncDisposableStack;
   let arranged: Arranged;
   let dir: string;

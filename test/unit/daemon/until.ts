@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 export async function until(
   what: string,
   holds: () => boolean | Promise<boolean>,
-  limitMs = 8_000,
+  limitMs = 30_000,
 ): Promise<void> {
   const limit = AbortSignal.timeout(limitMs);
   while (!(await holds())) {

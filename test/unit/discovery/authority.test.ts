@@ -54,7 +54,7 @@ describe('the authority in its thread', () => {
 
   it('is started again, with twice the time, when it was late', async () => {
     let times = 0;
-    const signal = AbortSignal.timeout(20_000);
+    const signal = AbortSignal.timeout(50_000);
     const own = await Authority.startPatiently(keys, { signal, late: () => times++, limitMs: 1 });
     assert.ok(times > 0);
     const key = decodeAttributeKey(await own.issue(facts));

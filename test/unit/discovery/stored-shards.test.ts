@@ -52,8 +52,7 @@ interface Site extends Identity {
   readonly membership: Membership;
 }
 
-describe('membership shards in tier 1', function () {
-  this.timeout(30_000);
+describe('membership shards in tier 1', () => {
   const cleanup = new Cleanup();
   let red: Identity;
   let blue: Identity;

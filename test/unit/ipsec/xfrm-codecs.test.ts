@@ -211,8 +211,7 @@ function generator(seed: number): () => number {
 }
 
 describe('xfrm codecs under hostile input', () => {
-  it('P24 broken messages give an event, nothing or a typed error', function () {
-    this.timeout(60_000);
+  it('P24 broken messages give an event, nothing or a typed error', () => {
     const seed = Date.now() & 0x7fff_ffff;
     const random = generator(seed);
     const both = { source: '192.0.2.1', destination: '192.0.2.2' };

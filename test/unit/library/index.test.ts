@@ -31,7 +31,7 @@ describe('library', () => {
         ipv4Prefix: { network: '100.64.0.0', length: 16 },
         credentialLifetime: 3600,
         descriptorInBootstrap: false,
-        signal: AbortSignal.timeout(10_000),
+        signal: AbortSignal.timeout(30_000),
       });
       assert.ok(descriptor.signer.equals(bootstrap.serviceId));
       const read = icvpn.parseBootstrap(icvpn.formatBootstrap(bootstrap));

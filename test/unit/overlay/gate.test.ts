@@ -75,7 +75,7 @@ describe('the gate', () => {
     const stream = await from.gate.open(addresses(to.host), 'echo/1.0.0');
     const frames = lpStream(stream);
     await frames.write(Buffer.from('hello'));
-    const answer = await frames.read({ signal: AbortSignal.timeout(5_000) });
+    const answer = await frames.read({ signal: AbortSignal.timeout(30_000) });
     await stream.close();
     return Buffer.from(answer.subarray()).toString();
   }
@@ -115,7 +115,7 @@ describe('the gate', () => {
     const frames = lpStream(stream);
     await assert.rejects(async () => {
       await frames.write(Buffer.from('hello'));
-      await frames.read({ signal: AbortSignal.timeout(5_000) });
+      await frames.read({ signal: AbortSignal.timeout(30_000) });
     }, /reset|closed|EOF/i);
   });
 
@@ -239,7 +239,9 @@ describe('the gate', () => {
       const stream = await a.host.libp2p.dialProtocol(addresses(b.host), protocol);
       const frames = lpStream(stream);
       await frames.write(bytes);
-      const answer = await frames.read({ signal: AbortSignal.timeout(5_000) }).catch(() => 'reset');
+      const answer = await frames
+        .read({ signal: AbortSignal.timeout(30_000) })
+        .catch(() => 'reset');
       if (answer !== 'reset') assert.ok(bytes.length === 0, 'only an empty hello is a message');
       assert.ok(!b.gate.isAdmitted(a.id));
     }

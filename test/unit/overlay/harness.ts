@@ -293,7 +293,7 @@ export async function until(
   },
   name: string,
   holds: () => boolean,
-  limit = 10_000,
+  limit = 30_000,
 ): Promise<void> {
   if (holds()) return;
   const { promise, resolve, reject } = Promise.withResolvers<void>();

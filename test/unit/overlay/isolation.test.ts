@@ -103,7 +103,7 @@ describe('overlays are isolated', () => {
     await hostA.libp2p.services.identify.identify(back);
     const answers: string[] = [];
     const newer = await seal(DESCRIPTOR_RECORD.record, { ...descriptor, sequence: 2 }, service.key);
-    const signal = AbortSignal.timeout(5_000);
+    const signal = AbortSignal.timeout(30_000);
     for (const query of [
       kad.get(key, { signal }),
       kad.put(key, newer, { signal }),

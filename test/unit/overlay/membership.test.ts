@@ -272,7 +272,7 @@ describe('membership', () => {
     assert.deepEqual(b.membership.members()[0]?.multiaddrs, given.slice(0, [...counts][0]));
     assert.ok(!counts.has(0) && !counts.has(8), `${[...counts]}`);
     await assert.rejects(add(more), { code: 'ERR_SHARD_FULL' });
-  }).timeout(60_000);
+  });
 
   it('a member whose credential the bucket’s record has no room for is refused', async () => {
     const network = new MemoryNetwork();
@@ -296,7 +296,7 @@ describe('membership', () => {
     }
     assert.ok(kept > 100 && kept < MAX_BUCKET_MEMBERS, `${kept} kept`);
     await sees(b, kept);
-  }).timeout(60_000);
+  });
 
   it('tells that a shard could not be written, and writes it in the end', async () => {
     const network = new MemoryNetwork();
