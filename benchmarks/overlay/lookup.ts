@@ -4,7 +4,7 @@
  *
  *     node benchmarks/overlay/lookup.ts [sizes=10,100,1000] [lookups=30]
  *
- * Prints JSON with the least-squares fit of hops = a + b ln n. A hop is a peer of which the one before told;
+ * Prints a line of JSON for each size, and one with the least-squares fit of hops = a + b ln n. A hop is a peer of which the one before told;
  * connections are there already or made on the way, as in a running service.
  */
 import { randomInt } from 'node:crypto';
@@ -36,10 +36,12 @@ for (const n of sizes.split(',').map(Number)) {
   const before = known.length;
   await grow(n);
   const joinsPerSecond = round(((n - before) / (performance.now() - began)) * 1000, 2);
-  results.push({ nodes: n, joinsPerSecond, ...(await measure(Number(lookups))) });
+  const result = { nodes: n, joinsPerSecond, ...(await measure(Number(lookups))) };
+  console.log(JSON.stringify(result));
+  results.push(result);
 }
 for (const { child } of children) await child[Symbol.asyncDispose]();
-console.log(JSON.stringify({ fit: logarithmicFit(results), results }));
+console.log(JSON.stringify({ fit: logarithmicFit(results) }));
 process.exit(0);
 
 /** Lets all processes grow, two of them at a time, until there are `n` nodes. */
