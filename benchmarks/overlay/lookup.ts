@@ -4,8 +4,8 @@
  *
  *     node benchmarks/overlay/lookup.ts [sizes=10,100,1000] [lookups=30]
  *
- * Prints a line of JSON for each size, and one with the least-squares fit of hops = a + b ln n. A hop is a peer of which the one before told;
- * connections are there already or made on the way, as in a running service.
+ * Prints a line of JSON for each size, and one with the least-squares fit of hops = a + b ln n. A hop is a peer of
+ * which the one before told; connections are there already or made on the way, as in a running service.
  */
 import { randomInt } from 'node:crypto';
 import { identity, nth } from '../../test/unit/overlay/harness.ts';
