@@ -36,11 +36,6 @@ export const K = 20;
 const REQUEST_LIMITS = { minTimeout: 2_000, maxTimeout: 5_000 };
 /** Milliseconds between lookups of this node's own neighbourhood. */
 const QUERY_SELF_INTERVAL = 30 * 60_000;
-/**
- * Milliseconds between lookups of random keys, one for each bucket, which refresh the routing table: an hour
- * (Maymounkov and Mazières, Kademlia, 2002, section 2.3). Who comes looks itself up and is known by that.
- */
-const TABLE_REFRESH_INTERVAL = 60 * 60_000;
 /** Addresses taken from others whose storing is under way. */
 const MAX_PENDING = 512;
 /** Addresses remembered of one peer. */
@@ -104,7 +99,6 @@ export class Dht implements RecordNetwork {
     })(this.#components(new KadDatastore(store)));
     if (!isWhole(kad)) throw new TypeError('this version of kad-dht has no routing table');
     this.#kad = kad;
-    kad.routingTableRefresh.refreshInterval = TABLE_REFRESH_INTERVAL;
     kad.addEventListener('peer', (event) => {
       if (event instanceof CustomEvent) this.#remember(event.detail);
     });
@@ -304,8 +298,6 @@ export class Dht implements RecordNetwork {
 
 /** kad-dht has these too, but its published type does not show them. */
 interface WholeKad extends KadDHT, EventTarget {
-  /** Has no option of its own. */
-  readonly routingTableRefresh: { refreshInterval: number };
   readonly routingTable: EventTarget & {
     readonly size: number;
     /** Adds a peer if it answers. */
@@ -316,12 +308,9 @@ interface WholeKad extends KadDHT, EventTarget {
 
 function isWhole(kad: KadDHT): kad is WholeKad {
   const table: unknown = Reflect.get(kad, 'routingTable');
-  const refresh: unknown = Reflect.get(kad, 'routingTableRefresh');
   const has = (name: string): boolean =>
     table instanceof EventTarget && typeof Reflect.get(table, name) === 'function';
-  const refreshes =
-    refresh instanceof Object && typeof Reflect.get(refresh, 'refreshInterval') === 'number';
-  return kad instanceof EventTarget && has('add') && has('remove') && refreshes;
+  return kad instanceof EventTarget && has('add') && has('remove');
 }
 
 /** @returns `target` with some of its methods exchanged */
