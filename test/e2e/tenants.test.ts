@@ -72,8 +72,8 @@ describe('two services with a gateway on one machine', function () {
     }
     const arrived = await Promise.all(
       services.flatMap(({ host, remoteHost }) => [
-        ask(host, '10.30.0.7', 80, 20_000),
-        ask(remoteHost, '10.20.0.5', 80, 20_000),
+        ask(host, '10.30.0.7', 80),
+        ask(remoteHost, '10.20.0.5', 80),
       ]),
     );
     assert.deepEqual(arrived, [

@@ -6,6 +6,7 @@ import type { Grant } from '../../../src/policy/grant.ts';
 import { createNetns, type Netns } from '../netns.ts';
 import type { TestProcess } from '../process.ts';
 import { A, B, establish, PREFIXES, twoPlanes, underlay } from './planes.ts';
+import { ask, askInVain } from './sites.ts';
 
 const CHILD = new URL('firewall-child.ts', import.meta.url);
 const PROBE = new URL('probe-child.ts', import.meta.url);
@@ -28,13 +29,6 @@ async function told(firewall: TestProcess, value: unknown): Promise<string> {
   return firewall.line();
 }
 
-/** Over a connection of its own. */
-async function ask(from: Netns, address: string, port: number): Promise<string> {
-  await using probe = from.node(PROBE, ['ask', address, String(port)]);
-  probe.send(1);
-  return await probe.line();
-}
-
 const tables = (ns: Netns): Promise<string> => ns.run('nft', ['list', 'tables']);
 
 describe('firewall', () => {
@@ -52,10 +46,10 @@ describe('firewall', () => {
       await using there = b.node(PROBE, ['listen', to, '80', '81']);
       await using here = a.node(PROBE, ['listen', from, '443']);
       for (const each of [there, here]) assert.equal(await each.line(), 'ready');
-      await using open = a.node(PROBE, ['ask', to, '80']);
+      await using open = a.node(PROBE, ['ask', to, '80', '5000']);
       open.send(1);
       assert.equal(await open.line(), from);
-      assert.equal(await ask(a, to, 81), 'silence');
+      assert.equal(await askInVain(a, to, 81), 'silence');
       assert.equal(await ask(b, from, 443), to, 'what b begins is answered');
       assert.equal(await told(firewall, { grants: [] }), 'applied');
       open.send(2);
@@ -80,7 +74,7 @@ describe('firewall', () => {
     await a.ip('address', 'add', `${A.virtualAddresses.ipv4}/32`, 'dev', 'lo');
     await a.ip('route', 'add', `${ipv4}/32`, 'via', '192.0.2.2', 'src', A.virtualAddresses.ipv4);
     await b.ip('route', 'add', `${A.virtualAddresses.ipv4}/32`, 'via', '192.0.2.1');
-    assert.equal(await ask(a, ipv4, 80), 'silence');
+    assert.equal(await askInVain(a, ipv4, 80), 'silence');
     await b.run('nft', ['delete', 'table', 'inet', 'icvpn_0000004d']);
     assert.notEqual(await ask(a, ipv4, 80), 'silence', 'it was the firewall');
   });

@@ -3,9 +3,9 @@ import { createInterface } from 'node:readline';
 
 // TCP, to find out what passes.
 //   `listen ADDRESS PORT...`  says `ready`; says for each line who asked, after $NAME if that is set
-//   `ask ADDRESS PORT [MS]`   for each line on stdin asks over one connection; says the answer, or
-//                             `silence` if none came within so many milliseconds (1,000 if left
-//                             out), or the code of the error
+//   `ask ADDRESS PORT MS`     for each line on stdin asks over one connection; says the answer, or
+//                             `silence` if none came within so many milliseconds, or the code of the
+//                             error
 
 const [role, address = '', ...rest] = process.argv.slice(2);
 const name = process.env['NAME'] ? `${process.env['NAME']} ` : '';
@@ -25,7 +25,7 @@ if (role === 'listen') {
   await Promise.all(servers);
   say('ready');
 } else {
-  const [port = '', limitMs = '1000'] = rest;
+  const [port, limitMs] = rest;
   const socket = connect({ host: address, port: Number(port) }).setEncoding('utf8');
   const broken = new Promise<string>((resolve) => {
     socket.on('error', (error) => resolve('code' in error ? String(error.code) : error.message));

@@ -147,9 +147,14 @@ export async function ask(
   from: Netns,
   address: string,
   port: number,
-  limitMs = 1_000,
+  limitMs = 30_000,
 ): Promise<string> {
   await using probe = from.node(PROBE, ['ask', address, String(port), String(limitMs)]);
   probe.send(1);
   return await probe.line();
+}
+
+/** As `ask`, where nobody is to answer: waits for a second. */
+export async function askInVain(from: Netns, address: string, port: number): Promise<string> {
+  return ask(from, address, port, 1_000);
 }
