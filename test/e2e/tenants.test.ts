@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import type { DemoHost } from '../../examples/demo/topology.ts';
-import { ask, listen } from '../lab/ipsec/sites.ts';
+import { ask, listen } from '../lab/ipsec/probe.ts';
 import { connect, createNetns, type Netns } from '../lab/netns.ts';
 import { Scene, until } from './scene.ts';
 

@@ -39,8 +39,7 @@ const CONFIGURATION = {
   files: ['main.ts'],
 };
 
-describe('the packed package', function () {
-  this.timeout(60_000);
+describe('the packed package', () => {
   let dir: string;
 
   before(async () => {

@@ -45,9 +45,7 @@ async function traces(token: string, runner: number | undefined): Promise<string
   return [...files, ...commands.filter((line) => line.includes(token) || job.test(line))];
 }
 
-describe('lab runner', function () {
-  this.timeout(60_000);
-
+describe('lab runner', () => {
   it('keeps stdout and stderr apart and passes the exit code on', async () => {
     const script = 'echo to stdout; echo to stderr >&2; exit 42';
     const { code, stdout, stderr } = await lab('--', 'sh', '-c', script);

@@ -6,10 +6,9 @@ import type { Grant } from '../../../src/policy/grant.ts';
 import { createNetns, type Netns } from '../netns.ts';
 import type { TestProcess } from '../process.ts';
 import { A, B, establish, PREFIXES, twoPlanes, underlay } from './planes.ts';
-import { ask, askInVain } from './sites.ts';
+import { ask, askInVain, PROBE } from './probe.ts';
 
 const CHILD = new URL('firewall-child.ts', import.meta.url);
-const PROBE = new URL('probe-child.ts', import.meta.url);
 
 const hosts = ({ virtualAddresses: { ipv4, ipv6 } }: typeof A) => [`${ipv4}/32`, `${ipv6}/128`];
 const tcp = (port: number) => ({ protocol: 'tcp', first: port, last: port }) as const;

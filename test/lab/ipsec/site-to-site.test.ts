@@ -5,14 +5,12 @@ import { XfrmClient } from '../../../src/ipsec/xfrm/index.ts';
 import type { Netns } from '../netns.ts';
 import { inside } from './inside.ts';
 import { establish, everything, xfrmStat } from './planes.ts';
+import { ask, askInVain, listen } from './probe.ts';
 import {
-  ask,
-  askInVain,
   buildSites,
   firewallInput,
   ifIdOf,
   interfaceOf,
-  listen,
   openFirewall,
   openTenant,
   REMOTE_SUBNETS,

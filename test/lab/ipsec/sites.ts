@@ -124,7 +124,6 @@ export function firewallInput(tenant: Tenant, grants: FirewallInput['grants']): 
 }
 
 const FIREWALL = new URL('firewall-child.ts', import.meta.url);
-const PROBE = new URL('probe-child.ts', import.meta.url);
 
 export async function openFirewall(g: Netns, input: FirewallInput): Promise<TestProcess> {
   const child = g.node(FIREWALL);
@@ -132,29 +131,4 @@ export async function openFirewall(g: Netns, input: FirewallInput): Promise<Test
   const said = await child.line();
   if (said !== 'open') throw new Error(said);
   return child;
-}
-
-/** Listens at all addresses of a host; answers with the host's label and the address of who asks. */
-export async function listen(ns: Netns, ...ports: number[]): Promise<TestProcess> {
-  const args = [process.execPath, PROBE.pathname, 'listen', '::', ...ports.map(String)];
-  const child = ns.start('env', [`NAME=${ns.label}`, ...args]);
-  await child.line();
-  return child;
-}
-
-/** Asks over a TCP connection of its own, and waits for the answer; see probe-child.ts. */
-export async function ask(
-  from: Netns,
-  address: string,
-  port: number,
-  limitMs = 30_000,
-): Promise<string> {
-  await using probe = from.node(PROBE, ['ask', address, String(port), String(limitMs)]);
-  probe.send(1);
-  return await probe.line();
-}
-
-/** As `ask`, where nobody is to answer: waits for a second. */
-export async function askInVain(from: Netns, address: string, port: number): Promise<string> {
-  return ask(from, address, port, 1_000);
 }
