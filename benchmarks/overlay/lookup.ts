@@ -1,5 +1,5 @@
 /**
- * How far a lookup goes in tier 2 as it grows: gates and DHTs of all nodes on loopback, 125 in each of several
+ * How far a lookup goes in tier 2 as it grows: gates and DHTs of all nodes on loopback, 60 in each of several
  * processes.
  *
  *     node benchmarks/overlay/lookup.ts [sizes=10,100,1000] [lookups=30]
@@ -17,7 +17,8 @@ import type { Found, TierCalls } from './tier-child.ts';
 const [sizes = '10,100,1000', lookups = '30'] = process.argv.slice(2);
 /** Nodes that join at the same time, in one process. */
 const PARALLEL = 3;
-const NODES_OF_ONE_PROCESS = 125;
+/** Each has up to some 200 connections and listens; a process may have 20,000 files open. */
+const NODES_OF_ONE_PROCESS = 60;
 
 const [service, superPeer] = [identityText(await identity()), identityText(await identity())];
 const children: { readonly child: Child<TierCalls>; nodes: number }[] = [];

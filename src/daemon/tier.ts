@@ -10,7 +10,7 @@
  */
 import { once, setMaxListeners } from 'node:events';
 import { setTimeout } from 'node:timers/promises';
-import type { AbortOptions, Ed25519PeerId, PeerId } from '@libp2p/interface';
+import type { AbortOptions, Connection, Ed25519PeerId, PeerId } from '@libp2p/interface';
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
 import { type Audience, everybodyIn, superPeersOf } from '../overlay/audience.ts';
 import { Dht } from '../overlay/dht.ts';
@@ -127,6 +127,8 @@ export class Tier implements AsyncDisposable {
     this.#spread = parts.spread;
     this.#log = log;
     this.#owned = owned;
+    const isContact = ({ remotePeer }: Connection) => this.#kept.has(remotePeer.toString());
+    owned.defer(parts.gate.host.surplus.except(isContact));
   }
 
   static async start(options: TierOptions): Promise<Tier> {

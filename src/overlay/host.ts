@@ -27,8 +27,9 @@ import { PeerIdError } from '../records/peer-id.ts';
 import { Arrivals } from './arrivals.ts';
 import { corked } from './corked.ts';
 import { type StrangerLimits, Strangers } from './strangers.ts';
+import { Surplus, type SurplusLimits } from './surplus.ts';
 
-/** Connections that one host keeps at most; the least valuable are closed beyond that. */
+/** Connections that one host has at most, idle or not (idle ones are ended long before: `surplus.ts`). */
 const MAX_CONNECTIONS = 4096;
 /** New connections from one address within a second; what lasts is held lower (`arrivals.ts`). */
 const INBOUND_PER_SECOND = 512;
@@ -58,6 +59,8 @@ export interface HostOptions extends AbortOptions {
   readonly announceFilter?: (all: Multiaddr[]) => Multiaddr[];
   /** How long those may stay who pass no gate, where that is to differ from the usual. */
   readonly strangers?: Partial<StrangerLimits>;
+  /** How many idle connections are kept, where that is to differ from the usual. */
+  readonly surplus?: Partial<SurplusLimits>;
 }
 
 interface HostServices extends Record<string, unknown> {
@@ -73,6 +76,8 @@ export interface Host {
   readonly components: KadDHTComponents;
   /** Ends connections of those who pass no gate. */
   readonly strangers: Strangers;
+  /** Ends idle connections of which there are too many. */
+  readonly surplus: Surplus;
   /** Exchanges the addresses at which both ends can be dialled: tells the peer store, not the caller. */
   identify(connection: Connection): void;
   /** The addresses that others can dial, each ending in `/p2p/<PeerID>`. */
@@ -133,9 +138,11 @@ export async function createHost(options: HostOptions): Promise<Host> {
   }
   const strangers = new Strangers(() => libp2p.getConnections(), options.strangers);
   strangers.start();
+  const surplus = new Surplus(() => libp2p.getConnections(), options.surplus);
+  surplus.start();
   const identified = new WeakSet<Connection>();
   return {
-    ...{ peerId, libp2p, components, strangers },
+    ...{ peerId, libp2p, components, strangers, surplus },
     identify: (connection) => {
       if (identified.has(connection)) return;
       identified.add(connection);
@@ -145,6 +152,7 @@ export async function createHost(options: HostOptions): Promise<Host> {
     multiaddrs: () => libp2p.getMultiaddrs().map(String),
     close: async () => {
       strangers.close();
+      surplus.close();
       await libp2p.stop();
     },
   };

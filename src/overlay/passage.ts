@@ -95,6 +95,7 @@ export class Passages {
 
   /** Notes a stream that must end when its connection's passage does. */
   track(connection: Connection, stream: Stream): void {
+    this.#options.host.surplus.used(connection);
     const streams = this.#streams.get(connection) ?? new Set();
     this.#streams.set(connection, streams.add(stream));
     stream.addEventListener('close', () => streams.delete(stream), { once: true });

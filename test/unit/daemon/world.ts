@@ -27,6 +27,7 @@ import {
 import type { Host } from '../../../src/overlay/host.ts';
 import { DESCRIPTOR_RECORD } from '../../../src/overlay/stored-kinds.ts';
 import { Strangers } from '../../../src/overlay/strangers.ts';
+import { Surplus } from '../../../src/overlay/surplus.ts';
 
 /** What the start of one super-peer takes. */
 export interface Place {
@@ -110,6 +111,7 @@ export async function hostFrom(
     ...{ key, libp2p, peerId: peerIdFromPrivateKey(key) },
     components: libp2p.services.inside.components,
     strangers: new Strangers(() => libp2p.getConnections()),
+    surplus: new Surplus(() => libp2p.getConnections()),
     identify: (connection) => void libp2p.services.identify.identify(connection),
     multiaddrs: () => [`/ip4/${address}/tcp/4242`],
     close: async () => libp2p.stop(),
