@@ -1,13 +1,15 @@
 /**
  * One tier: kad-dht behind a gate, under the overlay's own protocol id.
  *
- * kad-dht gets libp2p's parts with four of them exchanged:
+ * kad-dht gets libp2p's parts with five of them exchanged:
  *
  * ```
  * registrar          streams of peers that did not pass are refused; peers become known when they pass
  * connectionManager  a stream to a peer opens behind a hello
  * ping               the proof before a peer enters the routing table: it passes, and it serves kad
  * datastore          the record store, which never goes back (kad-datastore.ts)
+ * peerStore          tags nobody: libp2p would dial the tagged whenever they go, without a hello, and the other
+ *                    end would take that for a stranger's connection and close it, again and again
  * ```
  *
  * So no peer of another overlay gets into the routing table, whatever others say of it, and two
@@ -225,10 +227,12 @@ export class Dht implements RecordNetwork {
       peerId,
       privateKey,
       addressManager,
-      peerStore,
       events,
       logger,
       datastore,
+      peerStore: withMethods(peerStore, {
+        merge: (peer, { tags: _, ...data }, options) => peerStore.merge(peer, data, options),
+      }),
       registrar: withMethods(components.registrar, {
         handle: (protocol, handler, options) => gate.handle(suffixOf(protocol), handler, options),
         unhandle: async (protocols) => {
