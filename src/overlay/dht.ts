@@ -1,37 +1,18 @@
 /**
- * One tier: kad-dht behind a gate, under the overlay's own protocol id.
+ * One tier: kad-dht behind a gate (`kad-parts.ts`), under the overlay's own protocol id.
  *
- * kad-dht gets libp2p's parts with five of them exchanged:
- *
- * ```
- * registrar          streams of peers that did not pass are refused; peers become known when they pass
- * connectionManager  a stream to a peer opens behind a hello
- * ping               the proof before a peer enters the routing table: it passes, and it serves kad
- * datastore          the record store, which never goes back (kad-datastore.ts)
- * peerStore          tags nobody: libp2p would dial the tagged whenever they go, without a hello, and the other
- *                    end would take that for a stranger's connection and close it, again and again
- * ```
- *
- * So no peer of another overlay gets into the routing table, whatever others say of it, and two
- * overlays cannot merge.
+ * No peer of another overlay gets into the routing table, whatever others say of it, and two overlays
+ * cannot merge.
  */
-import {
-  type AbortOptions,
-  isPeerId,
-  type PeerId,
-  type PeerInfo,
-  type Stream,
-  start,
-  stop,
-} from '@libp2p/interface';
-import { type KadDHT, type KadDHTComponents, kadDHT } from '@libp2p/kad-dht';
+import { type AbortOptions, type PeerId, type PeerInfo, start, stop } from '@libp2p/interface';
+import { type KadDHT, kadDHT } from '@libp2p/kad-dht';
 import { fromString } from 'uint8arrays/from-string';
 import { Diversity } from './diversity.ts';
 import { type Gate, GateError, type Target } from './gate.ts';
 import { KadDatastore } from './kad-datastore.ts';
+import { KAD, kadParts } from './kad-parts.ts';
 import type { RecordStore } from './record-store.ts';
 
-const KAD = 'kad/1.0.0';
 /** Peers per bucket, and replicas of each record. */
 export const K = 20;
 /** Milliseconds for one question to one peer: at least, at most. */
@@ -98,7 +79,15 @@ export class Dht implements RecordNetwork {
       // Checking is for the record store, once, where a record enters.
       validators: Object.fromEntries(kinds),
       selectors: Object.fromEntries(store.namespaces.map((namespace) => [namespace, last])),
-    })(this.#components(new KadDatastore(store)));
+    })(
+      kadParts({
+        gate,
+        datastore: new KadDatastore(store),
+        isInTable: (peer) => this.#table.has(peer.toString()),
+        addressesStored: (peer) => this.#pending.get(peer.toString()),
+        checkRoom: (peer) => this.#checkRoom(peer),
+      }),
+    );
     if (!isWhole(kad)) throw new TypeError('this version of kad-dht has no routing table');
     this.#kad = kad;
     kad.addEventListener('peer', (event) => {
@@ -213,55 +202,6 @@ export class Dht implements RecordNetwork {
     this.#kad.routingTable.remove(peer).catch(() => undefined);
   };
 
-  #components(datastore: KadDatastore): KadDHTComponents {
-    const gate = this.#gate;
-    const { components } = gate.host;
-    const prefix = gate.protocol('');
-    const suffixOf = (protocol: string): string => protocol.slice(prefix.length);
-    const open = async (peer: PeerId, options: AbortOptions): Promise<Stream> => {
-      await this.#pending.get(peer.toString());
-      return gate.open(peer, KAD, options);
-    };
-    const { peerId, privateKey, addressManager, peerStore, events, logger } = components;
-    return {
-      peerId,
-      privateKey,
-      addressManager,
-      events,
-      logger,
-      datastore,
-      peerStore: withMethods(peerStore, {
-        merge: (peer, { tags: _, ...data }, options) => peerStore.merge(peer, data, options),
-      }),
-      registrar: withMethods(components.registrar, {
-        handle: (protocol, handler, options) => gate.handle(suffixOf(protocol), handler, options),
-        unhandle: async (protocols) => {
-          for (const each of [protocols].flat()) await gate.unhandle(suffixOf(each));
-        },
-        // kad-dht would take up every peer that identify says speaks its protocol. Here peers come
-        // from the gate alone.
-        register: async () => '',
-        unregister: () => undefined,
-      }),
-      connectionManager: withMethods(components.connectionManager, {
-        openStream: async (target, _protocol, options = {}) => {
-          if (!isPeerId(target)) throw new GateError('ERR_UNREACHABLE', 'kad-dht dials PeerIDs');
-          return open(target, options);
-        },
-      }),
-      ping: {
-        ping: async (target, options = {}) => {
-          if (!isPeerId(target)) throw new GateError('ERR_UNREACHABLE', 'kad-dht pings PeerIDs');
-          const begun = performance.now();
-          const stream = await open(target, options);
-          await stream.close(options);
-          this.#checkRoom(target);
-          return performance.now() - begun;
-        },
-      },
-    };
-  }
-
   /** @throws GateError when the table has enough peers of this one's network */
   #checkRoom(peer: PeerId): void {
     const address = this.#gate.host.libp2p.getConnections(peer)[0]?.remoteAddr;
@@ -315,15 +255,4 @@ function isWhole(kad: KadDHT): kad is WholeKad {
   const has = (name: string): boolean =>
     table instanceof EventTarget && typeof Reflect.get(table, name) === 'function';
   return kad instanceof EventTarget && has('add') && has('remove');
-}
-
-/** @returns `target` with some of its methods exchanged */
-function withMethods<T extends object>(target: T, methods: Partial<T>): T {
-  return new Proxy(target, {
-    get(_, name) {
-      if (Object.hasOwn(methods, name)) return Reflect.get(methods, name);
-      const value: unknown = Reflect.get(target, name, target);
-      return typeof value === 'function' ? value.bind(target) : value;
-    },
-  });
 }
