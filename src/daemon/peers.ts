@@ -14,6 +14,7 @@ import type { SaPair } from '../ipsec/lifecycle/events.ts';
 import { EXCHANGE_PROTOCOL_SUFFIX } from '../keymgmt/exchange/protocol.ts';
 import type { GatedHandler } from '../overlay/gate.ts';
 import type { Member as Listed } from '../overlay/membership.ts';
+import { ENDPOINT_RECORD } from '../overlay/stored-kinds.ts';
 import type { Credential } from '../records/credential.ts';
 import type { Opened } from '../records/envelope.ts';
 import { answer, PAIR_PROTOCOL_SUFFIX, type PairAnswer, type PairRequest } from './pair/control.ts';
@@ -84,8 +85,11 @@ export class Peers implements AsyncDisposable {
   private constructor(options: PeersOptions) {
     this.#options = options;
     this.#subnets = new SubnetLeads(options);
+    const { tier, serviceId } = options;
     this.#whereabouts = new Whereabouts({
       ...options,
+      gate: tier.gate,
+      endpointOf: (peer, options) => tier.records.get(ENDPOINT_RECORD, [serviceId, peer], options),
       closed: this.#closed.signal,
       enqueue: (work) => this.#enqueue(work),
     });

@@ -19,6 +19,15 @@ export function call(
   return gate.open(target(gate, peer), suffix, { signal });
 }
 
+/** Connects to a peer, as `call` would. @throws GateError, or the signal's reason */
+export async function connect(
+  gate: Pick<Gate, 'admit' | 'isAdmitted'>,
+  peer: Callee,
+  signal: AbortSignal,
+): Promise<void> {
+  await gate.admit(target(gate, peer), { signal });
+}
+
 /** @returns what the peer answers. @throws GateError, DecodeError, or the signal's reason */
 export async function askPeer(
   gate: Gate,
@@ -29,9 +38,14 @@ export async function askPeer(
   return ask(await call(gate, peer, PAIR_PROTOCOL_SUFFIX, signal), request, signal);
 }
 
-function target(gate: Gate, { peerId, multiaddrs, candidates }: Callee): Target {
-  if (gate.isAdmitted(peerId) || multiaddrs.length === 0) return peerId;
-  return [...multiaddrs, ...candidatesOf(multiaddrs, candidates)].map((each) => multiaddr(each));
+function target(gate: Pick<Gate, 'isAdmitted'>, peer: Callee): Target {
+  if (gate.isAdmitted(peer.peerId) || peer.multiaddrs.length === 0) return peer.peerId;
+  return toDial(peer).map((each) => multiaddr(each));
+}
+
+/** Every multiaddr at which a peer may be found. */
+export function toDial({ multiaddrs, candidates }: Omit<Callee, 'peerId'>): string[] {
+  return [...multiaddrs, ...candidatesOf(multiaddrs, candidates)];
 }
 
 /** The port that the peer listens at, at the addresses where others see it. */

@@ -10,12 +10,13 @@
  * ```
  */
 import { isIP } from 'node:net';
-import type { Connection, Ed25519PeerId } from '@libp2p/interface';
-import { ENDPOINT_RECORD } from '../../overlay/stored-kinds.ts';
+import type { AbortOptions, Connection, Ed25519PeerId } from '@libp2p/interface';
+import type { Gate } from '../../overlay/gate.ts';
+import type { Endpoint } from '../../records/endpoint.ts';
+import type { Opened } from '../../records/envelope.ts';
 import type { Log } from '../log.ts';
-import type { Tier } from '../tier.ts';
 import { addressesOf, localAddressTowards } from '../underlay.ts';
-import { askPeer } from './calls.ts';
+import { askPeer, connect, toDial } from './calls.ts';
 import type { Moved } from './control.ts';
 import type { Entry } from './entry.ts';
 
@@ -26,9 +27,18 @@ const TELL_TIMEOUT_MS = 2_000;
 /** Addresses that a peer is told. */
 const MAX_MULTIADDRS = 8;
 
+/** A peer, as far as its whereabouts go. */
+export type Located = Omit<Entry, 'pair'> & {
+  readonly pair: Pick<Entry['pair'], 'current' | 'path' | 'aim' | 'move'>;
+};
+
 export interface WhereaboutsOptions {
-  readonly tier: Tier;
-  readonly serviceId: Ed25519PeerId;
+  readonly gate: Gate;
+  /** The newest endpoint record of a member that others have. */
+  readonly endpointOf: (
+    peer: Ed25519PeerId,
+    options: AbortOptions,
+  ) => Promise<Opened<Endpoint> | undefined>;
   /** Where this node can be dialled now. */
   readonly multiaddrs: () => string[];
   readonly log: Log;
@@ -45,12 +55,11 @@ export class Whereabouts {
   }
 
   /** Before a run: the peer knows where this node is, and this node where the peer is. */
-  async prepare(entry: Entry, signal: AbortSignal): Promise<void> {
+  async prepare(entry: Located, signal: AbortSignal): Promise<void> {
     // Who moved is in a hurry, and its peers have seldom moved at the same time.
     if (entry.untold) await this.#tellSoon(entry, signal).catch(() => signal.throwIfAborted());
     // Who is connected has been heard at its address: a rekey need not look it up.
-    const { gate } = this.#options.tier;
-    if (!gate.isAdmitted(entry.peerId)) await this.#lookUp(entry, signal);
+    if (!this.#options.gate.isAdmitted(entry.peerId)) await this.#reach(entry, signal);
     if (entry.untold) await this.#tellMove(entry, signal);
   }
 
@@ -61,10 +70,10 @@ export class Whereabouts {
   }
 
   /** The peer says that it is somewhere else. @returns whether that is news */
-  async heardOfMove(entry: Entry, moved: Moved, connection: Connection): Promise<boolean> {
+  async heardOfMove(entry: Located, moved: Moved, connection: Connection): Promise<boolean> {
     if (moved.sequence <= entry.sequence) return false;
     // Its other connections come from an address that it has left: nothing would ever answer there.
-    for (const other of this.#options.tier.gate.host.libp2p.getConnections(entry.peerId)) {
+    for (const other of this.#options.gate.host.libp2p.getConnections(entry.peerId)) {
       if (other.id !== connection.id) other.abort(new Error('the peer has moved'));
     }
     await this.#options.enqueue(async () => {
@@ -81,7 +90,7 @@ export class Whereabouts {
   }
 
   /** Others say where the peer is. One of several addresses is as good as another: SAs stay. */
-  async follow(entry: Entry, multiaddrs: readonly string[]): Promise<void> {
+  async follow(entry: Located, multiaddrs: readonly string[]): Promise<void> {
     const addresses = addressesOf(multiaddrs);
     const [first] = addresses;
     if (first === undefined) return;
@@ -100,7 +109,7 @@ export class Whereabouts {
    *
    * @param initiator the run is one of this end, under way already
    */
-  async seen(entry: Entry, at: string | undefined, { initiator = false } = {}): Promise<void> {
+  async seen(entry: Located, at: string | undefined, { initiator = false } = {}): Promise<void> {
     if (at === undefined || at === entry.seenAt) return;
     entry.seenAt = at;
     const { remote } = entry.underlay;
@@ -112,7 +121,7 @@ export class Whereabouts {
   }
 
   /** Policies and SAs of the peer lead to `remote`, from the address that the kernel would take. */
-  async point(entry: Entry, remote: string, { initiator = false } = {}): Promise<void> {
+  async point(entry: Located, remote: string, { initiator = false } = {}): Promise<void> {
     const { closed, log } = this.#options;
     const local = await localAddressTowards(remote, { signal: closed });
     if (entry.underlay.local === local && entry.underlay.remote === remote) return;
@@ -122,15 +131,35 @@ export class Whereabouts {
     log('peer-moved', { peer: entry.peerId.toString(), local, underlay: remote });
   }
 
-  async #lookUp(entry: Entry, signal: AbortSignal): Promise<void> {
-    const { tier, serviceId, enqueue, log } = this.#options;
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(ENDPOINT_TIMEOUT_MS)]);
-    const found = await tier.records
-      .get(ENDPOINT_RECORD, [serviceId, entry.peerId], { signal: limit })
-      .catch(() => undefined); // then what the directory says must do
+  /**
+   * Dials the peer where it was last known to be and looks its endpoint up, both at once: mostly it still is
+   * there, and a packet waits. The one that succeeds ends the other.
+   */
+  async #reach(entry: Located, signal: AbortSignal): Promise<void> {
+    const over = new AbortController();
+    const limit = AbortSignal.any([signal, over.signal]);
+    const connected = connect(this.#options.gate, entry, limit).then(
+      () => true,
+      () => false, // the run will say why
+    );
+    const news = this.#lookUp(entry, limit);
+    await Promise.race([
+      connected.then((yes) => yes || news),
+      news.then((yes) => yes || connected),
+    ]);
+    over.abort();
+    await Promise.all([connected, news]);
     signal.throwIfAborted();
-    if (found === undefined || found.value.sequence <= entry.sequence) return;
+  }
+
+  /** @returns whether there are other addresses to dial now; without news what the directory says must do */
+  async #lookUp(entry: Located, signal: AbortSignal): Promise<boolean> {
+    const { endpointOf, enqueue, log } = this.#options;
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(ENDPOINT_TIMEOUT_MS)]);
+    const found = await endpointOf(entry.peerId, { signal: limit }).catch(() => undefined);
+    if (found === undefined || found.value.sequence <= entry.sequence) return false;
     const { sequence, multiaddrs, underlay } = found.value;
+    const before = toDial(entry);
     entry.candidates = underlay;
     entry.sequence = sequence;
     entry.multiaddrs = multiaddrs;
@@ -138,22 +167,23 @@ export class Whereabouts {
     enqueue(() => this.follow(entry, multiaddrs)).catch((error) => {
       log('peer-failed', { peer: entry.peerId.toString(), why: String(error) });
     });
+    return toDial(entry).join() !== before.join();
   }
 
-  #tellSoon(entry: Entry, signal: AbortSignal): Promise<void> {
+  #tellSoon(entry: Located, signal: AbortSignal): Promise<void> {
     const limit = AbortSignal.any([signal, AbortSignal.timeout(TELL_TIMEOUT_MS)]);
     return this.#tellMove(entry, limit);
   }
 
   /** The peer must send to the new address before it can answer from there. */
-  async #tellMove(entry: Entry, signal: AbortSignal): Promise<void> {
+  async #tellMove(entry: Located, signal: AbortSignal): Promise<void> {
     const { local } = entry.underlay;
     const all = this.#options.multiaddrs();
     // First the one that packets to this peer come from: that is where it sends to.
     const from = (text: string): boolean => addressesOf([text]).includes(local);
     const sorted = [...all.filter(from), ...all.filter((each) => !from(each))];
     const moved = { sequence: Date.now(), multiaddrs: sorted.slice(0, MAX_MULTIADDRS) };
-    await askPeer(this.#options.tier.gate, entry, { moved }, signal);
+    await askPeer(this.#options.gate, entry, { moved }, signal);
     entry.untold = false;
   }
 }

@@ -1,0 +1,139 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, type Socket } from 'node:net';
+import { connect } from '../../../src/daemon/pair/calls.ts';
+import { type Located, Whereabouts } from '../../../src/daemon/pair/whereabouts.ts';
+import { Gate } from '../../../src/overlay/gate.ts';
+import type { Endpoint } from '../../../src/records/endpoint.ts';
+import type { Opened } from '../../../src/records/envelope.ts';
+import { Cleanup, credentialFor, identity, listen } from '../overlay/harness.ts';
+
+const [service, admitter] = [await identity(), await identity()];
+const trust = () => ({ epoch: 1, admitters: [admitter.id] });
+const NEVER = AbortSignal.any([]);
+
+type Answer = Opened<Endpoint> | undefined;
+
+describe('where a peer is, before the first run with it', () => {
+  const cleanup = new Cleanup();
+  afterEach(() => cleanup.run());
+
+  async function member() {
+    const { key, id } = await identity();
+    const host = cleanup.add(await listen(key));
+    const credential = await credentialFor(service.id, admitter.key, id);
+    const options = { overlayId: service.id, credential: () => credential.bytes, trust };
+    const gate = cleanup.add(new Gate(host, options));
+    await gate.start();
+    return { host, gate, credential };
+  }
+
+  type Member = Awaited<ReturnType<typeof member>>;
+
+  function entryOf({ host, credential }: Member, multiaddrs: readonly string[]): Located {
+    const underlay = { local: '127.0.0.1', remote: '127.0.0.1' };
+    const pair = { current: undefined, path: undefined, aim: async () => {}, move: () => {} };
+    const addresses = { ipv4: '100.64.0.1', ipv6: 'fd00::1' };
+    const known = { multiaddrs, candidates: [], seenAt: undefined, subnets: [], listed: '' };
+    const news = { sequence: 1, untold: false };
+    return { peerId: host.peerId, addresses, pair, credential, underlay, ...known, ...news };
+  }
+
+  function endpointOf({ host }: Member, sequence: number): Opened<Endpoint> {
+    const { peerId } = host;
+    const where = { multiaddrs: host.multiaddrs(), underlay: ['127.0.0.1'] };
+    const value = { serviceId: service.id, peerId, sequence, notAfter: 2 ** 40, ...where };
+    return { signer: peerId, bytes: new Uint8Array(), value };
+  }
+
+  /** @param answer to each question; without it each waits until it is given up */
+  function whereabouts({ gate }: Member, answer?: () => Promise<Answer>) {
+    const asked: AbortSignal[] = [];
+    const found = new Whereabouts({
+      gate,
+      endpointOf: async (_peer, { signal = NEVER }) => {
+        asked.push(signal);
+        if (answer !== undefined) return answer();
+        await once(signal, 'abort');
+        throw signal.reason;
+      },
+      multiaddrs: () => gate.host.multiaddrs(),
+      log: () => {},
+      closed: NEVER,
+      enqueue: (work) => work(),
+    });
+    return { found, asked };
+  }
+
+  /** Somebody who takes connections and says nothing. */
+  async function blackHole(): Promise<{ multiaddr: string; met: Promise<Socket> }> {
+    const server = cleanup.add(createServer());
+    const met = once(server, 'connection').then(([socket]: Socket[]) => {
+      assert.ok(socket);
+      return cleanup.add({ close: () => socket.destroy(), socket }).socket;
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const address = server.address();
+    assert.ok(address !== null && typeof address === 'object');
+    return { multiaddr: `/ip4/127.0.0.1/tcp/${address.port}`, met };
+  }
+
+  it('a peer that is where the directory says is reached without waiting for its endpoint record', async () => {
+    const [self, peer] = [await member(), await member()];
+    const { found, asked } = whereabouts(self);
+    await found.prepare(entryOf(peer, peer.host.multiaddrs()), NEVER);
+    assert.ok(self.gate.isAdmitted(peer.host.peerId));
+    assert.deepEqual(
+      asked.map(({ aborted }) => aborted),
+      [true],
+      'the question is given up',
+    );
+  });
+
+  it('a peer that has moved is reached where its endpoint record says, without waiting for the dead address', async () => {
+    const [self, peer] = [await member(), await member()];
+    const { multiaddr, met } = await blackHole();
+    const gone = met.then((socket) => once(socket.resume(), 'close'));
+    const { found } = whereabouts(self, async () => {
+      await met;
+      return endpointOf(peer, 2);
+    });
+    const entry = entryOf(peer, [`${multiaddr}/p2p/${peer.host.peerId}`]);
+    await found.prepare(entry, NEVER);
+    await gone;
+    assert.deepEqual(entry.multiaddrs, peer.host.multiaddrs());
+    await connect(self.gate, entry, NEVER);
+    assert.ok(self.gate.isAdmitted(peer.host.peerId));
+  });
+
+  it('a record that is no news does not end the dial', async () => {
+    const [self, peer] = [await member(), await member()];
+    const { found } = whereabouts(self, async () => endpointOf(peer, 2));
+    await found.prepare(entryOf(peer, peer.host.multiaddrs()), NEVER);
+    assert.ok(self.gate.isAdmitted(peer.host.peerId));
+  });
+
+  it('a peer of which nothing is known that helps is left to the run', async () => {
+    const [self, peer] = [await member(), await member()];
+    const { found } = whereabouts(self, async () => undefined);
+    await peer.host.close();
+    await found.prepare(entryOf(peer, peer.host.multiaddrs()), NEVER);
+    assert.ok(!self.gate.isAdmitted(peer.host.peerId));
+  });
+
+  it('the caller’s end ends both', async () => {
+    const [self, peer] = [await member(), await member()];
+    const { multiaddr, met } = await blackHole();
+    const { found, asked } = whereabouts(self);
+    const stop = new AbortController();
+    const entry = entryOf(peer, [`${multiaddr}/p2p/${peer.host.peerId}`]);
+    const prepared = found.prepare(entry, stop.signal);
+    const socket = await met;
+    const gone = once(socket.resume(), 'close');
+    stop.abort(new Error('stopped'));
+    await assert.rejects(prepared, { message: 'stopped' });
+    await gone;
+    assert.equal(asked[0]?.aborted, true);
+  });
+});
