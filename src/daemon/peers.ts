@@ -89,7 +89,7 @@ export class Peers implements AsyncDisposable {
     this.#whereabouts = new Whereabouts({
       ...options,
       gate: tier.gate,
-      endpointOf: (peer, options) => tier.records.get(ENDPOINT_RECORD, [serviceId, peer], options),
+      endpointOf: (peer, call) => tier.records.get(ENDPOINT_RECORD, [serviceId, peer], call),
       closed: this.#closed.signal,
       enqueue: (work) => this.#enqueue(work),
     });

@@ -36,9 +36,9 @@ export function kadParts(options: KadPartsOptions): KadDHTComponents {
   const { components } = gate.host;
   const prefix = gate.protocol('');
   const suffixOf = (protocol: string): string => protocol.slice(prefix.length);
-  const open = async (peer: PeerId, options: AbortOptions): Promise<Stream> => {
+  const open = async (peer: PeerId, call: AbortOptions): Promise<Stream> => {
     await addressesStored(peer);
-    return gate.open(peer, KAD, options);
+    return gate.open(peer, KAD, call);
   };
   const { peerId, privateKey, addressManager, peerStore, events, logger } = components;
   return {
@@ -62,20 +62,20 @@ export function kadParts(options: KadPartsOptions): KadDHTComponents {
       unregister: () => undefined,
     }),
     connectionManager: withMethods(components.connectionManager, {
-      openStream: async (target, _protocol, options = {}) => {
+      openStream: async (target, _protocol, call = {}) => {
         if (!isPeerId(target)) throw new GateError('ERR_UNREACHABLE', 'kad-dht dials PeerIDs');
-        return open(target, options);
+        return open(target, call);
       },
     }),
     ping: {
-      ping: async (target, options = {}) => {
+      ping: async (target, call = {}) => {
         if (!isPeerId(target)) throw new GateError('ERR_UNREACHABLE', 'kad-dht pings PeerIDs');
         if (!gate.isAdmitted(target) && !isInTable(target)) {
           throw new GateError('ERR_UNREACHABLE', `${target} is only told of`);
         }
         const begun = performance.now();
-        const stream = await open(target, options);
-        await stream.close(options);
+        const stream = await open(target, call);
+        await stream.close(call);
         checkRoom(target);
         return performance.now() - begun;
       },

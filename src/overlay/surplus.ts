@@ -8,8 +8,8 @@
  *    └──────────── a stream ──────────┘
  * ```
  *
- * Whoever is closed here is dialled again when it is needed: its addresses stay known. Numbers and times
- * are the defaults of go-libp2p's connection manager.
+ * Whoever is closed here is dialled again when it is needed: its addresses stay known. The numbers are those
+ * that go-libp2p's connection manager has by default.
  */
 import type { Connection } from '@libp2p/interface';
 
