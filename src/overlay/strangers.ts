@@ -13,6 +13,7 @@
  * Admission and publishing are streams with time limits of their own, all shorter than the 5 minutes.
  */
 import type { Connection } from '@libp2p/interface';
+import { Sweep } from './sweep.ts';
 
 export interface StrangerLimits {
   /** Milliseconds without any stream. */
@@ -23,43 +24,23 @@ export interface StrangerLimits {
 
 const LIMITS: StrangerLimits = { idle: 30_000, most: 300_000 };
 
-/** @returns whether a connection belongs to somebody who has shown a credential that holds */
-export type Knows = (connection: Connection) => boolean;
-
-export class Strangers {
+/** Those who have shown a credential that holds are spared. */
+export class Strangers extends Sweep {
   readonly #limits: StrangerLimits;
-  readonly #connections: () => Connection[];
-  readonly #known = new Set<Knows>();
   /** Since when, by the monotonic clock, a connection is a stranger's, and one without a stream. */
   readonly #since = new WeakMap<Connection, { stranger: number; idle: number }>();
-  #timer: NodeJS.Timeout | undefined;
 
   /** @param connections gives all that are open */
   constructor(connections: () => Connection[], limits: Partial<StrangerLimits> = {}) {
-    this.#connections = connections;
-    this.#limits = { ...LIMITS, ...limits };
+    const all = { ...LIMITS, ...limits };
+    super(connections, all.idle / 3);
+    this.#limits = all;
   }
 
-  start(): void {
-    this.#timer = setInterval(() => this.#look(), this.#limits.idle / 3);
-    this.#timer.unref();
-  }
-
-  close(): void {
-    clearInterval(this.#timer);
-  }
-
-  /** @returns how to stop asking `knows` */
-  except(knows: Knows): () => void {
-    this.#known.add(knows);
-    return () => this.#known.delete(knows);
-  }
-
-  #look(): void {
-    const now = performance.now();
-    for (const connection of this.#connections()) {
+  look(now: number): void {
+    for (const connection of this.connections()) {
       if (connection.direction !== 'inbound') continue;
-      if ([...this.#known].some((knows) => knows(connection))) {
+      if (this.isSpared(connection)) {
         this.#since.delete(connection);
         continue;
       }

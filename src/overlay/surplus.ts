@@ -12,6 +12,7 @@
  * that go-libp2p's connection manager has by default.
  */
 import type { Connection } from '@libp2p/interface';
+import { Sweep } from './sweep.ts';
 
 export interface SurplusLimits {
   /** Idle connections that a host keeps at most. */
@@ -26,36 +27,17 @@ const LIMITS: SurplusLimits = { high: 192, low: 160, idle: 60_000 };
 /** Milliseconds for what is under way on a connection to end, before it is cut. */
 const CLOSE_LIMIT = 5_000;
 
-/** @returns whether somebody wants a connection to stay, in use or not */
-export type Keeps = (connection: Connection) => boolean;
-
-export class Surplus {
+/** Contacts are spared, in use or not. */
+export class Surplus extends Sweep {
   readonly #limits: SurplusLimits;
-  readonly #connections: () => Connection[];
-  readonly #keepers = new Set<Keeps>();
   /** When each was in use last, by the monotonic clock. */
   readonly #used = new WeakMap<Connection, number>();
-  #timer: NodeJS.Timeout | undefined;
 
   /** @param connections gives all that are open */
   constructor(connections: () => Connection[], limits: Partial<SurplusLimits> = {}) {
-    this.#connections = connections;
-    this.#limits = { ...LIMITS, ...limits };
-  }
-
-  start(): void {
-    this.#timer = setInterval(() => void this.look(performance.now()), this.#limits.idle / 3);
-    this.#timer.unref();
-  }
-
-  close(): void {
-    clearInterval(this.#timer);
-  }
-
-  /** @returns how to stop asking `keeps` */
-  except(keeps: Keeps): () => void {
-    this.#keepers.add(keeps);
-    return () => this.#keepers.delete(keeps);
+    const all = { ...LIMITS, ...limits };
+    super(connections, all.idle / 3);
+    this.#limits = all;
   }
 
   /** A stream opens on this connection. @param now milliseconds of the monotonic clock */
@@ -63,13 +45,12 @@ export class Surplus {
     this.#used.set(connection, now);
   }
 
-  /** Closes what is too much. Runs by itself. @param now milliseconds of the monotonic clock */
   async look(now: number): Promise<void> {
     const idle: { readonly connection: Connection; readonly since: number }[] = [];
-    for (const connection of this.#connections()) {
+    for (const connection of this.connections()) {
       const since = this.#used.get(connection);
       if (since === undefined || connection.streams.length > 0) this.used(connection, now);
-      else if (now - since < this.#limits.idle || this.#isKept(connection)) continue;
+      else if (now - since < this.#limits.idle || this.isSpared(connection)) continue;
       else idle.push({ connection, since });
     }
     const { high, low } = this.#limits;
@@ -77,10 +58,6 @@ export class Surplus {
     idle.sort((a, b) => a.since - b.since);
     const surplus = idle.slice(0, idle.length - low);
     await Promise.all(surplus.map(({ connection }) => close(connection)));
-  }
-
-  #isKept(connection: Connection): boolean {
-    return [...this.#keepers].some((keeps) => keeps(connection));
   }
 }
 
