@@ -84,19 +84,17 @@ async function traffic({ a, b }: Lab, ways: Ways) {
   }));
   // The first packet by strongSwan's interface is lost to setting the SA up.
   for (const { to } of Object.values(ways)) await a.exec('ping', ['-c', '3', to]);
-  // Rounds below 0 fill caches.
-  for (let n = -1; n < TRAFFIC_ROUNDS; n++) {
-    for (const each of n % 2 === 0 ? found : found.toReversed()) {
-      const mbit = await throughput(a, b, each.way.to, SECONDS);
-      if (n >= 0) each.mbit.push(mbit);
+  const inTurns = async (key: 'mbit' | 'rtt', measure: (way: Way) => Promise<number>) => {
+    // Rounds below 0 fill caches.
+    for (let n = -1; n < TRAFFIC_ROUNDS; n++) {
+      for (const each of n % 2 === 0 ? found : found.toReversed()) {
+        const value = await measure(each.way);
+        if (n >= 0) each[key].push(value);
+      }
     }
-  }
-  for (let n = -1; n < TRAFFIC_ROUNDS; n++) {
-    for (const each of n % 2 === 0 ? found : found.toReversed()) {
-      const rtt = median(await pings(a, each.way, PINGS));
-      if (n >= 0) each.rtt.push(rtt);
-    }
-  }
+  };
+  await inTurns('mbit', ({ to }) => throughput(a, b, to, SECONDS));
+  await inTurns('rtt', async (way) => median(await pings(a, way, PINGS)));
   const [first] = found;
   // By round, so that what disturbs a round disturbs both.
   const ratio = (key: 'mbit' | 'rtt', other: (typeof found)[number]): number =>

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import type { Stream } from '@libp2p/interface';
 import { perPeer } from '../../../src/daemon/pair/per-peer.ts';
-import { Gate } from '../../../src/overlay/gate.ts';
+import type { Gate } from '../../../src/overlay/gate.ts';
 import {
   addresses,
   Cleanup,
-  credentialFor,
   type Identity,
   identity,
   listen,
+  memberGate,
 } from '../overlay/harness.ts';
 import { until } from './until.ts';
 
@@ -18,17 +18,9 @@ describe('streams of one peer', () => {
 
   it('are limited across its connections, and another peer is served', async () => {
     const [service, admitter] = [await identity(), await identity()];
-    const node = async ({ key, id }: Identity): Promise<Gate> => {
+    const node = async ({ key }: Identity): Promise<Gate> => {
       const host = cleanup.add(await listen(key));
-      const { bytes } = await credentialFor(service.id, admitter.key, id);
-      const gate = new Gate(host, {
-        overlayId: service.id,
-        credential: () => bytes,
-        trust: () => ({ epoch: 1, admitters: [admitter.id] }),
-      });
-      cleanup.add(gate);
-      await gate.start();
-      return gate;
+      return cleanup.add((await memberGate(host, service.id, admitter)).gate);
     };
     const [server, guest, other] = await Promise.all(
       [await identity(), await identity(), await identity()].map(node),

@@ -3,13 +3,11 @@ import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { connect } from '../../../src/daemon/pair/calls.ts';
 import { type Located, Whereabouts } from '../../../src/daemon/pair/whereabouts.ts';
-import { Gate } from '../../../src/overlay/gate.ts';
 import type { Endpoint } from '../../../src/records/endpoint.ts';
 import type { Opened } from '../../../src/records/envelope.ts';
-import { Cleanup, credentialFor, identity, listen } from '../overlay/harness.ts';
+import { Cleanup, identity, listen, memberGate } from '../overlay/harness.ts';
 
 const [service, admitter] = [await identity(), await identity()];
-const trust = () => ({ epoch: 1, admitters: [admitter.id] });
 const NEVER = AbortSignal.any([]);
 
 type Answer = Opened<Endpoint> | undefined;
@@ -19,13 +17,9 @@ describe('where a peer is, before the first run with it', () => {
   afterEach(() => cleanup.run());
 
   async function member() {
-    const { key, id } = await identity();
-    const host = cleanup.add(await listen(key));
-    const credential = await credentialFor(service.id, admitter.key, id);
-    const options = { overlayId: service.id, credential: () => credential.bytes, trust };
-    const gate = cleanup.add(new Gate(host, options));
-    await gate.start();
-    return { host, gate, credential };
+    const host = cleanup.add(await listen((await identity()).key));
+    const { gate, credential } = await memberGate(host, service.id, admitter);
+    return { host, gate: cleanup.add(gate), credential };
   }
 
   type Member = Awaited<ReturnType<typeof member>>;

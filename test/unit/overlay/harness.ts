@@ -133,6 +133,22 @@ export function addresses(host: Host): Multiaddr[] {
   return host.multiaddrs().map((text) => multiaddr(text));
 }
 
+/** The gate of a member that `admitter` let in, open. */
+export async function memberGate(
+  host: Host,
+  service: Ed25519PeerId,
+  admitter: Identity,
+): Promise<{ gate: Gate; credential: Opened<Credential> }> {
+  const credential = await credentialFor(service, admitter.key, host.peerId);
+  const gate = new Gate(host, {
+    overlayId: service,
+    credential: () => credential.bytes,
+    trust: () => ({ epoch: 1, admitters: [admitter.id] }),
+  });
+  await gate.start();
+  return { gate, credential };
+}
+
 /** A gate with a kad-dht and records behind it. */
 export class Tier {
   readonly gate: Gate;

@@ -1,9 +1,16 @@
 import assert from 'node:assert/strict';
-import { Gate } from '../../../src/overlay/gate.ts';
 import { KadDatastore } from '../../../src/overlay/kad-datastore.ts';
 import { kadParts } from '../../../src/overlay/kad-parts.ts';
 import { RecordStore } from '../../../src/overlay/record-store.ts';
-import { addresses, Cleanup, credentialFor, identity, listen, Tier } from './harness.ts';
+import {
+  addresses,
+  Cleanup,
+  credentialFor,
+  identity,
+  listen,
+  memberGate,
+  Tier,
+} from './harness.ts';
 
 const [service, admitter] = [await identity(), await identity()];
 const trust = () => ({ epoch: 1, admitters: [admitter.id] });
@@ -12,16 +19,11 @@ describe('what kad-dht is given', () => {
   const cleanup = new Cleanup();
   afterEach(() => cleanup.run());
 
-  async function hostAndCredential() {
+  async function tier(): Promise<Tier> {
     const { key, id } = await identity();
     const host = cleanup.add(await listen(key));
     const { bytes } = await credentialFor(service.id, admitter.key, id);
-    return { host, credential: () => bytes };
-  }
-
-  async function tier(): Promise<Tier> {
-    const { host, credential } = await hostAndCredential();
-    const tier = cleanup.add(new Tier(host, service.id, credential, trust));
+    const tier = cleanup.add(new Tier(host, service.id, () => bytes, trust));
     await tier.start();
     return tier;
   }
@@ -35,9 +37,8 @@ describe('what kad-dht is given', () => {
   });
 
   it('does not dial a peer only because others told of it', async () => {
-    const { host, credential } = await hostAndCredential();
-    const gate = cleanup.add(new Gate(host, { overlayId: service.id, credential, trust }));
-    await gate.start();
+    const host = cleanup.add(await listen((await identity()).key));
+    const gate = cleanup.add((await memberGate(host, service.id, admitter)).gate);
     const table = new Set<string>();
     const { ping } = kadParts({
       gate,

@@ -15,7 +15,7 @@ import { RecordStore } from '../../../src/overlay/record-store.ts';
 import { Records } from '../../../src/overlay/records.ts';
 import { Spread } from '../../../src/overlay/spread.ts';
 import { MEMBERSHIP_RECORD, SPREAD_KINDS } from '../../../src/overlay/stored-kinds.ts';
-import { addresses, Cleanup, credentialFor, identity, listen } from './harness.ts';
+import { addresses, Cleanup, identity, listen, memberGate } from './harness.ts';
 import { MemoryNetwork } from './memory-network.ts';
 
 const service = await identity();
@@ -81,13 +81,9 @@ describe('limits per peer', () => {
   }
 
   async function member(): Promise<Gate & { readonly shown: Uint8Array }> {
-    const { key, id } = await identity();
-    const host = cleanup.add(await listen(key));
-    const { bytes } = await credentialFor(service.id, superPeer.key, id);
-    const gate = new Gate(host, { overlayId: service.id, credential: () => bytes, trust });
-    cleanup.add(gate);
-    await gate.start();
-    return Object.assign(gate, { shown: bytes });
+    const host = cleanup.add(await listen((await identity()).key));
+    const { gate, credential } = await memberGate(host, service.id, superPeer);
+    return Object.assign(cleanup.add(gate), { shown: credential.bytes });
   }
 
   /** @returns whether the stream was still open when all had been sent and looked at */

@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { Connection } from '@libp2p/interface';
-import { Gate } from '../../../src/overlay/gate.ts';
+import type { Gate } from '../../../src/overlay/gate.ts';
 import { createHost, type Host } from '../../../src/overlay/host.ts';
 import { Surplus } from '../../../src/overlay/surplus.ts';
 import {
   addresses,
   Cleanup,
-  credentialFor,
   type Identity,
   identity,
   LOOPBACK,
   listen,
+  memberGate,
   nth,
 } from './harness.ts';
 
@@ -89,23 +89,17 @@ describe('idle connections', () => {
 
   it('close by themselves behind a gate, and open again when they are needed', async () => {
     const [service, admitter] = [await identity(), await identity()];
-    const gateOf = async (host: Host, { id }: Identity): Promise<Gate> => {
-      const { bytes } = await credentialFor(service.id, admitter.key, id);
-      const trust = () => ({ epoch: 1, admitters: [admitter.id] });
-      const options = { overlayId: service.id, credential: () => bytes, trust };
-      const gate = cleanup.add(new Gate(host, options));
-      await gate.start();
-      return gate;
-    };
-    const self = await identity();
+    const gateOf = async (host: Host): Promise<Gate> =>
+      cleanup.add((await memberGate(host, service.id, admitter)).gate);
+    const { key } = await identity();
     const surplus = { high: 1, low: 0, idle: 100 };
-    const host = cleanup.add(await createHost({ key: self.key, listen: LOOPBACK, surplus }));
-    const gate = await gateOf(host, self);
+    const host = cleanup.add(await createHost({ key, listen: LOOPBACK, surplus }));
+    const gate = await gateOf(host);
     const others: Identity[] = [await identity(), await identity()];
     const gone: Promise<unknown>[] = [];
     for (const other of others) {
       const otherHost = cleanup.add(await listen(other.key));
-      const otherGate = await gateOf(otherHost, other);
+      const otherGate = await gateOf(otherHost);
       await gate.admit(addresses(otherHost));
       gone.push(once(otherGate, 'left'));
     }
