@@ -83,7 +83,9 @@ export class Dht implements RecordNetwork {
       kadParts({
         gate,
         datastore: new KadDatastore(store),
-        isInTable: (peer) => this.#table.has(peer.toString()),
+        // kad-dht's lookups ask of those that they are told of only who is closer than the teller: few nodes
+        // would not get to know each other by them.
+        isWanted: (peer) => this.#table.size < K || this.#table.has(peer.toString()),
         addressesStored: (peer) => this.#pending.get(peer.toString()),
         checkRoom: (peer) => this.#checkRoom(peer),
       }),

@@ -5,8 +5,9 @@
  * registrar          streams of peers that did not pass are refused; peers become known when they pass
  * connectionManager  a stream to a peer opens behind a hello
  * ping               the proof before a peer enters the routing table: it has passed, and it serves kad. Who is
- *                    only told of is not dialled for that, but when a lookup leads to it (Maymounkov and
- *                    Mazières, Kademlia, 2002, section 2.2: a node takes up whom it exchanges messages with)
+ *                    only told of is dialled for that while the table is small; later when a lookup leads to it
+ *                    (Maymounkov and Mazières, Kademlia, 2002, section 2.2: a node takes up whom it exchanges
+ *                    messages with)
  * datastore          the record store, which never goes back (kad-datastore.ts)
  * peerStore          tags nobody: libp2p would dial the tagged whenever they go, without a hello, and the other
  *                    end would take that for a stranger's connection and close it, again and again
@@ -23,8 +24,8 @@ export const KAD = 'kad/1.0.0';
 export interface KadPartsOptions {
   readonly gate: Gate;
   readonly datastore: KadDatastore;
-  /** Whether the routing table has a peer. */
-  readonly isInTable: (peer: PeerId) => boolean;
+  /** Whether a peer is worth dialling for the routing table's sake. */
+  readonly isWanted: (peer: PeerId) => boolean;
   /** Until addresses that others told of a peer can be dialled; undefined when they can. */
   readonly addressesStored: (peer: PeerId) => Promise<void> | undefined;
   /** @throws GateError when the routing table is not to take another peer of this one's network */
@@ -32,7 +33,7 @@ export interface KadPartsOptions {
 }
 
 export function kadParts(options: KadPartsOptions): KadDHTComponents {
-  const { gate, datastore, isInTable, addressesStored, checkRoom } = options;
+  const { gate, datastore, isWanted, addressesStored, checkRoom } = options;
   const { components } = gate.host;
   const prefix = gate.protocol('');
   const suffixOf = (protocol: string): string => protocol.slice(prefix.length);
@@ -70,7 +71,7 @@ export function kadParts(options: KadPartsOptions): KadDHTComponents {
     ping: {
       ping: async (target, call = {}) => {
         if (!isPeerId(target)) throw new GateError('ERR_UNREACHABLE', 'kad-dht pings PeerIDs');
-        if (!gate.isAdmitted(target) && !isInTable(target)) {
+        if (!gate.isAdmitted(target) && !isWanted(target)) {
           throw new GateError('ERR_UNREACHABLE', `${target} is only told of`);
         }
         const begun = performance.now();

@@ -39,11 +39,11 @@ describe('what kad-dht is given', () => {
   it('does not dial a peer only because others told of it', async () => {
     const host = cleanup.add(await listen((await identity()).key));
     const gate = cleanup.add((await memberGate(host, service.id, admitter)).gate);
-    const table = new Set<string>();
+    const wanted = new Set<string>();
     const { ping } = kadParts({
       gate,
       datastore: new KadDatastore(new RecordStore({ kinds: [] })),
-      isInTable: (peer) => table.has(peer.toString()),
+      isWanted: (peer) => wanted.has(peer.toString()),
       addressesStored: () => undefined,
       checkRoom: () => undefined,
     });
@@ -53,10 +53,10 @@ describe('what kad-dht is given', () => {
     await assert.rejects(ping.ping(told.peerId), { code: 'ERR_UNREACHABLE', message: /told of/ });
     assert.equal(host.libp2p.getConnections(told.peerId).length, 0);
 
-    table.add(told.peerId.toString());
-    assert.ok((await ping.ping(told.peerId)) > 0, 'one of the table is dialled');
+    wanted.add(told.peerId.toString());
+    assert.ok((await ping.ping(told.peerId)) > 0, 'one that the table is to keep is dialled');
 
-    table.clear();
+    wanted.clear();
     assert.ok(gate.isAdmitted(told.peerId));
     assert.ok((await ping.ping(told.peerId)) > 0, 'one that has passed is asked');
   });
