@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { on, once } from 'node:events';
-import type { DataPlane } from '../../../src/ipsec/dataplane.ts';
 import { XfrmClient } from '../../../src/ipsec/xfrm/index.ts';
 import type { Netns } from '../netns.ts';
 import { inside } from './inside.ts';
@@ -9,12 +8,12 @@ import { ask, askInVain, listen } from './probe.ts';
 import {
   buildSites,
   firewallInput,
+  gatewayOptions,
   ifIdOf,
   interfaceOf,
   openFirewall,
   openTenant,
   REMOTE_SUBNETS,
-  type Sites,
   SUBNETS,
   siteInterface,
   type Tenant,
@@ -23,6 +22,7 @@ import {
 const HOST = { ipv4: '10.20.0.5', ipv6: 'fd20::5' };
 const REMOTE_HOST = { ipv4: '10.30.0.7', ipv6: 'fd30::7' };
 const FAMILIES = ['ipv4', 'ipv6'] as const;
+const CHILD = new URL('site-child.ts', import.meta.url);
 const TCP = new URL('tcp-child.ts', import.meta.url);
 const tcp = (port: number) => ({ protocol: 'tcp', first: port, last: port }) as const;
 
@@ -214,12 +214,17 @@ describe('site to site', function () {
     const before = await inKernel();
     const rules = async () => `${await sites.g.ip('rule')}${await sites.g.ip('-6', 'rule')}`;
     const rulesBefore = await rules();
-    // Not closed: what it put into the kernel stays.
-    const killed = await openAndForget(sites, tenant);
-    await killed.addPeer(
-      { id: 'c', virtualAddresses: tenant.b, subnets: ['10.31.0.0/16'] },
-      tenant.underlay,
-    );
+    {
+      await using killed = sites.g.node(CHILD);
+      killed.send({
+        options: gatewayOptions(tenant),
+        peer: { id: 'c', virtualAddresses: tenant.b, subnets: ['10.31.0.0/16'] },
+        underlay: tenant.underlay,
+      });
+      assert.equal(await killed.line(), 'open');
+      process.kill(killed.pid, 'SIGKILL');
+      await killed.ended();
+    }
     assert.notEqual(await rules(), rulesBefore);
     {
       await using planes = await openTenant(sites.g, tenant);
@@ -230,23 +235,8 @@ describe('site to site', function () {
     }
     assert.equal(await inKernel(), before);
     assert.equal(await rules(), rulesBefore);
-    // Only its sockets are left, which would keep this process from ending.
-    await killed.close();
   });
 });
-
-async function openAndForget(sites: Sites, tenant: Tenant): Promise<DataPlane> {
-  const { DataPlane } = await import('../../../src/ipsec/dataplane.ts');
-  return inside(sites.g, () =>
-    DataPlane.open({
-      interfaceName: interfaceOf(tenant),
-      ifId: ifIdOf(tenant),
-      prefixes: tenant.prefixes,
-      virtualAddresses: tenant.a,
-      site: { subnets: SUBNETS, interfaces: [siteInterface(tenant)] },
-    }),
-  );
-}
 
 describe('two tenants on one gateway', function () {
   this.timeout(180_000);

@@ -1,4 +1,4 @@
-import { DataPlane } from '../../../src/ipsec/dataplane.ts';
+import { DataPlane, type DataPlaneOptions } from '../../../src/ipsec/dataplane.ts';
 import type { FirewallInput } from '../../../src/ipsec/firewall/rules.ts';
 import { connect, createNetns, type Netns } from '../netns.ts';
 import type { TestProcess } from '../process.ts';
@@ -92,17 +92,26 @@ export const ifIdOf = ({ number }: Tenant): number => 100 + number;
 /** g's interface towards the tenant's host. */
 export const siteInterface = ({ number }: Tenant): string => `to-h${number}`;
 
+/** What opens the tenant's data plane at g. */
+export function gatewayOptions(tenant: Tenant): DataPlaneOptions {
+  return {
+    interfaceName: interfaceOf(tenant),
+    ifId: ifIdOf(tenant),
+    prefixes: tenant.prefixes,
+    virtualAddresses: tenant.a,
+    site: { subnets: SUBNETS, interfaces: [siteInterface(tenant)] },
+  };
+}
+
 /** The data planes of one tenant, at g and at its other gateway; their ids are `a` and `b`. */
 export async function openTenant(g: Netns, tenant: Tenant) {
   await using stack = new AsyncDisposableStack();
-  const { prefixes, underlay, remoteGateway, number, a, b } = tenant;
-  const common = { interfaceName: interfaceOf(tenant), ifId: ifIdOf(tenant), prefixes };
-  const here = { subnets: SUBNETS, interfaces: [siteInterface(tenant)] };
-  const there = { subnets: REMOTE_SUBNETS, interfaces: [`to-x${number}`] };
-  const open = (ns: Netns, virtualAddresses: typeof a, site: typeof here) =>
-    inside(ns, () => DataPlane.open({ ...common, virtualAddresses, site }));
-  const planeA = stack.use(await open(g, a, here));
-  const planeB = stack.use(await open(remoteGateway, b, there));
+  const { underlay, remoteGateway, number, a, b } = tenant;
+  const open = (ns: Netns, options: DataPlaneOptions) => inside(ns, () => DataPlane.open(options));
+  const here = gatewayOptions(tenant);
+  const site = { subnets: REMOTE_SUBNETS, interfaces: [`to-x${number}`] };
+  const planeA = stack.use(await open(g, here));
+  const planeB = stack.use(await open(remoteGateway, { ...here, virtualAddresses: b, site }));
   await planeA.addPeer({ id: 'b', virtualAddresses: b, subnets: REMOTE_SUBNETS }, underlay);
   const back = { local: underlay.remote, remote: underlay.local };
   await planeB.addPeer({ id: 'a', virtualAddresses: a, subnets: SUBNETS }, back);
