@@ -4,6 +4,7 @@
  */
 import { EventEmitter } from 'node:events';
 import type { AbortOptions } from '@libp2p/interface';
+import type { Site } from '../ipsec/dataplane/site.ts';
 import { Firewall } from '../ipsec/firewall/firewall.ts';
 import type { FirewallInput } from '../ipsec/firewall/rules.ts';
 import type { Credential } from '../records/credential.ts';
@@ -31,18 +32,18 @@ export class MemberFirewall
 
   /**
    * @param interfaceName of the service's xfrm interface
-   * @param subnetInterfaces that the subnets behind this member are behind
+   * @param site what is behind this member
    */
   static of(
     interfaceName: string,
     { serviceId, ipv4, ipv6 }: Credential,
-    subnetInterfaces: readonly string[],
+    { subnets: site, interfaces: subnetInterfaces }: Site,
   ): MemberFirewall {
     return new MemberFirewall({
       interfaceName,
       ifId: interfaceId(serviceId),
       local: [`${ipv4}/32`, `${ipv6}/128`],
-      subnetInterfaces,
+      ...{ site, subnetInterfaces },
     });
   }
 

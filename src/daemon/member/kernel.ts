@@ -19,7 +19,7 @@ export async function openKernel(
   { site, standing: { credential, descriptor } }: Arrival,
   owned: AsyncDisposableStack,
 ): Promise<MemberKernel> {
-  const firewall = owned.use(MemberFirewall.of(interfaceName, credential.value, site.interfaces));
+  const firewall = owned.use(MemberFirewall.of(interfaceName, credential.value, site));
   firewall.on('deaf', (error) => log('firewall-events-failed', { why: error.message }));
   const { serviceId, ipv4Prefix } = descriptor.value;
   const { ipv4, ipv6 } = credential.value;

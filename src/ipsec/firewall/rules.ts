@@ -6,12 +6,16 @@
  *                     │  ▲
  *                     ▼  │ forward
  *                  subnet's interface ──▶ hosts behind this gateway, and nowhere else
+ *                     ▲
+ *                     │ answers, port forwards
+ *                  whatever else the machine routes
  * ```
  *
  * What comes out of the service's interface was decrypted by an SA of this service, which the rules
  * ask for once more, and may go to this machine and to the interfaces of its own subnets. What goes in
  * comes from this machine and from those. Whatever else would cross, another service's packets
- * above all, is dropped, whether there is a policy or not.
+ * above all, is dropped, whether there is a policy or not. Into the subnets comes from elsewhere, be it another
+ * service's site, only what answers and what the machine's operator forwards by DNAT, and nothing that claims to be a peer.
  *
  * A connection is looked at in the direction in which it was begun, and that for each packet: what
  * the policy no longer grants ends at once. Answers pass as long as the connection is known.
@@ -29,6 +33,8 @@ export interface FirewallInput {
   readonly local: readonly string[];
   /** CIDRs behind this gateway that it may announce. */
   readonly subnets: readonly string[];
+  /** CIDRs behind it, also while it may announce none of them. */
+  readonly site: readonly string[];
   /** The interfaces of the networks behind it, also while it may announce none; none at a member that is no gateway. */
   readonly subnetInterfaces: readonly string[];
   /** CIDRs of the service's virtual addresses and of the subnets behind other gateways. */
@@ -75,6 +81,7 @@ export function ruleSet(input: FirewallInput, zones: boolean): string {
       'to_peers',
       gateway ? [`iifname != ${site} ${DROP}`, ...passing(input, 'saddr')] : [DROP],
     ),
+    ...(input.site.length > 0 ? [chain('into_site', intoSite(input))] : []),
     chain('input', [
       hook('input', 'filter'),
       `iifname ${tunnel} meta secpath missing ${DROP}`,
@@ -88,6 +95,7 @@ export function ruleSet(input: FirewallInput, zones: boolean): string {
       ...(gateway ? clamps(tunnel) : []),
       `iifname ${tunnel} jump from_peers`,
       `oifname ${tunnel} jump to_peers`,
+      ...fromElsewhere(input),
     ]),
     ...(zones ? zoneChains(input, tunnel, site) : []),
   ];
@@ -184,6 +192,23 @@ const passing = ({ subnets }: FirewallInput, end: 'saddr' | 'daddr'): string[] =
   }),
   DROP,
 ];
+
+/** What would enter the subnets neither out of the tunnel nor by their own interfaces. */
+function fromElsewhere({ interfaceName, site, subnetInterfaces }: FirewallInput): string[] {
+  const own = interfaces('subnetInterfaces', [interfaceName, ...subnetInterfaces]);
+  const into = interfaces('subnetInterfaces', subnetInterfaces);
+  return families.flatMap((family) => {
+    const hosts = match(family, 'daddr', site);
+    return hosts === undefined ? [] : [`iifname != ${own} oifname ${into} ${hosts} jump into_site`];
+  });
+}
+
+/** Peers come out of the tunnel only. */
+function intoSite({ remotes }: FirewallInput): string[] {
+  const peers = families.flatMap((family) => match(family, 'saddr', remotes) ?? []);
+  const forwards = 'ct status dnat counter accept';
+  return [...peers.map((saddr) => `${saddr} ${DROP}`), ...answers, forwards, DROP];
+}
 
 /** What of this machine is for peers: its virtual addresses, and its own in the subnets behind it. */
 const reachable = ({ local, subnets }: FirewallInput): string[] =>

@@ -126,6 +126,7 @@ export function firewallInput(tenant: Tenant, grants: FirewallInput['grants']): 
     ifId: ifIdOf(tenant),
     local: [`${tenant.a.ipv4}/32`, `${tenant.a.ipv6}/128`],
     subnets: SUBNETS,
+    site: SUBNETS,
     subnetInterfaces: [siteInterface(tenant)],
     remotes: [...Object.values(tenant.prefixes), ...REMOTE_SUBNETS],
     grants,

@@ -9,6 +9,7 @@ const MEMBER: FirewallInput = {
   ifId: 77,
   local: ['10.90.0.10/32', 'fd00:1::a/128'],
   subnets: [],
+  site: [],
   subnetInterfaces: [],
   remotes: ['10.90.0.0/16', 'fd00:1::/64'],
   grants: [],
@@ -16,6 +17,7 @@ const MEMBER: FirewallInput = {
 const GATEWAY: FirewallInput = {
   ...MEMBER,
   subnets: ['10.20.0.0/16', 'fd20::/48'],
+  site: ['10.20.0.0/16', 'fd20::/64'],
   subnetInterfaces: ['lan1'],
 };
 const GRANT = {
@@ -113,13 +115,31 @@ describe('firewall rules', () => {
   it('hosts behind a gateway are told what the tunnel takes before anything is let through', () => {
     const clamp = 'tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu';
     const forward = chain(ruleSet({ ...GATEWAY, grants: 'all' }, false), 'forward');
-    assert.deepEqual(forward.slice(2), [
+    assert.deepEqual(forward.slice(2, 4), [
       `iifname { "icvpn0" } ${clamp}`,
       `oifname { "icvpn0" } ${clamp}`,
-      'iifname { "icvpn0" } jump from_peers',
-      'oifname { "icvpn0" } jump to_peers',
     ]);
     assert.doesNotMatch(ruleSet(MEMBER, false), /maxseg/);
+  });
+
+  it('P21 into its site a gateway lets from elsewhere only answers and port forwards, and nobody who claims to be a peer', () => {
+    const rules = (input: FirewallInput, name: string) => chain(ruleSet(input, false), name);
+    for (const subnets of [GATEWAY.subnets, []]) {
+      const input: FirewallInput = { ...GATEWAY, subnets, grants: 'all' };
+      assert.deepEqual(rules(input, 'forward').slice(-2), [
+        'iifname != { "icvpn0", "lan1" } oifname { "lan1" } ip daddr { 10.20.0.0/16 } jump into_site',
+        'iifname != { "icvpn0", "lan1" } oifname { "lan1" } ip6 daddr { fd20::/64 } jump into_site',
+      ]);
+      assert.deepEqual(rules(input, 'into_site'), [
+        'ip saddr { 10.90.0.0/16 } counter drop',
+        'ip6 saddr { fd00:1::/64 } counter drop',
+        'ct state established ct direction reply counter accept',
+        'ct state related counter accept',
+        'ct status dnat counter accept',
+        'counter drop',
+      ]);
+    }
+    assert.doesNotMatch(ruleSet(MEMBER, false), /into_site/);
   });
 
   it('keeps connections of the service apart where the kernel can', () => {
