@@ -80,7 +80,13 @@ export class Pair {
     this.#timing = { ...DEFAULT_TIMING, ...options.timing };
     this.#life = new PairLifecycle({ random, timing: this.#timing });
     this.#watch = new PathWatch({
-      ...{ id: this.#id, dataPlane, path: this.#path, touch: options.touch, log: options.log },
+      ...{
+        id: this.#id,
+        dataPlane,
+        path: this.#path,
+        touch: () => this.#touch(),
+        log: options.log,
+      },
       current: () => this.#life.pair,
       received: (spi) => options.control.received(spi, this.#limit()),
       onBlocked: () => this.renew(),
@@ -88,7 +94,7 @@ export class Pair {
     });
     this.#runs = new Runs({
       ...options,
-      ...{ random, timing: this.#timing, path: this.#path },
+      ...{ random, timing: this.#timing, path: this.#path, touch: () => this.#touch() },
       context: (line) => this.#context(line),
       onEstablished: (result, outdated) => this.#established(result, outdated),
       onInDoubt: (inboundSpi) => this.#tell({ type: 'in-doubt', inboundSpi }),
@@ -151,7 +157,7 @@ export class Pair {
     const known =
       pair?.inboundSpi === inboundSpi || kept.some((each) => each.inboundSpi === inboundSpi);
     // The peer hears nothing: perhaps a NAT shows this end elsewhere, and only a packet tells where.
-    if (known && this.#path.showsItself) this.#options.touch();
+    if (known && this.#path.showsItself) this.#touch();
     return known;
   }
 
@@ -292,6 +298,11 @@ export class Pair {
     this.#tell({ type: 'probed', outboundSpi, known });
     // It is there and was not heard: whether it hears this end is looked at.
     if (known) await this.#watch.check(outboundSpi, undefined);
+  }
+
+  #touch(): void {
+    this.#tell({ type: 'touched' });
+    this.#options.touch();
   }
 
   #limit(): AbortSignal {

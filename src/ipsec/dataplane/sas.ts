@@ -1,5 +1,6 @@
 /** The SAs of one peer in the kernel. Each call is to follow the one before on the same peer ({@link PeerRecord.serially}). */
 import type { XfrmClient } from '../xfrm/client.ts';
+import { XfrmError } from '../xfrm/errors.ts';
 import type { State } from '../xfrm/state.ts';
 import { closeGate, openGate } from './gate.ts';
 import { isNotFound, removeAcquired, removeStates, rethrow } from './ownership.ts';
@@ -17,7 +18,11 @@ export async function reserve(xfrm: XfrmClient, peer: PeerRecord): Promise<numbe
   return spi;
 }
 
-/** @param key.spi reserved, if it is inbound */
+/**
+ * An outbound SPI is of the peer's choice: another peer's, or another service's, may have it already at the same address.
+ *
+ * @param key.spi reserved, if it is inbound
+ */
 export async function install(
   xfrm: XfrmClient,
   peer: PeerRecord,
@@ -28,10 +33,14 @@ export async function install(
   const spec = saState(peer.context, direction, spi, keys, options);
   try {
     await (direction === 'in' ? xfrm.updateState(spec) : xfrm.addState(spec));
+    peer.put({ spi, direction, larval: false });
+  } catch (error) {
+    // After a time limit, say, it may be there all the same; what is somebody else's is left alone.
+    if (!isTaken(error)) peer.put({ spi, direction, larval: false });
+    throw error;
   } finally {
     spec.aead.key.wipe();
   }
-  peer.put({ spi, direction, larval: false });
   if (direction === 'in') return;
   await openGate(xfrm, peer);
   await settle(xfrm, peer);
@@ -63,14 +72,17 @@ export async function find(
   }
 }
 
-/** It may be gone already. */
+const isTaken = (error: unknown): boolean =>
+  error instanceof XfrmError && error.code === 'ERR_XFRM_EXISTS';
+
+/** Nothing unless it is this peer's. It may be gone already. */
 export async function remove(
   xfrm: XfrmClient,
   peer: PeerRecord,
   spi: number,
   direction: SaDirection,
 ): Promise<void> {
-  peer.drop(direction, spi);
+  if (!peer.drop(direction, spi)) return;
   await closeGate(xfrm, peer);
   const { destination } = saEnds(peer.underlay, direction);
   rethrow(await xfrm.deleteStates([{ destination, spi }]));

@@ -36,6 +36,8 @@ export type LifecycleEvent =
   | { readonly type: 'in-doubt'; readonly inboundSpi: number }
   /** Counters of the peer's SAs, read now and then. */
   | { readonly type: 'counters'; readonly usage: readonly SaUsage[] }
+  /** This end sends a packet through the pair, to look after the path. */
+  | { readonly type: 'touched' }
   /** The kernel's EXPIRE. Hard: it has removed the SA already. */
   | {
       readonly type: 'expired';

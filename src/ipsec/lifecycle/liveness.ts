@@ -10,6 +10,9 @@ import type { Timing } from './timing.ts';
  *        └──────────── heard, or an answer ────────────────┘
  * ```
  *
+ * Packets that this end sends to look after the path are no use of the pair, and wait for no answer; nor are those that
+ * both ends exchange to that end just after a rekey. So a pair that nobody uses ends, however often it is rekeyed.
+ *
  * An answer proves the peer, not the path of ESP: a peer that answers and is never heard is asked
  * again after every `silence`, and shows in the counters.
  */
@@ -17,6 +20,11 @@ export class Liveness {
   readonly #timing: Timing;
   readonly #seen = new Map<string, bigint>();
   #activeAt: number;
+  /** Until then packets may be the checks after a rekey. */
+  #settledAt = 0;
+  /** Own packets that no counter has shown yet: sent since the last reading, and before that. */
+  #own = 0n;
+  #ownBefore = 0n;
   /** When we first sent after the peer was last heard. */
   #unansweredSince: number | undefined;
   #asking: { readonly times: number; readonly until: number } | undefined;
@@ -28,19 +36,38 @@ export class Liveness {
 
   /** Takes the counters of all SAs of the peer. */
   observe(usage: readonly SaUsage[], now: number): void {
-    let [sent, heard] = [false, false];
+    const grown = { in: 0n, out: 0n };
     for (const { spi, direction, packets } of usage) {
-      const key = `${direction} ${spi}`;
-      if (packets > (this.#seen.get(key) ?? 0n)) {
-        if (direction === 'in') heard = true;
-        else sent = true;
-      }
+      const more = packets - (this.#seen.get(`${direction} ${spi}`) ?? 0n);
+      if (more > 0n) grown[direction] += more;
     }
     this.#seen.clear();
     for (const { spi, direction, packets } of usage) this.#seen.set(`${direction} ${spi}`, packets);
-    if (sent || heard) this.#activeAt = now;
+    const sent = this.#withoutOwn(grown.out) > 0n;
+    const heard = grown.in > 0n;
+    if ((sent || heard) && now >= this.#settledAt) this.#activeAt = now;
     if (heard) this.alive();
     else if (sent) this.#unansweredSince ??= now;
+  }
+
+  /** One that has not left by the second reading was lost before. */
+  #withoutOwn(sent: bigint): bigint {
+    const own = this.#own + this.#ownBefore;
+    const left = own > sent ? own - sent : 0n;
+    this.#ownBefore = left < this.#own ? left : this.#own;
+    this.#own = 0n;
+    return own > sent ? 0n : sent - own;
+  }
+
+  /** This end sends a packet that nobody asked for. */
+  touched(): void {
+    this.#own++;
+  }
+
+  /** Other keys have taken the place of those in use. */
+  rekeyed(now: number): void {
+    this.alive();
+    this.#settledAt = now + Math.min(this.#timing.settle, this.#timing.idle / 3);
   }
 
   /** The peer was heard, or has answered. */

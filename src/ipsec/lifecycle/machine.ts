@@ -130,6 +130,9 @@ export class PairLifecycle {
         return this.#doubt(event.inboundSpi, now);
       case 'counters':
         return this.#counted(event.usage, now);
+      case 'touched':
+        this.#current?.liveness.touched();
+        return [];
       case 'expired':
         return this.#expired(event.spi, event.direction, event.hard);
       case 'deleted':
@@ -160,6 +163,8 @@ export class PairLifecycle {
 
   #established(pair: SaPair, limits: SaLimits, now: number): LifecycleAction[] {
     this.#satisfied();
+    const liveness = this.#current?.liveness;
+    liveness?.rekeyed(now);
     const actions = this.#retire(now);
     for (const spi of this.#inDoubt) this.#retiring.set(spi, now + this.#timing.overlap);
     this.#inDoubt.clear();
@@ -168,7 +173,7 @@ export class PairLifecycle {
     this.#current = {
       ...pair,
       soft: softLimits(limits, now, this.#timing, this.#random()),
-      liveness: new Liveness(this.#timing, now),
+      liveness: liveness ?? new Liveness(this.#timing, now),
     };
     return actions;
   }

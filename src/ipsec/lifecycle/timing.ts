@@ -4,6 +4,8 @@ export interface Timing {
   readonly overlap: number;
   /** Without a packet either way for this long, the pair is given up. */
   readonly idle: number;
+  /** Packets in this long after a rekey are taken for the two ends' own; a third of `idle` at most. */
+  readonly settle: number;
   /** Sending for this long without hearing anything makes this end ask. */
   readonly silence: number;
   /** An answer to a probe is waited for this long. */
@@ -23,6 +25,7 @@ export interface Timing {
 export const DEFAULT_TIMING: Timing = {
   overlap: 30_000,
   idle: 15 * 60_000,
+  settle: 5_000,
   silence: 10_000,
   probeTimeout: 2_000,
   probes: 3,

@@ -164,6 +164,26 @@ describe('data plane', () => {
     assert.match(await b.run('ping', [...ping, '10.90.0.11', '10.90.0.10']), /2 received/);
   });
 
+  it('P13 a peer that chooses an SPI that another has at the same address takes nothing from that one', async () => {
+    await using lab = await underlay();
+    const { a } = lab;
+    await using planes = await twoPlanes(lab);
+    const { planeA, planeB } = planes;
+    const { toB } = await establish(planeA, planeB);
+    const virtualAddresses = { ipv6: 'fd00:1::c', ipv4: '10.90.0.12' };
+    await planeA.addPeer({ id: 'c', virtualAddresses }, UNDERLAYS.IPv4);
+    const keys = { key: new Uint8Array(32).fill(1), salt: new Uint8Array(4) };
+    await assert.rejects(planeA.installOutbound('c', toB, keys), { code: 'ERR_XFRM_EXISTS' });
+    // What a run that failed does.
+    await planeA.removeSa('c', toB, 'out');
+    await a.run('ping', ['-c', '1', '-W', '10', B.virtualAddresses.ipv4]);
+    const out = (await planeA.counters()).filter(({ direction }) => direction === 'out');
+    assert.deepEqual(
+      out.map(({ peerId, spi }) => [peerId, spi]),
+      [['b', toB]],
+    );
+  });
+
   it('leaves nothing behind after close, and nothing of others changed', async () => {
     await using lab = await underlay();
     const { a } = lab;

@@ -259,7 +259,8 @@ describe('pair of members', () => {
     const reborn = new End(contexts.b, 0xf000, () => a, {});
     ends.push(reborn);
     Object.defineProperty(b, 'pair', { value: reborn.pair });
-    a.pair.counted([{ spi: lost, direction: 'out', packets: 1n, bytes: 100n }]);
+    // More than the few of its own by which it has looked after the path.
+    a.pair.counted([{ spi: lost, direction: 'out', packets: 100n, bytes: 100n }]);
     await until(
       'new keys',
       () => a.pair.current !== undefined && reborn.pair.current !== undefined,

@@ -12,7 +12,7 @@ import { DEFAULT_TIMING } from '../../../src/ipsec/lifecycle/timing.ts';
 const LIMITS: SaLimits = { seconds: 3600, bytes: 1_000_000, packets: 1000 };
 const ONE = { inboundSpi: 0x101, outboundSpi: 0x102 };
 const TWO = { inboundSpi: 0x201, outboundSpi: 0x202 };
-const { overlap, idle, silence, probeTimeout, probes, tries } = DEFAULT_TIMING;
+const { overlap, idle, settle, silence, probeTimeout, probes, tries } = DEFAULT_TIMING;
 
 /** A life cycle and its clock. */
 function begin(random = 0.5) {
@@ -281,6 +281,62 @@ describe('life cycle of a pair', () => {
       assert.deepEqual(wait(), [remove(ONE.inboundSpi, 'in')]);
       assert.equal(at.now, since + idle + overlap);
       assert.equal(life.wakeAt(), undefined);
+    });
+
+    it('comes also where keys last less long than an unused pair', () => {
+      const { at, tell, wait, life } = begin();
+      tell({ type: 'acquire' });
+      const began = at.now;
+      for (let round = 1; round < 10; round++) {
+        const [inboundSpi, outboundSpi] = [2 * round, 2 * round + 1];
+        const pair = { inboundSpi, outboundSpi };
+        tell({ type: 'established', pair, limits: { ...LIMITS, seconds: 400 } });
+        // Both ends look after the path, and the kernels answer.
+        tell({ type: 'touched' });
+        at.now += settle - 1;
+        const usages = [usage(outboundSpi, 'out', 2), usage(inboundSpi, 'in', 2)];
+        // What has retired is counted as before.
+        if (round > 1) usages.push(usage(inboundSpi - 2, 'in', 2));
+        tell({ type: 'counters', usage: usages });
+        at.now += settle;
+        tell({ type: 'counters', usage: usages });
+        let actions = wait();
+        while (actions.every((each) => each.do === 'remove')) actions = wait();
+        if (actions.some((each) => each.do === 'notify-deleted')) break;
+        assert.deepEqual(actions, [{ do: 'exchange' }]);
+      }
+      assert.equal(life.phase, 'down');
+      assert.ok(at.now >= began + idle && at.now < began + idle + 2 * settle, `${at.now - began}`);
+    });
+
+    it('comes also after a packet that nobody answered', () => {
+      const { at, tell, wait, life } = begin();
+      tell({ type: 'established', pair: ONE, limits: { ...LIMITS, seconds: 86_400 } });
+      tell({ type: 'counters', usage: [usage(ONE.outboundSpi, 'out', 1)] });
+      const since = at.now;
+      assert.deepEqual(wait(), [{ do: 'probe', outboundSpi: ONE.outboundSpi }]);
+      tell({ type: 'probed', outboundSpi: ONE.outboundSpi, known: true });
+      tell({ type: 'touched' });
+      tell({ type: 'counters', usage: [usage(ONE.outboundSpi, 'out', 2)] });
+      const [told] = wait();
+      assert.deepEqual(told, { do: 'notify-deleted', inboundSpi: ONE.inboundSpi });
+      assert.equal(at.now, since + idle);
+      assert.equal(life.phase, 'down');
+    });
+
+    it('own packets hide no others', () => {
+      for (const readings of [
+        [2], // an own one and another
+        [0, 0, 1], // the own one was lost; another two readings later
+      ]) {
+        const { tell, wait } = begin();
+        tell({ type: 'established', pair: ONE, limits: { ...LIMITS, seconds: 86_400 } });
+        tell({ type: 'touched' });
+        for (const packets of readings) {
+          tell({ type: 'counters', usage: [usage(ONE.outboundSpi, 'out', packets)] });
+        }
+        assert.deepEqual(wait(), [{ do: 'probe', outboundSpi: ONE.outboundSpi }], `${readings}`);
+      }
     });
 
     it('comes when the peer tells so, and not for another SPI', () => {
