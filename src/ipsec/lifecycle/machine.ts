@@ -8,8 +8,8 @@
  *    │ │ failed, `tries` │   └─┘ failed: exchange after a pause         │  │ established:
  *    │ └─────────────────┘                      soft limit of time,     │  │ old outbound removed,
  *    │   reject-acquire                         bytes or packets,       │  │ old inbound after
- *    │                                          in doubt                ▼  │ `overlap`
- *    │                                                             up, wanting
+ *    │                                          in doubt; after a pause ▼  │ `overlap`
+ *    │                                          if that came at once  up, wanting
  *    │                                                  failed: again after a pause, the old pair goes on
  *    │
  *    ├── idle: outbound removed, peer told, inbound removed after `overlap` ──── up
@@ -49,6 +49,8 @@ const MAX_IN_DOUBT = 8;
 
 export type LifecyclePhase = 'down' | 'wanting' | 'up' | 'closed';
 
+type ExpiredEvent = Extract<LifecycleEvent, { readonly type: 'expired' }>;
+
 interface Current extends SaPair {
   readonly soft: SoftLimits;
   readonly liveness: Liveness;
@@ -72,6 +74,9 @@ export class PairLifecycle {
   #failures = 0;
   /** When to ask for an exchange again. */
   #retryAt: number | undefined;
+  #establishedAt = Number.NEGATIVE_INFINITY;
+  /** Pairs in a row that reached a limit at once. */
+  #brief = 0;
   #closed = false;
 
   constructor(options: LifecycleOptions) {
@@ -134,7 +139,7 @@ export class PairLifecycle {
         this.#current?.liveness.touched();
         return [];
       case 'expired':
-        return this.#expired(event.spi, event.direction, event.hard);
+        return this.#expired(event, now);
       case 'deleted':
         return event.outboundSpi === this.#current?.outboundSpi ? this.#retire(now) : [];
       case 'probed':
@@ -163,6 +168,7 @@ export class PairLifecycle {
 
   #established(pair: SaPair, limits: SaLimits, now: number): LifecycleAction[] {
     this.#satisfied();
+    this.#establishedAt = now;
     const liveness = this.#current?.liveness;
     liveness?.rekeyed(now);
     const actions = this.#retire(now);
@@ -232,19 +238,32 @@ export class PairLifecycle {
         sa.spi === (sa.direction === 'in' ? current.inboundSpi : current.outboundSpi) &&
         reached(current.soft, sa),
     );
-    return spent && !this.#wanting ? this.#want() : [];
+    return spent ? this.#spent(now) : [];
   }
 
   /** Each end chooses the SPIs of its inbound SAs, so one number may stand for two SAs. */
-  #expired(spi: number, direction: Direction, hard: boolean): LifecycleAction[] {
+  #expired({ spi, direction, hard }: ExpiredEvent, now: number): LifecycleAction[] {
     if (hard && direction === 'in') {
       this.#retiring.delete(spi);
       this.#inDoubt.delete(spi);
     }
     const { inboundSpi, outboundSpi } = this.#current ?? {};
     if (spi !== (direction === 'in' ? inboundSpi : outboundSpi)) return [];
-    if (!hard) return this.#wanting ? [] : this.#want();
-    return [...this.#drop(), ...this.#want()];
+    const dropped = hard ? this.#drop() : [];
+    return [...dropped, ...this.#spent(now)];
+  }
+
+  /**
+   * A limit is reached. A peer may agree on limits that the first packets reach: then the pauses grow as after failures,
+   * or this end would do nothing but agree on keys.
+   */
+  #spent(now: number): LifecycleAction[] {
+    if (this.#wanting) return [];
+    this.#brief = now < this.#establishedAt + this.#timing.brief ? this.#brief + 1 : 0;
+    if (this.#brief === 0) return this.#want();
+    this.#wanting = true;
+    this.#retryAt = now + retryDelay(this.#timing, this.#brief, this.#random());
+    return [];
   }
 
   #probed(outboundSpi: number, known: boolean, now: number): LifecycleAction[] {
@@ -277,7 +296,7 @@ export class PairLifecycle {
     }
     const current = this.#current;
     if (current === undefined) return actions;
-    if (now >= current.soft.at && !this.#wanting) actions.push(...this.#want());
+    if (now >= current.soft.at) actions.push(...this.#spent(now));
     return [...actions, ...this.#watch(current, now)];
   }
 

@@ -17,6 +17,8 @@ export interface Timing {
   readonly longestRetry: number;
   /** Failed exchanges after which a pair that has no SAs is given up, until the next packet. */
   readonly tries: number;
+  /** A pair that reaches a limit so soon counts as a failure for the pause before the next. */
+  readonly brief: number;
   /** Rekeying starts at a part of each hard limit, drawn evenly between these two. */
   readonly rekeyFrom: number;
   readonly rekeyTo: number;
@@ -32,6 +34,7 @@ export const DEFAULT_TIMING: Timing = {
   firstRetry: 250,
   longestRetry: 15_000,
   tries: 6,
+  brief: 500,
   rekeyFrom: 0.8,
   rekeyTo: 0.9,
 };

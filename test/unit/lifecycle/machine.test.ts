@@ -12,7 +12,7 @@ import { DEFAULT_TIMING } from '../../../src/ipsec/lifecycle/timing.ts';
 const LIMITS: SaLimits = { seconds: 3600, bytes: 1_000_000, packets: 1000 };
 const ONE = { inboundSpi: 0x101, outboundSpi: 0x102 };
 const TWO = { inboundSpi: 0x201, outboundSpi: 0x202 };
-const { overlap, idle, settle, silence, probeTimeout, probes, tries } = DEFAULT_TIMING;
+const { brief, overlap, idle, settle, silence, probeTimeout, probes, tries } = DEFAULT_TIMING;
 
 /** A life cycle and its clock. */
 function begin(random = 0.5) {
@@ -36,6 +36,7 @@ function up() {
   const run = begin();
   run.tell({ type: 'acquire' });
   run.tell({ type: 'established', pair: ONE, limits: LIMITS });
+  run.at.now += brief; // no longer new
   return run;
 }
 
@@ -198,13 +199,40 @@ describe('life cycle of a pair', () => {
   });
 
   it('knows SAs by direction and number: the two ends choose numbers apart', () => {
-    const { life, tell } = up();
+    const { at, life, tell } = up();
     const pair = { inboundSpi: 0x201, outboundSpi: ONE.inboundSpi };
     tell({ type: 'established', pair, limits: LIMITS });
+    at.now += brief;
     const expired = { type: 'expired', spi: ONE.inboundSpi, hard: true } as const;
     assert.deepEqual(tell({ ...expired, direction: 'in' }), [], 'the old inbound SA has ended');
     assert.deepEqual(life.kept, []);
     assert.equal(tell({ ...expired, direction: 'out' }).length, 3);
+  });
+
+  describe('limits that the first packets reach', () => {
+    it('make pauses that grow, and none again once a pair lasts', () => {
+      const { at, life, tell, wait } = begin();
+      tell({ type: 'acquire' });
+      const began = at.now;
+      let exchanges = 0;
+      while (at.now < began + 60_000) {
+        exchanges++;
+        tell({ type: 'established', pair: ONE, limits: { ...LIMITS, packets: 1 } });
+        const { inboundSpi: spi } = ONE;
+        const event = { type: 'expired', spi, direction: 'in', hard: exchanges % 2 === 0 } as const;
+        const removed = event.hard ? [remove(ONE.outboundSpi, 'out'), remove(spi, 'in')] : [];
+        assert.deepEqual(tell(event), removed, 'not at once');
+        assert.deepEqual(tell({ type: 'acquire' }), [], 'nor when the kernel asks');
+        assert.ok(life.wanting);
+        while (!wait().some((action) => action.do === 'exchange'));
+      }
+      assert.ok(exchanges < 15, `${exchanges} in a minute`);
+      tell({ type: 'established', pair: TWO, limits: LIMITS });
+      at.now += 1_000;
+      const { outboundSpi: spi } = TWO;
+      const soft = { type: 'expired', spi, direction: 'out', hard: false } as const;
+      assert.deepEqual(tell(soft), [{ do: 'exchange' }]);
+    });
   });
 
   describe('liveness', () => {

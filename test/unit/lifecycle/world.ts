@@ -61,7 +61,10 @@ const NEVER = 100 * IDLE;
 
 class Peer {
   readonly state: PairState;
-  readonly life = new PairLifecycle({ random: () => 0, timing: { firstRetry: 0, idle: IDLE } });
+  readonly life = new PairLifecycle({
+    random: () => 0,
+    timing: { firstRetry: 0, brief: 0, idle: IDLE },
+  });
   readonly inbound = new Set<number>();
   readonly outbound = new Set<number>();
   readonly used = new Set<string>();
