@@ -55,7 +55,7 @@ async function lastDeletion(monitor: TestProcess, sas: ReadonlySet<string>): Pro
 
 async function measure(scene: Scene<Star>, members: readonly Member[], out: Member) {
   const rest = members.filter((each) => each !== out);
-  const { ipv4, peerId } = await scene.status(out.at, out.name);
+  const { ipv4, peerId } = await scene.status(out.name);
   const limit = AbortSignal.timeout(240_000);
   // One after the other, here and below: a guest has one CPU.
   for (const { at } of rest) await untilAnswered(at.ns, ipv4, limit);

@@ -2,7 +2,8 @@
  * The eavesdropper: captures all that a router forwards, and counts what it could read.
  *
  * Between two VMs only two kinds of packet may be seen: ESP, and TCP of the control plane, which
- * Noise encrypts. Everything else, and everything that shows a virtual address, is in clear.
+ * Noise encrypts. Everything else, and everything that shows a virtual address, is in clear. A NAT that knows no way for
+ * ESP in UDP yet may say so: that ICMP error quotes the head of what was encrypted.
  */
 import type { Netns } from '../../test/lab/netns.ts';
 import type { TestProcess } from '../../test/lab/process.ts';
@@ -51,11 +52,13 @@ export class Capture implements AsyncDisposable {
     const between = `${any(vms, 'src host')} and ${any(vms, 'dst host')}`;
     const esp = 'ip proto 50 or ip6 proto 50 or udp port 4500';
     const control = `tcp port ${controlPort}`;
+    // Destination unreachable, and in the datagram that it quotes: UDP to that port.
+    const refusal = 'icmp[0] = 3 and icmp[17] = 17 and icmp[30:2] = 4500';
     return {
       esp: await this.#count(`${between} and (${esp})`),
       control: await this.#count(`${between} and (${control})`),
       clear: await this.#count(
-        `(${between} and not (${esp}) and not (${control})) or ${any(virtualPrefixes, 'net')}`,
+        `(${between} and not (${esp}) and not (${control}) and not (${refusal})) or ${any(virtualPrefixes, 'net')}`,
       ),
       marked: await this.#countMarked(),
     };

@@ -95,7 +95,7 @@ describe('gateways of two sites', function () {
     daemons.push(await scene.up(vm1, 'vm1', ...subnets(...SITE1)));
     daemons.push(await scene.up(vm2, 'vm2', '--role', 'app'));
     daemons.push(await scene.up(vm3, 'vm3', '--role', 'gateway', ...subnets(...SITE3)));
-    const { peerId } = await scene.status(vm3, 'vm3');
+    const { peerId } = await scene.status('vm3');
     const routed = ` peer-subnets peer=${peerId} subnets=${JSON.stringify(SITE3.join())}`;
     for (const each of daemons.slice(0, 2)) await each.said(routed);
     owned.use(await listen(x, 80, 81));
@@ -108,10 +108,10 @@ describe('gateways of two sites', function () {
         askInVain(vm2.ns, X[family], 80),
         askInVain(x, H[family], 80),
       ]);
-      const { [family]: app } = await scene.status(vm2, 'vm2');
+      const { [family]: app } = await scene.status('vm2');
       assert.deepEqual(answers, [`x ${H[family]}`, `x ${app}`, 'silence', 'silence', 'silence']);
     }
-    const { members } = await scene.members(vm2, 'vm2');
+    const { members } = await scene.members('vm2');
     const announced = members.map(({ vmid, subnets: behind }) => [vmid, behind]);
     assert.deepEqual(announced, [
       ['vm1', SITE1],
@@ -124,7 +124,7 @@ describe('gateways of two sites', function () {
     const [site1] = POLICY.routes;
     await publish({ routes: [site1] });
     await until('taken back', async () => {
-      const { members } = await scene.status(vm1, 'vm1');
+      const { members } = await scene.status('vm1');
       return members.find(({ vmid }) => vmid === 'vm3')?.subnets.length === 0;
     });
     assert.doesNotMatch(await vm1.ns.ip('xfrm', 'policy'), /10\.30\./);
@@ -133,7 +133,7 @@ describe('gateways of two sites', function () {
     assert.equal(await ask(h, X.ipv4, 80), 'EHOSTUNREACH');
     await publish(POLICY);
     await until('given again', async () => {
-      const { members } = await scene.status(vm1, 'vm1');
+      const { members } = await scene.status('vm1');
       return members.find(({ vmid }) => vmid === 'vm3')?.subnets.length === 2;
     });
     assert.equal(await ask(h, X.ipv4, 80), `x ${H.ipv4}`);
@@ -141,7 +141,7 @@ describe('gateways of two sites', function () {
 
   it('are followed when one leaves, comes back with less behind it, and with all of it again', async () => {
     const behind = async (): Promise<readonly string[]> => {
-      const { members } = await scene.status(vm1, 'vm1');
+      const { members } = await scene.status('vm1');
       return members.find(({ vmid }) => vmid === 'vm3')?.subnets ?? [];
     };
     const expect = async (announced: readonly string[]): Promise<void> => {
@@ -171,7 +171,7 @@ describe('gateways of two sites', function () {
     await gateway.said(' subnets-withdrawn ', 60_000);
     await publish(POLICY);
     await until('given again', async () => {
-      const { members } = await scene.status(vm3, 'vm3');
+      const { members } = await scene.status('vm3');
       return members.find(({ vmid }) => vmid === 'vm1')?.subnets.length === 2;
     });
     assert.equal(await ask(h, X.ipv4, 80), `x ${H.ipv4}`);

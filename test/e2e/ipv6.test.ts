@@ -53,13 +53,13 @@ describe('members at IPv6 addresses', function () {
         ...{ router, file: scene.file(`${encapsulation}.pcap`), vms: Object.values(ADDRESSES) },
         ...{ virtualPrefixes: ['100.64.0.0/16'], controlPort: 4242, mark: MARK },
       });
-      const { ipv4, ipv6 } = await scene.status(vm3, 'vm3');
+      const { ipv4, ipv6 } = await scene.status('vm3');
       for (const each of [ipv4, ipv6]) {
         await untilAnswered(vm1.ns, each, AbortSignal.timeout(60_000));
         const { stdout } = await vm1.ns.exec('ping', [...PINGS, each], { timeoutMs: 30_000 });
         assert.match(stdout, /10 packets transmitted, 10 received/);
       }
-      const { members } = await scene.status(vm1, 'vm1');
+      const { members } = await scene.status('vm1');
       const found = members.find(({ vmid }) => vmid === 'vm3');
       assert.equal(found?.underlay, ADDRESSES.vm3);
       assert.deepEqual([found?.path?.encapsulation, found?.path?.why], [encapsulation, 'policy']);

@@ -66,17 +66,17 @@ table ip nat {
     await router.run('sh', ['-c', 'printf %s "$1" | nft --file -', 'sh', rules]);
   }
 
-  async function answered(from: DemoHost, to: DemoHost, name: string): Promise<void> {
-    const { ipv4 } = await scene.status(to, name);
+  async function answered(from: DemoHost, name: string): Promise<void> {
+    const { ipv4 } = await scene.status(name);
     await untilAnswered(from.ns, ipv4, AbortSignal.timeout(60_000));
   }
-  const peer = async (at: DemoHost, name: string, vmid: string) =>
-    (await scene.status(at, name)).members.find((each) => each.vmid === vmid);
+  const peer = async (name: string, vmid: string) =>
+    (await scene.status(name)).members.find((each) => each.vmid === vmid);
 
   it('two members reach each other at the addresses at which super-peers see them', async () => {
-    await answered(vm3, vm1, 'vm1');
-    await answered(vm1, vm3, 'vm3');
-    const ends = [await peer(vm1, 'vm1', 'vm3'), await peer(vm3, 'vm3', 'vm1')];
+    await answered(vm3, 'vm1');
+    await answered(vm1, 'vm3');
+    const ends = [await peer('vm1', 'vm3'), await peer('vm3', 'vm1')];
     for (const each of ends) {
       assert.equal(each?.path?.encapsulation, 'udp');
       assert.equal(each?.path?.why, 'nat');
@@ -89,9 +89,9 @@ table ip nat {
   });
 
   it('P20 a NAT with another address is followed while traffic goes on, without a new admission', async () => {
-    await answered(vm1, vm3, 'vm3');
-    const before = (await peer(vm3, 'vm3', 'vm1'))?.sa?.spiOut;
-    const { ipv4 } = await scene.status(vm3, 'vm3');
+    await answered(vm1, 'vm3');
+    const before = (await peer('vm3', 'vm1'))?.sa?.spiOut;
+    const { ipv4 } = await scene.status('vm3');
     await using stream = vm1.ns.start('ping', ['-n', '-i', '0.1', ipv4]);
     await stream.line();
     await routerA.ip('address', 'add', `${LATER}/32`, 'dev', 'to-router-b');
@@ -103,14 +103,14 @@ table ip nat {
     await until(
       'at the new address',
       async () => {
-        const found = await peer(vm3, 'vm3', 'vm1');
+        const found = await peer('vm3', 'vm1');
         return found?.underlay === LATER && found.sa !== null && found.sa?.spiOut !== before;
       },
       60_000,
     );
-    await answered(vm1, vm3, 'vm3');
+    await answered(vm1, 'vm3');
     console.log(`      again after ${((performance.now() - began) / 1000).toFixed(1)} s`);
-    await answered(vm3, vm1, 'vm1');
+    await answered(vm3, 'vm1');
     assert.equal(count(vm1Daemon.stderr, ' was-admitted '), 1);
   });
 });

@@ -25,14 +25,16 @@ describe('peers that come and go', function () {
   });
   after(() => scene[Symbol.asyncDispose]());
 
-  const answered = async (from: DemoHost, to: DemoHost, name: string): Promise<void> => {
-    const { ipv4 } = await scene.status(to, name);
+  const answered = async (from: DemoHost, name: string): Promise<void> => {
+    const { ipv4 } = await scene.status(name);
     await untilAnswered(from.ns, ipv4, AbortSignal.timeout(60_000));
   };
 
   it('gives SAs up at both ends when no packet passes, and makes new ones for the next', async () => {
-    await answered(vm2, vm1, 'vm1');
-    assert.equal((await spis(vm1.ns, vm1.address, vm2.address)).length, 1);
+    await until('an SA', async () => {
+      await answered(vm2, 'vm1');
+      return (await spis(vm1.ns, vm1.address, vm2.address)).length === 1;
+    });
     await until('no outbound SA', async () => {
       const both = [
         await spis(vm1.ns, vm1.address, vm2.address),
@@ -41,13 +43,13 @@ describe('peers that come and go', function () {
       return both.every((each) => each.length === 0);
     });
     assert.match(vm1Daemon.stderr, / sa-ended peer=\S+ after=deleted/);
-    await answered(vm1, vm2, 'vm2');
+    await answered(vm1, 'vm2');
   });
 
   it('P19 after SIGKILL the kernel has what the new daemon wants, and traffic recovers', async () => {
-    await answered(vm1, vm3, 'vm3');
+    await answered(vm1, 'vm3');
     const old = await spis(vm3.ns, vm3.address, vm1.address);
-    const { ipv4 } = await scene.status(vm3, 'vm3');
+    const { ipv4 } = await scene.status('vm3');
     process.kill(vm3Daemon.pid, 'SIGKILL');
     await vm3Daemon.ended();
     assert.deepEqual(await spis(vm3.ns, vm3.address, vm1.address), old, 'SAs outlive a crash');
@@ -64,41 +66,56 @@ describe('peers that come and go', function () {
   });
 
   it('P20 recovers by itself after a change of address, without a new admission', async () => {
-    await answered(vm1, vm3, 'vm3');
-    const { ipv4 } = await scene.status(vm3, 'vm3');
-    const [, router] = scene.net.routers;
-    const moved = '10.2.7.2';
+    await answered(vm1, 'vm3');
+    const { ipv4 } = await scene.status('vm3');
     const admissions = count(vm3Daemon.stderr, ' was-admitted ');
-    await router.ip('address', 'add', '10.2.7.1/24', 'dev', 'to-vm3');
-    const stream = vm1.ns.exec('ping', ['-n', '-D', '-i', '0.1', '-c', '150', ipv4], {
-      timeoutMs: 40_000,
-    });
-    await vm3.ns.ip('address', 'add', `${moved}/24`, 'dev', 'to-router-b');
-    await vm3.ns.ip('route', 'replace', 'default', 'via', '10.2.7.1');
-    await vm3.ns.ip('address', 'delete', `${vm3.address}/24`, 'dev', 'to-router-b');
-    const { stdout } = await stream;
-    const answers = [...stdout.matchAll(/^\[([\d.]+)\] \d+ bytes from/gm)].map(([, at]) =>
-      Number(at),
+    const first = vm3.address;
+    const pauses: number[] = [];
+    for (const network of ['10.2.7', '10.2.8', '10.2.9']) pauses.push(await move(network, ipv4));
+    console.log(
+      `      without an answer for ${pauses.map((each) => each.toFixed(2)).join(', ')} s`,
     );
-    const pauses = answers.slice(1).map((at, i) => at - (answers[i] ?? at));
-    console.log(`      without an answer for ${Math.max(...pauses).toFixed(2)} s`);
+    // Of three, since the machine may have been busy with something else.
+    assert.ok(Math.min(...pauses) < 3, `${pauses}`);
     await until('SAs to the new address', async () => {
-      const [there] = await spis(vm1.ns, vm1.address, moved);
-      const [back] = await spis(vm3.ns, moved, vm1.address);
+      const [there] = await spis(vm1.ns, vm1.address, vm3.address);
+      const [back] = await spis(vm3.ns, vm3.address, vm1.address);
       return there !== undefined && back !== undefined;
     });
     assert.equal(count(vm3Daemon.stderr, ' was-admitted '), admissions);
-    assert.equal(
-      (await spis(vm1.ns, vm1.address, vm3.address)).length,
-      0,
-      'nothing to the old one',
-    );
-    vm3 = { ...vm3, address: moved };
+    assert.deepEqual(await spis(vm1.ns, vm1.address, first), [], 'nothing to the old one');
   });
 
+  /** Takes vm3 to another network of its router's while vm1 pings it. @returns seconds without an answer */
+  async function move(network: string, ipv4: string): Promise<number> {
+    const [, router] = scene.net.routers;
+    const address = `${network}.2`;
+    await router.ip('address', 'add', `${network}.1/24`, 'dev', 'to-vm3');
+    await using ping = vm1.ns.start('ping', ['-n', '-D', '-i', '0.1', ipv4]);
+    const answer = async (): Promise<number> => {
+      for (;;) {
+        const [, at] = /^\[([\d.]+)\] \d+ bytes from/.exec(await ping.line()) ?? [];
+        if (at !== undefined) return Number(at);
+      }
+    };
+    let last = await answer();
+    await vm3.ns.ip('address', 'add', `${address}/24`, 'dev', 'to-router-b');
+    await vm3.ns.ip('route', 'replace', 'default', 'via', `${network}.1`);
+    await vm3.ns.ip('address', 'delete', `${vm3.address}/24`, 'dev', 'to-router-b');
+    vm3 = { ...vm3, address };
+    const moved = Date.now() / 1000;
+    let longest = 0;
+    while (last < moved + 1) {
+      const next = await answer();
+      longest = Math.max(longest, next - last);
+      last = next;
+    }
+    return longest;
+  }
+
   it('gives up the SAs with a machine that vanishes without a word, while it is sent to', async () => {
-    await answered(vm1, vm2, 'vm2');
-    const { ipv4 } = await scene.status(vm2, 'vm2');
+    await answered(vm1, 'vm2');
+    const { ipv4 } = await scene.status('vm2');
     await using ping = vm1.ns.start('ping', ['-n', '-q', '-i', '0.2', ipv4]);
     await vm2.ns.ip('link', 'set', 'to-router-a', 'down');
     const began = performance.now();
@@ -109,7 +126,7 @@ describe('peers that come and go', function () {
   });
 
   it('removes the SAs of a peer that goes down at once', async () => {
-    await answered(vm1, vm3, 'vm3');
+    await answered(vm1, 'vm3');
     assert.equal((await spis(vm1.ns, vm1.address, vm3.address)).length, 1);
     await scene.down(vm3, 'vm3');
     await until(

@@ -35,7 +35,7 @@ describe("the owner's policy", function () {
     daemons.set('vm1', await scene.up(vm1, 'vm1', '--role', 'web'));
     daemons.set('vm2', await scene.up(vm2, 'vm2', '--role', 'app'));
     daemons.set('vm3', await scene.up(vm3, 'vm3', '--role', 'db'));
-    application = (await scene.status(vm2, 'vm2')).ipv4;
+    application = (await scene.status('vm2')).ipv4;
     const server = vm2.ns.node(PORTS, ['listen', '8080', '5432', '7000']);
     scene.own(server);
     await server.receive();
@@ -92,7 +92,7 @@ describe("the owner's policy", function () {
       [vm2, 'vm2'],
       [vm3, 'vm3'],
     ] as const) {
-      const { policy } = await scene.status(vm, name);
+      const { policy } = await scene.status(name);
       assert.equal(policy?.sequence, sequence);
       assert.equal((await shown(vm, name)).applied, policy?.applied);
     }
@@ -120,7 +120,7 @@ describe("the owner's policy", function () {
     const { sequence } = await shown(vm1, 'vm1');
     await scene.down(vm3, 'vm3');
     daemons.delete('vm3');
-    const { peerId } = await scene.status(vm1, 'vm1');
+    const { peerId } = await scene.status('vm1');
     const at = `/ip4/${vm1.address}/tcp/4242/p2p/${peerId}`;
     const args = [scene.file('vm3'), at, scene.file('old-policy')];
     await using rogue = vm3.ns.node(fileOf('old-policy-child.ts'), args);

@@ -5,9 +5,9 @@ import { startStreams } from '../lab/ipsec/streams.ts';
 import type { TestProcess } from '../lab/process.ts';
 import { count, drops, Scene, spis, until } from './scene.ts';
 
-// vm1 and vm2 in cloud a, vm3 in cloud b, 20 ms away. The SAs of vm1 last for three seconds only.
+// vm1 and vm2 in cloud a, vm3 in cloud b, 20 ms away. The SAs of vm1 last for ten seconds only.
 
-const SA_LIFETIME = '3';
+const SA_LIFETIME = '10';
 const SOFT_LIMIT = fileURLToPath(new URL('soft-limit.ts', import.meta.url));
 const PACKETS = 2_500;
 const INTERVAL_SECONDS = 0.02;
@@ -28,8 +28,8 @@ describe('new keys for SAs in use', function () {
 
   it('P15 two members that begin at the same moment have one pair of SAs', async () => {
     const [, vm2, vm3] = scene.net.vms;
-    const { ipv4: second } = await scene.status(vm2, 'vm2');
-    const { ipv4: third } = await scene.status(vm3, 'vm3');
+    const { ipv4: second } = await scene.status('vm2');
+    const { ipv4: third } = await scene.status('vm3');
     const limit = AbortSignal.timeout(60_000);
     await Promise.all([untilAnswered(vm2.ns, third, limit), untilAnswered(vm3.ns, second, limit)]);
     const [there, back] = [
@@ -51,7 +51,7 @@ describe('new keys for SAs in use', function () {
 
   it('P14 streams go through rekey after rekey, nothing lost and no drop counted', async () => {
     const [vm1, , vm3] = scene.net.vms;
-    const { ipv4 } = await scene.status(vm3, 'vm3');
+    const { ipv4 } = await scene.status('vm3');
     await untilAnswered(vm1.ns, ipv4, AbortSignal.timeout(60_000));
     const before = await Promise.all([drops(vm1.ns), drops(vm3.ns)]);
     const rekeys = count(vm1Daemon.stderr, ' sa-installed ');
@@ -61,7 +61,7 @@ describe('new keys for SAs in use', function () {
     await streams.endWithNothingLost();
     assert.match(stdout, new RegExp(`${PACKETS} packets transmitted, ${PACKETS} received`));
     const made = count(vm1Daemon.stderr, ' sa-installed ') - rekeys;
-    assert.ok(made >= (PACKETS * INTERVAL_SECONDS) / Number(SA_LIFETIME), `${made} rekeys`);
+    assert.ok(made >= (PACKETS * INTERVAL_SECONDS) / Number(SA_LIFETIME) - 1, `${made} rekeys`);
     assert.deepEqual(await Promise.all([drops(vm1.ns), drops(vm3.ns)]), before);
     assert.doesNotMatch(vm1Daemon.stderr + vm3Daemon.stderr, / sa-ended /);
   });
@@ -72,7 +72,7 @@ describe('new keys for SAs in use', function () {
       [vm2.address, vm3.address],
       [vm3.address, vm2.address],
     ] as const;
-    const { ipv4 } = await scene.status(vm3, 'vm3');
+    const { ipv4 } = await scene.status('vm3');
     await using ping = vm2.ns.start('ping', ['-n', '-i', '0.05', '-c', '200', ipv4]);
     await ping.line();
     for (let round = 0; round < 5; round++) {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { buildTopology, type DemoHost, type Topology } from '../../examples/demo/topology.ts';
+import { controlRequest } from '../../src/daemon/control.ts';
 import type { MemberStatus, MemberView } from '../../src/daemon/status.ts';
 import type { ExecResult } from '../lab/exec.ts';
 import type { Netns } from '../lab/netns.ts';
@@ -99,12 +100,19 @@ export class Scene<N extends Net = Topology> implements AsyncDisposable {
     await this.done(at, 'down', ...this.#state(name));
   }
 
-  async status(at: DemoHost, name: string): Promise<MemberStatus> {
-    return JSON.parse(await this.done(at, 'status', ...this.#state(name), '--json'));
+  /** What `icvpn status --json` says, asked over the daemon's socket: where time counts, a program's start would too. */
+  async status(name: string): Promise<MemberStatus> {
+    return JSON.parse(await this.#ask(name, 'status'));
   }
 
-  async members(at: DemoHost, name: string): Promise<MemberView> {
-    return JSON.parse(await this.done(at, 'members', ...this.#state(name), '--json'));
+  /** As {@link status}, of `icvpn members --json`. */
+  async members(name: string): Promise<MemberView> {
+    return JSON.parse(await this.#ask(name, 'members'));
+  }
+
+  async #ask(name: string, command: string): Promise<string> {
+    const signal = AbortSignal.timeout(30_000);
+    return JSON.stringify(await controlRequest(this.file(name), command, { signal }));
   }
 
   /** The end of what every daemon said. */

@@ -66,7 +66,7 @@ describe('two services with a gateway on one machine', function () {
       await scene.up(vm1, `vm1-${name}`, ...own, ...here, ...apart);
       await scene.up(gateway, `far-${name}`, ...own, '--subnet', THERE, '--role', 'there');
       await until('the subnet of the other site', async () => {
-        const { members } = await scene.status(vm1, `vm1-${name}`);
+        const { members } = await scene.status(`vm1-${name}`);
         return members.some((each) => !each.self && each.subnets.length > 0);
       });
     }
@@ -85,7 +85,7 @@ describe('two services with a gateway on one machine', function () {
     assert.ok(shop && other);
     await scene.down(shop.gateway, 'far-shop');
     await until('the gateway has left', async () => {
-      const { members } = await scene.status(vm1, 'vm1-shop');
+      const { members } = await scene.status('vm1-shop');
       return members.length === 1;
     });
     assert.equal(await ask(shop.host, '10.30.0.7', 80), 'EHOSTUNREACH');

@@ -75,8 +75,7 @@ export class Netns implements AsyncDisposable {
 
 /** Makes a namespace; `label` (letters, digits, `-`) is for people who read the output. */
 export async function createNetns(label: string): Promise<Netns> {
-  swept ??= sweep();
-  await swept;
+  await sweepNetns();
   const name = `${PREFIX}${process.pid}-${++created}-${label}`;
   await run('ip', ['netns', 'add', name]);
   await run('ip', ['-n', name, 'link', 'set', 'lo', 'up']);
@@ -126,7 +125,12 @@ export async function connect(
   return { deviceA, deviceB };
 }
 
-/** Removes the namespaces of test runs that were killed before they could. */
+/** Removes the namespaces of test runs that were killed before they could, once in each process. */
+export function sweepNetns(): Promise<void> {
+  swept ??= sweep();
+  return swept;
+}
+
 async function sweep(): Promise<void> {
   const list = await run('ip', ['netns', 'list']);
   for (const line of list.split('\n')) {

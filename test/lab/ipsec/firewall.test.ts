@@ -46,13 +46,13 @@ describe('firewall', () => {
       await using there = b.node(PROBE, ['listen', to, '80', '81']);
       await using here = a.node(PROBE, ['listen', from, '443']);
       for (const each of [there, here]) assert.equal(await each.line(), 'ready');
-      await using open = a.node(PROBE, ['ask', to, '80', '5000']);
-      open.send(1);
+      await using open = a.node(PROBE, ['ask', to, '80']);
+      open.send(30_000);
       assert.equal(await open.line(), from);
       assert.equal(await askInVain(a, to, 81), 'silence');
       assert.equal(await ask(b, from, 443), to, 'what b begins is answered');
       assert.equal(await told(firewall, { grants: [] }), 'applied');
-      open.send(2);
+      open.send(1_000);
       assert.equal(await open.line(), 'silence');
       assert.equal(await told(firewall, { grants: INPUT.grants }), 'applied');
       assert.equal(await ask(a, to, 80), from);

@@ -59,21 +59,21 @@ describe('life of SAs', () => {
     const { planeA, planeB } = planes;
     const generations: Spis[] = [await establish(planeA, planeB)];
     const before = await Promise.all([xfrmStat(lab.a), xfrmStat(lab.b)]);
-    await using ping = lab.a.start('ping', ['-i', '0.002', '-w', '50', B.virtualAddresses.ipv6]);
+    let answered = 0;
+    await using ping = lab.a.start('ping', ['-i', '0.002', B.virtualAddresses.ipv6]);
     for (let rekey = 0; rekey < 100; rekey++) {
       generations.push(await establish(planeA, planeB));
       // The generation before stays for packets that are on their way.
       const old = generations.length > 2 ? generations.shift() : undefined;
       if (old !== undefined) await retire(planeA, planeB, old);
-      for (let answer = 0; answer < 5; answer++) await ping.line();
+      for (let answer = 0; answer < 5; ) {
+        const [, sequence] = /icmp_seq=(\d+)/.exec(await ping.line()) ?? [];
+        if (sequence === undefined) continue; // the first line
+        assert.equal(Number(sequence), ++answered, 'one after the other');
+        answer++;
+      }
     }
-    process.kill(ping.pid, 'SIGINT');
-    let summary = '';
-    while (!summary.includes('packet loss')) summary = await ping.line();
-    const counts = /(\d+) packets transmitted, (\d+) received/.exec(summary);
-    const [, sent = '', received = ''] = counts ?? [];
-    assert.ok(Number(sent) >= 400, summary);
-    assert.equal(received, sent);
+    assert.ok(answered >= 400);
     assert.deepEqual(await Promise.all([xfrmStat(lab.a), xfrmStat(lab.b)]), before);
     assert.equal((await planeA.counters()).length, 4);
   });

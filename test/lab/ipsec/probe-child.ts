@@ -3,9 +3,9 @@ import { createInterface } from 'node:readline';
 
 // TCP, to find out what passes.
 //   `listen ADDRESS PORT...`  says `ready`; says for each line who asked, after $NAME if that is set
-//   `ask ADDRESS PORT MS`     for each line on stdin asks over one connection; says the answer, or
-//                             `silence` if none came within so many milliseconds, or the code of the
-//                             error
+//   `ask ADDRESS PORT`        for each line on stdin, a number of milliseconds, asks over one
+//                             connection; says the answer, or `silence` if none came in that time, or
+//                             the code of the error
 
 const [role, address = '', ...rest] = process.argv.slice(2);
 const name = process.env['NAME'] ? `${process.env['NAME']} ` : '';
@@ -25,7 +25,7 @@ if (role === 'listen') {
   await Promise.all(servers);
   say('ready');
 } else {
-  const [port, limitMs] = rest;
+  const [port] = rest;
   const socket = connect({ host: address, port: Number(port) }).setEncoding('utf8');
   const broken = new Promise<string>((resolve) => {
     socket.on('error', (error) => resolve('code' in error ? String(error.code) : error.message));
@@ -35,9 +35,7 @@ if (role === 'listen') {
     const answer = new Promise<string>((resolve) =>
       socket.once('data', (text) => resolve(String(text).trimEnd())),
     );
-    const silence = new Promise<string>((resolve) =>
-      setTimeout(resolve, Number(limitMs), 'silence'),
-    );
+    const silence = new Promise<string>((resolve) => setTimeout(resolve, Number(line), 'silence'));
     say(await Promise.race([answer, broken, silence]));
   }
   socket.destroy();

@@ -23,7 +23,7 @@ export async function askInVain(from: Netns, address: string, port: number): Pro
 }
 
 async function askFor(limitMs: number, from: Netns, address: string, port: number) {
-  await using probe = from.node(PROBE, ['ask', address, String(port), String(limitMs)]);
-  probe.send(1);
+  await using probe = from.node(PROBE, ['ask', address, String(port)]);
+  probe.send(limitMs);
   return await probe.line();
 }

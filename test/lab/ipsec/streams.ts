@@ -16,10 +16,11 @@ export interface Streams extends AsyncDisposable {
 
 export async function startStreams(from: Netns, to: Netns, address: string): Promise<Streams> {
   await using stack = new AsyncDisposableStack();
-  const before = await tcpCounters(from);
   const listener = stack.use(to.node(CHILD, ['listen', address]));
   assert.equal(await listener.receive(), 'ready');
   const sender = stack.use(from.node(CHILD, ['send', address]));
+  assert.equal(await listener.receive(), 'TICK'); // both are under way: a SYN has no duplicate SACK
+  const before = await tcpCounters(from);
   const owned = stack.move();
   return {
     async tick() {
@@ -52,6 +53,6 @@ async function tcpCounters(ns: Netns): Promise<{ sentAgain: number; hadAlready: 
   };
   return {
     sentAgain: read('Tcp:', 'RetransSegs'),
-    hadAlready: read('TcpExt:', 'TCPDSACKRecv') + read('TcpExt:', 'TCPDSACKOfoRecv'),
+    hadAlready: read('TcpExt:', 'TCPDSACKRecvSegs'),
   };
 }
