@@ -36,8 +36,12 @@ const COLLECT_EACH = 2;
 const REST = { times: 2, most: 2_000 };
 /** Members told between two turns of the event loop. */
 const SLICE = 16;
-/** Milliseconds that a member whose stream broke has to come back before it counts as gone. */
-const GRACE = 4_000;
+/**
+ * Milliseconds for which a member counts as there that is not heard: a little longer than its stream lives
+ * without a word, and {@link GRACE} at most where that breaks, to come back by another, as after a renewal.
+ */
+const ABSENCE = SILENCE_LIMIT + 2_000;
+const GRACE = 10_000;
 
 export class DirectoryError extends IcvpnError {}
 
@@ -139,11 +143,13 @@ export class DirectoryServer {
     clearTimeout(this.#leaving.get(name));
     this.#leaving.delete(name);
     let clean = false;
+    let heard = performance.now();
     try {
       this.#options.membership.add(pass, attach.multiaddrs.filter(isMultiaddr), session);
       this.#tell(attachment);
       for (;;) {
         const message = await frames.read({ signal: this.#limit(SILENCE_LIMIT) });
+        heard = performance.now();
         if (message.goodbye !== undefined) {
           clean = true;
           break;
@@ -154,21 +160,26 @@ export class DirectoryServer {
     } finally {
       if (this.#attached.get(name) === attachment) {
         this.#attached.delete(name);
-        this.#leave(attachment, clean);
+        this.#leave(attachment, clean, heard);
       }
     }
   }
 
-  #leave({ member }: Attachment, clean: boolean): void {
+  /** @param heard when it was last heard, by the monotonic clock */
+  #leave({ member }: Attachment, clean: boolean, heard: number): void {
     const { peerId } = member.value;
     const { membership } = this.#options;
     if (clean) membership.remove(peerId);
     else if (!this.#closed) {
       const name = peerId.toString();
-      const timer = setTimeout(() => {
-        this.#leaving.delete(name);
-        membership.remove(peerId);
-      }, GRACE);
+      const absence = heard + ABSENCE - performance.now();
+      const timer = setTimeout(
+        () => {
+          this.#leaving.delete(name);
+          membership.remove(peerId);
+        },
+        Math.min(Math.max(absence, 0), GRACE),
+      );
       this.#leaving.set(name, timer);
     }
   }

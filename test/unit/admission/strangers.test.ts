@@ -176,7 +176,7 @@ describe('strangers at the door', () => {
   }
 
   it('P5 lose the stream when they say nothing, and their place', async () => {
-    await arrange({ unproven: 100 });
+    await arrange({ unproven: 1_000 });
     const { stream } = await connect();
     stream.send(Uint8Array.of(0xff));
     await ended(stream);
@@ -184,7 +184,7 @@ describe('strangers at the door', () => {
   });
 
   it('P5 lose the stream when they fall silent after the challenge', async () => {
-    await arrange({ unproven: 300 });
+    await arrange({ unproven: 2_000 });
     const { stream } = await connect();
     const link = lpStream(stream);
     await link.write(Opening.encode({ admit: hello(), renew: undefined }));

@@ -118,7 +118,7 @@ describe('a super-peer in a flood from one host', () => {
   });
 
   it('P5 ends half-open admissions after their time, and the places are free again', async () => {
-    await start({ halfOpenPerHost: 4, unproven: 1_000 });
+    await start({ halfOpenPerHost: 4, unproven: 3_000 });
     const first = await flood(2);
     assert.equal(first.filter(({ reply }) => reply.challenge !== undefined).length, 4);
     await Promise.all(first.map(({ gone }) => gone));

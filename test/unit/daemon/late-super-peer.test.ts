@@ -33,7 +33,7 @@ describe('a super-peer that comes later, and that a service then names', () => {
   }
 
   it('knows before it admits whom the owner has thrown out', async () => {
-    const signal = AbortSignal.timeout(25_000);
+    const signal = AbortSignal.timeout(50_000);
     const dir = await mkdtemp(join(tmpdir(), 'icvpn-late-'));
     owned.defer(() => rm(dir, { recursive: true }));
     const { places, overlay }: Arranged = await arrange(dir, 2, signal);

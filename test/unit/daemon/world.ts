@@ -1,6 +1,4 @@
 /** An overlay and a service on this machine, and VMs that come to it from addresses of their own. */
-import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { noise } from '@chainsafe/libp2p-noise';
 import { yamux } from '@chainsafe/libp2p-yamux';
@@ -28,6 +26,7 @@ import type { Host } from '../../../src/overlay/host.ts';
 import { DESCRIPTOR_RECORD } from '../../../src/overlay/stored-kinds.ts';
 import { Strangers } from '../../../src/overlay/strangers.ts';
 import { Surplus } from '../../../src/overlay/surplus.ts';
+import { freePort } from '../overlay/free-port.ts';
 
 /** What the start of one super-peer takes. */
 export interface Place {
@@ -45,8 +44,9 @@ export interface Arranged {
 export async function arrange(dir: string, count: number, signal: AbortSignal): Promise<Arranged> {
   const places: Place[] = [];
   const superPeers = [];
-  for (const [i, port] of (await freePorts(count)).entries()) {
-    const place = { stateDir: join(dir, `sp${i}`), listen: `/ip4/127.0.0.1/tcp/${port}` };
+  for (let i = 0; i < count; i++) {
+    const listen = `/ip4/127.0.0.1/tcp/${await freePort()}`;
+    const place = { stateDir: join(dir, `sp${i}`), listen };
     await using state = await NodeState.open(place.stateDir, {});
     superPeers.push(await openCard(await makeCard(state, [place.listen])));
     places.push(place);
@@ -74,17 +74,6 @@ export function servingLog(serviceId: Ed25519PeerId, onServes: () => void): Log 
   return (event, { service } = {}) => {
     if (event === 'serves' && String(service) === serviceId.toString()) onServes();
   };
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map((each) => once(each, 'listening')));
-  const ports = servers.map((each) => {
-    const address = each.address();
-    return typeof address === 'object' && address !== null ? address.port : 0;
-  });
-  await Promise.all(servers.map((each) => once(each.close(), 'close')));
-  return ports;
 }
 
 /** A node as `createHost` makes it, except that it dials from `address`. */

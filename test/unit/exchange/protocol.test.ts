@@ -256,14 +256,14 @@ describe('exchange protocol', () => {
   ] as const) {
     it(`P24 survives ${what} at either end`, async () => {
       const kb = kernel('B', SPI_B);
-      const responder = runResponder(far, b, kb, { timeout: 2000 });
+      const responder = runResponder(far, b, kb);
       near.send(Uint8Array.from(bytes));
       const [outcome] = await settled(responder);
       assert.ok(outcome === 'message' || outcome === 'stream', `${outcome}`);
       assert.deepEqual(kb.log, []);
 
       const [one, two] = await streamPair();
-      const initiator = runInitiator(one, a, kernel('A', SPI_A), { timeout: 2000 });
+      const initiator = runInitiator(one, a, kernel('A', SPI_A));
       await lpStream(two).read();
       two.send(Uint8Array.from(bytes));
       const [end] = await settled(initiator);

@@ -57,7 +57,7 @@ describe('the host', () => {
 
   it('nothing runs on after close: a program that used every part ends by itself', async () => {
     const program = new URL('./whole-run.ts', import.meta.url).pathname;
-    const options = { timeout: 15_000 };
+    const options = { timeout: 50_000 };
     const { stdout } = await promisify(execFile)(process.execPath, [program], options);
     assert.equal(stdout, 'closed\n');
   });

@@ -15,7 +15,7 @@ import {
 
 const service = await identity();
 const admitter = await identity();
-const LIMITS = { idle: 300, most: 900 };
+const LIMITS = { idle: 1_000, most: 3_000 };
 
 describe('connections of those who pass no gate', () => {
   const cleanup = new Cleanup();

@@ -92,7 +92,7 @@ describe('idle connections', () => {
     const gateOf = async (host: Host): Promise<Gate> =>
       cleanup.add((await memberGate(host, service.id, admitter)).gate);
     const { key } = await identity();
-    const surplus = { high: 1, low: 0, idle: 100 };
+    const surplus = { high: 1, low: 0, idle: 1_000 };
     const host = cleanup.add(await createHost({ key, listen: LOOPBACK, surplus }));
     const gate = await gateOf(host);
     const others: Identity[] = [await identity(), await identity()];

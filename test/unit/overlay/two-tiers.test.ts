@@ -10,6 +10,7 @@ import type { Multiaddr } from '@multiformats/multiaddr';
 import type { Trust } from '../../../src/overlay/gate.ts';
 import { createHost } from '../../../src/overlay/host.ts';
 import { DESCRIPTOR_RECORD, ENDPOINT_RECORD } from '../../../src/overlay/stored-kinds.ts';
+import { freePort } from './free-port.ts';
 import {
   addresses,
   Cleanup,
@@ -37,9 +38,12 @@ describe('two tiers: three super-peers and four members', () => {
 
   async function startSuperPeers(): Promise<void> {
     const keys = await identities(3);
-    const hosts = await Promise.all(keys.map(({ key }) => listen(key)));
+    places = [];
+    for (const _ of keys) places.push(`/ip4/127.0.0.1/tcp/${await freePort()}`);
+    const hosts = await Promise.all(
+      keys.map(({ key }, i) => createHost({ key, listen: [nth(places, i)] })),
+    );
     const admitters = hosts.map(({ peerId }) => peerId);
-    places = hosts.map((host) => nth(host.multiaddrs(), 0).replace(/\/p2p\/.*/, ''));
     const fixed = (): Trust => ({ epoch: 1, admitters });
     supers = hosts.map((host, i) =>
       cleanup.add(new SuperPeer(host, nth(keys, i).key, overlay.id, fixed, service.id, fixed)),
