@@ -154,6 +154,7 @@ export class Runs implements AsyncDisposable {
     const signal = this.#signal(run);
     try {
       const line = await open(signal);
+      this.#state.opened(run.number);
       const terms = this.#terms;
       const hooks = this.#hooks(run);
       const result = await runInitiator(line.stream, context(line), hooks, { signal });

@@ -8,8 +8,11 @@
  * ```
  *                 want / start                     m1 / respond
  *          ┌───────────────────────── idle ─────────────────────────┐
- *          ▼                         ▲    ▲                         ▼
- *     initiating ────── over ────────┘    └──────── over ────── responding
+ *          ▼                                                        ▼
+ *       calling ──────────────── m1: abort own run, respond ──▶ responding
+ *          │ opened                  ▲    ▲                         │
+ *          ▼                         │    │                         │
+ *     initiating ────── over ────────┘    └──────── over ───────────┘
  *      │  │    ▲                                                 ▲  ▲   │
  *      │  │    │ expired / start        m1 / respond             │  │   │
  *      │  │    └───────────────── deferring ─────────────────────┘  │   │
@@ -19,15 +22,17 @@
  *                           m1: abort that run (the peer began anew), respond
  * ```
  *
+ * Who has not reached the peer yet has nothing to win: the peer's stream is there, its own may never be.
+ *
  * A run has a number; news of a run that was given up is ignored. A wish is kept until a run succeeds,
  * whoever began it.
  */
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { compare } from 'uint8arrays/compare';
 
-export type PairPhase = 'idle' | 'initiating' | 'responding' | 'deferring';
+export type PairPhase = 'idle' | 'calling' | 'initiating' | 'responding' | 'deferring';
 
-/** What the daemon has to do. `abort` is the number of a run to be given up first. */
+/** What the daemon has to do: `start` dials, then tells {@link PairState.opened}. `abort` is the number of a run to be given up first. */
 export type PairDecision =
   | { readonly do: 'start'; readonly run: number }
   | { readonly do: 'respond'; readonly run: number; readonly abort: number | undefined }
@@ -66,10 +71,15 @@ export class PairState {
     return this.#phase === 'idle' ? this.#start() : NOTHING;
   }
 
+  /** The run's stream is open, and M1 goes out. */
+  opened(run: number): void {
+    if (run === this.#run && this.#phase === 'calling') this.#phase = 'initiating';
+  }
+
   /** The peer's M1 has come. */
   m1(): PairDecision {
     if (this.#phase === 'initiating' && this.#wins) return { do: 'refuse' };
-    const busy = this.#phase === 'initiating' || this.#phase === 'responding';
+    const busy = this.#phase !== 'idle' && this.#phase !== 'deferring';
     const abort = busy ? this.#run : undefined;
     this.#phase = 'responding';
     this.#run++;
@@ -103,7 +113,7 @@ export class PairState {
   }
 
   #start(): PairDecision {
-    this.#phase = 'initiating';
+    this.#phase = 'calling';
     this.#run++;
     return { do: 'start', run: this.#run };
   }

@@ -206,6 +206,20 @@ describe('pair of members', () => {
     );
   });
 
+  it('who dials in vain answers the peer that came by itself, whichever would win', async () => {
+    for (const stuck of [0, 1] as const) {
+      const [a, b] = make();
+      const [one, other] = stuck === 0 ? [a, b] : [b, a];
+      const dialled = Promise.withResolvers<never>();
+      one.dial = () => dialled.promise;
+      one.pair.acquire();
+      other.pair.acquire();
+      await until('keys', () => a.pair.current !== undefined && b.pair.current !== undefined);
+      assertSame(a, b);
+      dialled.reject(new Error('nobody is there'));
+    }
+  });
+
   it('keeps its inbound SA when a run breaks where the peer may have the pair', async () => {
     const [a, b] = make();
     const { dial } = a;

@@ -8,7 +8,7 @@ const [low, high] = winsCollision(x, y) ? [x, y] : [y, x];
 /**
  * Two peers and the network between them, driven one event at a time.
  *
- * A run is a stream of messages, m1 to m4, in order; streams may overtake one another in any way, a
+ * A run is a stream of messages, m1 to m4, in order, that takes its time to open; streams may overtake one another in any way, a
  * reset may come late, and the network may break a stream at any moment. An SA pair is installed by the responder when it takes m3 and by the
  * initiator when it takes m4, as in the protocol.
  */
@@ -21,6 +21,7 @@ interface Channel {
   readonly queues: [Letter[], Letter[]];
   /** The number that each side's PairState gave to this run; undefined once over for that side. */
   readonly runs: [number | undefined, number | undefined];
+  dialling: boolean;
 }
 const OTHER = [1, 0] as const;
 /** Each end wants keys up to this many times, at any moment. */
@@ -50,6 +51,9 @@ class World {
         if (letter !== undefined) list.push(() => this.#deliver(side, channel));
       }
     }
+    for (const channel of this.channels) {
+      if (channel.dialling) list.push(() => this.#open(channel));
+    }
     for (const channel of this.breaks > 0 ? this.channels : []) {
       if (live(channel)) list.push(() => this.#break(channel));
     }
@@ -74,8 +78,17 @@ class World {
     this.#obey(side, this.states[side].want());
   }
 
+  #open(channel: Channel): void {
+    const { name, from, queues, runs } = channel;
+    this.history.push(`${name} opens`);
+    channel.dialling = false;
+    this.states[from].opened(runs[from] ?? 0);
+    queues[OTHER[from]].push('m1');
+  }
+
   #break(channel: Channel): void {
     this.breaks--;
+    channel.dialling = false;
     this.history.push(`${channel.name} breaks`);
     for (const queue of channel.queues) queue.splice(0, Infinity, 'reset');
   }
@@ -113,9 +126,9 @@ class World {
       from: side,
       queues: [[], []],
       runs: [undefined, undefined],
+      dialling: true,
     };
     opened.runs[side] = decision.run;
-    opened.queues[OTHER[side]].push('m1');
     this.channels.push(opened);
   }
 
@@ -124,6 +137,10 @@ class World {
     if (channel === undefined) return;
     channel.runs[side] = undefined;
     channel.queues[side].length = 0;
+    if (channel.dialling) {
+      channel.dialling = false;
+      return;
+    }
     channel.queues[OTHER[side]].push('reset');
   }
 
@@ -171,8 +188,9 @@ class World {
       ];
     });
     const alike = this.pairs[0] === this.pairs[1];
-    const open = channels.map(({ from, queues, runs }) => [
+    const open = channels.map(({ from, queues, runs, dialling }) => [
       from,
+      dialling,
       queues,
       runs.map((run) => run !== undefined),
     ]);
@@ -228,14 +246,27 @@ describe('simultaneous exchanges', () => {
     const [winner, loser] = [new PairState(low, high), new PairState(high, low)];
     const [own] = [winner.want(), loser.want()];
     assert.equal(own.do, 'start');
+    for (const each of [winner, loser]) each.opened(1);
     assert.deepEqual(winner.m1(), { do: 'refuse' });
     assert.deepEqual(loser.m1(), { do: 'respond', run: 2, abort: 1 });
     assert.deepEqual([winner.phase, loser.phase], ['initiating', 'responding']);
   });
 
+  it('are won by nobody who still dials: the stream that is there counts', () => {
+    const winner = new PairState(low, high);
+    winner.want();
+    assert.deepEqual(winner.m1(), { do: 'respond', run: 2, abort: 1 });
+    winner.opened(1);
+    assert.equal(winner.phase, 'responding', 'too late');
+    assert.equal(winner.over(1, false), false);
+    assert.equal(winner.over(2, true), false);
+    assert.equal(winner.wanted, false);
+  });
+
   it('make the loser wait for the winner, and start again when nothing comes', () => {
     const loser = new PairState(high, low);
     loser.want();
+    loser.opened(1);
     loser.refused(1);
     assert.deepEqual(loser.want(), { do: 'nothing' });
     assert.deepEqual(loser.expired(1), { do: 'start', run: 2 });
@@ -245,6 +276,7 @@ describe('simultaneous exchanges', () => {
   it('are not disturbed by late news of a run that was given up', () => {
     const loser = new PairState(high, low);
     loser.want();
+    loser.opened(1);
     loser.m1();
     loser.over(1, false);
     loser.refused(1);

@@ -44,7 +44,9 @@ class Member {
     this.#abort = new AbortController();
     const { signal } = this.#abort;
     try {
-      this.pair = await runInitiator(await this.#dial(), this.context, this.#hooks(), { signal });
+      const stream = await this.#dial();
+      this.state.opened(run);
+      this.pair = await runInitiator(stream, this.context, this.#hooks(), { signal });
       this.state.over(run, true);
     } catch (error) {
       assert.ok(error instanceof ExchangeError, String(error));

@@ -8,7 +8,7 @@
  *        └── established, failed, in doubt
  * ```
  *
- * Messages of one stream keep their order; streams and delete notices overtake one another in any way; a
+ * A stream takes its time to open, and its messages keep their order; streams and delete notices overtake one another in any way; a
  * stream may break; a peer may crash, and then knows nothing. Pauses before another try end at any
  * moment. Long timers (overlap, silence) end only when nothing is under way: they are longer than any
  * message takes.
@@ -54,6 +54,7 @@ interface Channel {
   readonly spis: [number, number];
   /** The initiator has sent M3. */
   proven: boolean;
+  dialling: boolean;
 }
 
 const IDLE = 10_000_000;
@@ -143,6 +144,9 @@ export class World {
       }
       for (const spi of this.notices[side]) list.push(() => this.#notice(side, spi));
     }
+    for (const channel of this.channels) {
+      if (channel.dialling) list.push(() => this.#open(channel));
+    }
     for (const channel of this.left.breaks > 0 ? this.channels : []) {
       if (live(channel)) list.push(() => this.#break(channel));
     }
@@ -191,7 +195,8 @@ export class World {
     for (const channel of this.channels.filter(live)) {
       channel.runs[side] = undefined;
       channel.queues[side].length = 0;
-      channel.queues[OTHER[side]].push('reset');
+      if (!channel.dialling) channel.queues[OTHER[side]].push('reset');
+      else if (channel.from === side) channel.dialling = false;
     }
   }
 
@@ -221,8 +226,17 @@ export class World {
     this.#obey(side, peer.state.expired(peer.newestRun));
   }
 
+  #open(channel: Channel): void {
+    const { from, queues, runs } = channel;
+    this.history.push(`run ${this.channels.indexOf(channel)} opens`);
+    channel.dialling = false;
+    this.peers[from].state.opened(runs[from] ?? 0);
+    queues[OTHER[from]].push('m1');
+  }
+
   #break(channel: Channel): void {
     this.left.breaks--;
+    channel.dialling = false;
     this.history.push(`run ${this.channels.indexOf(channel)} breaks`);
     for (const queue of channel.queues) queue.splice(0, Infinity, 'reset');
   }
@@ -278,9 +292,9 @@ export class World {
       runs: [undefined, undefined],
       spis: [0, 0],
       proven: false,
+      dialling: true,
     };
     opened.runs[side] = decision.run;
-    opened.queues[OTHER[side]].push('m1');
     this.channels.push(opened);
   }
 
@@ -288,7 +302,8 @@ export class World {
     const channel = this.channels.find((c) => c.runs[side] === run);
     if (channel === undefined) return;
     channel.queues[side].length = 0;
-    channel.queues[OTHER[side]].push('reset');
+    if (!channel.dialling) channel.queues[OTHER[side]].push('reset');
+    channel.dialling = false;
     this.#release(side, channel);
   }
 
@@ -395,8 +410,9 @@ export class World {
       const tables = [[...inbound], [...outbound]].map((t) => t.map((spi) => `#${spi}`).sort());
       return [phase, wanted, life.phase, life.wanting, kept, timer, pair, newest, tables];
     });
-    const open = channels.map(({ from, queues, runs, spis, proven }) => [
+    const open = channels.map(({ from, queues, runs, spis, proven, dialling }) => [
       from,
+      dialling,
       queues,
       runs.map((run) => run !== undefined),
       spis.map((spi) => `#${spi}`),
