@@ -8,7 +8,14 @@
 import { LinkClient } from '../link/client.ts';
 import type { CallOptions } from '../netlink/inflight.ts';
 import { XfrmClient } from '../xfrm/client.ts';
-import { build, claim, dismantle, type InterfaceOptions } from './interface.ts';
+import {
+  build,
+  claim,
+  dismantle,
+  INTERFACE_GROUP,
+  type InterfaceOptions,
+  ROUTE_PROTOCOL,
+} from './interface.ts';
 import { LarvalDrop } from './larval-drop.ts';
 import { type Ownership, probeKernel, removeOwned, reserveReqids } from './ownership.ts';
 import { siteOf } from './site.ts';
@@ -27,6 +34,7 @@ export class Foundation implements AsyncDisposable {
   readonly #options: FoundationOptions;
   readonly #links: LinkClient;
   readonly #sockets: DisposableStack;
+  readonly #larvalDrop: LarvalDrop;
   readonly #watch: SiteWatch | undefined;
   #firstReqid: number | undefined;
   #interfaceIndex = 0;
@@ -38,7 +46,7 @@ export class Foundation implements AsyncDisposable {
     using sockets = new DisposableStack();
     this.#links = sockets.use(new LinkClient());
     this.xfrm = sockets.use(new XfrmClient());
-    sockets.use(new LarvalDrop());
+    this.#larvalDrop = sockets.use(new LarvalDrop());
     const site = siteOf(options);
     const { onError } = options;
     const onChange = (): Promise<void> => this.#follow();
@@ -58,15 +66,19 @@ export class Foundation implements AsyncDisposable {
   /** @throws as {@link DataPlane.open}; nothing of ours is in the kernel then */
   async lay(call: CallOptions): Promise<void> {
     await probeKernel(this.xfrm, this.#options.ifId, call);
+    const routes = await this.#links.routes(call);
+    // They come before an interface and go after it.
+    if (routes.some(({ protocol }) => protocol === ROUTE_PROTOCOL)) this.#larvalDrop.adopt();
     const ownsInterface = await claim(this.#links, this.#options, call);
     await removeOwned(this.xfrm, { ...this.#owner, ownsInterface }, call);
     this.#firstReqid = await reserveReqids(this.xfrm, call);
     try {
       const index = await build(this.#links, this.#options, call);
       this.#interfaceIndex = index;
+      this.#larvalDrop.turnOff();
       this.#routes = await SubnetRoutes.open(this.#links, this.#options, index, call);
     } catch (error) {
-      await dismantle(this.#links, this.#options, {});
+      await this.#dismantle();
       throw error;
     }
   }
@@ -89,6 +101,14 @@ export class Foundation implements AsyncDisposable {
     await this.#watch?.[Symbol.asyncDispose](); // it would put back what goes
     await removeOwned(this.xfrm, this.#owner, {});
     await this.#routes?.close();
+    await this.#dismantle();
+  }
+
+  async #dismantle(): Promise<void> {
+    const others = (await this.#links.links()).some(
+      ({ group, index }) => group === INTERFACE_GROUP && index !== this.#interfaceIndex,
+    );
+    this.#larvalDrop.turnOn(others);
     await dismantle(this.#links, this.#options, {});
   }
 

@@ -163,6 +163,30 @@ describe('data plane', () => {
     assert.match(await b.run('ping', [...ping, '10.90.0.11', '10.90.0.10']), /2 received/);
   });
 
+  it('P18 packets wait while any service of a machine is up, whichever goes first', async () => {
+    await using lab = await underlay();
+    const { a } = lab;
+    const dropped = () => a.run('cat', ['/proc/sys/net/core/xfrm_larval_drop']);
+    const other = {
+      ...{ interfaceName: 'icvpn1', ifId: 78 },
+      prefixes: { ipv6: 'fd00:2::/64', ipv4: '10.91.0.0/16' },
+    };
+    const second = { virtualAddresses: { ipv6: 'fd00:2::a', ipv4: '10.91.0.10' } };
+    const before = await everything(a);
+    assert.equal(await dropped(), '1\n');
+    for (const order of [
+      [0, 1],
+      [1, 0],
+    ] as const) {
+      const planes = [await openPlane(a, A), await openPlane(a, second, other)] as const;
+      assert.equal(await dropped(), '0\n');
+      await planes[order[0]].close();
+      assert.equal(await dropped(), '0\n', `${order}`);
+      await planes[order[1]].close();
+      assert.equal(await everything(a), before);
+    }
+  });
+
   it('P13 a peer that chooses an SPI that another has at the same address takes nothing from that one', async () => {
     await using lab = await underlay();
     const { a } = lab;
