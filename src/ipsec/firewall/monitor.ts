@@ -26,6 +26,8 @@ const TABLE = 1;
  */
 const head = struct('nfgenmsg', 6, { family: [0, u8], version: [1, u8], length: [4, u16] });
 const HEADER_BYTES = 4;
+/** The kernel's own port, by which no transaction comes. */
+const LOST = 0;
 
 /** What a message says of tables: a change of one, or the end of a transaction. */
 export type TableNews = { readonly table: string } | 'end' | undefined;
@@ -42,9 +44,9 @@ export function decodeTableNews({ type, body }: Message): TableNews {
 export interface TableMonitorOptions {
   readonly table: string;
   /**
-   * A transaction has changed the table.
+   * A transaction has changed the table, or may have: news were lost.
    *
-   * @param port of the netlink socket that it came by: the process id, where nobody has chosen otherwise
+   * @param port of the netlink socket that it came by: the process id, where nobody has chosen otherwise; 0 for lost news
    */
   readonly onChange: (port: number) => void;
   /** The monitor hears no more, or the kernel sent what cannot be read. */
@@ -52,7 +54,7 @@ export interface TableMonitorOptions {
 }
 
 /**
- * Of the network namespace that the process is in. What the kernel has no room to tell (1 MiB) is not heard of.
+ * Of the network namespace that the process is in. What the kernel has no room to tell (1 MiB) counts as a change.
  * Equivalent to: `nft monitor`
  */
 export class TableMonitor implements Disposable {
@@ -74,7 +76,7 @@ export class TableMonitor implements Disposable {
           onChange(message.port);
         }
       },
-      onOverrun: () => {},
+      onOverrun: () => onChange(LOST),
       onError,
     });
   }

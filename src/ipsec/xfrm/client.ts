@@ -23,8 +23,8 @@ import { IPSEC_PROTO_ANY, XFRM_MSG } from './kernel/constants.ts';
 import { xfrmUsersaFlush } from './kernel/state.ts';
 import { encodeMigrate, type MigrateSpec } from './migrate.ts';
 import { type Protocol, protocols } from './names.ts';
-import type { Policy, PolicyId, PolicyIndex, PolicySpec } from './policy.ts';
-import { decodePolicy, encodePolicy, encodePolicyId } from './policy-codec.ts';
+import type { Policy, PolicyId, PolicyIndex, PolicySpec, PolicyType } from './policy.ts';
+import { decodePolicy, encodePolicy, encodePolicyFlush, encodePolicyId } from './policy-codec.ts';
 import type { SpiRequest, State, StateFilter, StateId, StateSpec } from './state.ts';
 import {
   decodeState,
@@ -154,9 +154,12 @@ export class XfrmClient implements Disposable {
     return found.filter((policy) => policy !== undefined);
   }
 
-  /** Deletes all policies but those of sockets. Equivalent to: `ip xfrm policy flush` */
-  async flushPolicies(call?: CallOptions): Promise<void> {
-    await this.#do('flush policies', XFRM_MSG.FLUSHPOLICY, new Uint8Array(), call);
+  /**
+   * Deletes all policies of a type, `main` if left out, but those of sockets. Equivalent to:
+   * `ip xfrm policy flush ptype TYPE`
+   */
+  async flushPolicies(call?: CallOptions & { readonly type?: PolicyType }): Promise<void> {
+    await this.#do('flush policies', XFRM_MSG.FLUSHPOLICY, encodePolicyFlush(call?.type), call);
   }
 
   /** Adds or replaces many policies, all that can be. @returns those that failed. */

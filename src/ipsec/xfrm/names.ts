@@ -53,9 +53,9 @@ export type Share = 'any' | 'session' | 'user' | 'unique';
 export const saDirections = names({ in: 1, out: 2 });
 export type StateDirection = 'in' | 'out';
 
-/** UDP_ENCAP_ESPINUDP, TCP_ENCAP_ESPINTCP */
-export const encapsulations = names({ espinudp: 2, espintcp: 7 });
-export type EncapsulationType = 'espinudp' | 'espintcp';
+/** UDP_ENCAP_ESPINUDP_NON_IKE (kernels before 6.8), UDP_ENCAP_ESPINUDP, TCP_ENCAP_ESPINTCP */
+export const encapsulations = names({ 'espinudp-nonike': 1, espinudp: 2, espintcp: 7 });
+export type EncapsulationType = 'espinudp-nonike' | 'espinudp' | 'espintcp';
 
 /** A set of named bits as a list of names. */
 export interface Flags<N extends string> {

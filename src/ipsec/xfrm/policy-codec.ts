@@ -61,6 +61,9 @@ function common({ type, mark, ifId }: Omit<PolicyIndex, 'direction' | 'index'>):
   ];
 }
 
+export const encodePolicyFlush = (type: PolicyType | undefined): Uint8Array =>
+  concat(common({ type }));
+
 function encodeTemplate(template: Template, selectorFamily: number): Uint8Array {
   const source = template.source && parseAddress(template.source, 'template.source');
   const destination =

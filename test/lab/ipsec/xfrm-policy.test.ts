@@ -147,7 +147,14 @@ describe('xfrm policies, beside ip xfrm', () => {
     await client.deletePolicy(spec);
     await assert.rejects(client.deletePolicy(spec), { code: 'ERR_XFRM_NOT_FOUND' });
     assert.deepEqual((await client.policies()).map(({ ifId }) => ifId).sort(), [4, undefined]);
+    await client.addPolicy({ ...spec, type: 'sub' });
     await client.flushPolicies();
+    assert.deepEqual(
+      (await client.policies()).map(({ type }) => type),
+      ['sub'],
+    );
+    await client.flushPolicies({ type: 'sub' });
+    assert.deepEqual(await client.policies(), []);
     assert.equal(await ns.ip('xfrm', 'policy'), '');
   });
 

@@ -119,7 +119,7 @@ export const state: fc.Arbitrary<StateSpec> = record({
   extraFlags: optional(fc.subarray(['dont-encap-dscp', 'oseq-may-wrap'] as const)),
   encapsulation: optional(
     record({
-      type: fc.constantFrom('espinudp', 'espintcp'),
+      type: fc.constantFrom('espinudp-nonike', 'espinudp', 'espintcp'),
       sourcePort: u16,
       destinationPort: u16,
     }),
