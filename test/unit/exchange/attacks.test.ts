@@ -4,6 +4,7 @@ import { inspect } from 'node:util';
 import type { PrivateKey } from '@libp2p/interface';
 import { ml_kem768 } from '@noble/post-quantum/ml-kem.js';
 import type { ExchangeContext } from '../../../src/keymgmt/exchange/context.ts';
+import { CookieJar } from '../../../src/keymgmt/exchange/cookie.ts';
 import { ExchangeError, type ExchangeFault } from '../../../src/keymgmt/exchange/errors.ts';
 import { startExchange } from '../../../src/keymgmt/exchange/initiator.ts';
 import { decodeFrame, encodeFrame, type M1 } from '../../../src/keymgmt/exchange/messages.ts';
@@ -62,36 +63,33 @@ const malloryIdentity = { key: mallory, credential: await issue(service, mallory
 describe('P13 the exchange resists', () => {
   const whole = exchange(classical, b);
 
-  for (const name of NAMES) {
-    it(`a flipped bit in any byte of ${name}`, async () => {
-      const { length } = (await whole).messages[name];
-      for (let at = 0; at < length; at++) {
-        const bit = at % 8;
-        const tamper = only(name, (bytes) => flipped(bytes, at, bit));
-        await assert.rejects(exchange(classical, b, tamper), anyFault, `byte ${at}, bit ${bit}`);
-      }
-    });
+  for (const [suite, initiator] of [
+    ['x25519', classical],
+    ['x25519-mlkem768', a],
+  ] as const) {
+    const untouched = exchange(initiator, b);
 
-    it(`${name} cut after any byte, or longer`, async () => {
-      const { length } = (await whole).messages[name];
-      for (let end = 0; end < length; end++) {
-        const tamper = only(name, (bytes) => bytes.subarray(0, end));
-        await assert.rejects(exchange(classical, b, tamper), fault('message'), `cut at ${end}`);
-      }
-      const longer = only(name, (bytes) => Uint8Array.from([...bytes, 0]));
-      await assert.rejects(exchange(classical, b, longer), fault('message'));
-    });
-  }
+    for (const name of NAMES) {
+      it(`a flipped bit in any byte of ${name}: ${suite}`, async () => {
+        const { length } = (await untouched).messages[name];
+        for (let at = 0; at < length; at++) {
+          const bit = at % 8;
+          const tamper = only(name, (bytes) => flipped(bytes, at, bit));
+          await assert.rejects(exchange(initiator, b, tamper), anyFault, `byte ${at}, bit ${bit}`);
+        }
+      });
 
-  it('flipped bits throughout the hybrid messages', async () => {
-    const { messages } = await exchange(a, b);
-    for (const name of ['m1', 'm2'] as const) {
-      for (let at = 0; at < messages[name].length; at += 17) {
-        const tamper = only(name, (bytes) => flipped(bytes, at, at % 8));
-        await assert.rejects(exchange(a, b, tamper), anyFault, `byte ${at} of ${name}`);
-      }
+      it(`${name} cut after any byte, or longer: ${suite}`, async () => {
+        const { length } = (await untouched).messages[name];
+        for (let end = 0; end < length; end++) {
+          const tamper = only(name, (bytes) => bytes.subarray(0, end));
+          await assert.rejects(exchange(initiator, b, tamper), fault('message'), `cut at ${end}`);
+        }
+        const longer = only(name, (bytes) => Uint8Array.from([...bytes, 0]));
+        await assert.rejects(exchange(initiator, b, longer), fault('message'));
+      });
     }
-  });
+  }
 
   describe('a man in the middle', () => {
     it('with shares of his own', async () => {
@@ -168,6 +166,14 @@ describe('P13 the exchange resists', () => {
       const { messages } = await whole;
       const answer = respond(b, readM1(b, messages.m1), { inboundSpi: SPI_B });
       await assert.rejects(answer.next.onM3(answer.m2), fault('message'));
+    });
+
+    it('of M3 as M4', async () => {
+      const start = startExchange(classical, { inboundSpi: SPI_A });
+      const answer = respond(b, readM1(b, start.m1), { inboundSpi: SPI_B });
+      const step = await start.next.onM2(answer.m2);
+      assert.ok(step.kind === 'm3');
+      assert.throws(() => step.confirm(step.m3), fault('message'));
     });
 
     it('of M1 to a second run of its sender, whose M2 comes back', async () => {
@@ -447,6 +453,52 @@ describe('P13 the exchange resists', () => {
         assert.equal(/Uint8Array|Buffer/.test(shown), false, shown);
       }
     }
+  });
+
+  describe('what comes in clear in the place of M2', () => {
+    const jar = new CookieJar();
+    /** Whether M1 brings a good cookie after a challenge that somebody has changed. */
+    const cookieHolds = async (change: (frame: Uint8Array) => Uint8Array): Promise<boolean> => {
+      const start = startExchange(classical, { inboundSpi: SPI_A });
+      const { m1 } = readM1(b, start.m1);
+      const step = await start.next.onM2(change(jar.challenge(b.peer, m1)));
+      assert.ok(step.kind === 'cookie');
+      return jar.holds(b.peer, readM1(b, step.m1).m1);
+    };
+
+    it('a cookie with a flipped bit in any byte, or cut after any: no cookie', async () => {
+      assert.equal(await cookieHolds((frame) => frame), true);
+      const { length } = jar.challenge(b.peer, readM1(b, (await whole).messages.m1).m1);
+      for (let at = 0; at < length; at++) {
+        const held = cookieHolds((frame) => flipped(frame, at, at % 8));
+        assert.ok(!(await held.catch((error) => !anyFault(error))), `byte ${at}`);
+        await assert.rejects(
+          cookieHolds((frame) => frame.subarray(0, at)),
+          fault('message'),
+        );
+      }
+    });
+
+    it('a cookie of another run: worth nothing', async () => {
+      const other = startExchange(classical, { inboundSpi: SPI_A });
+      const old = jar.challenge(b.peer, readM1(b, other.m1).m1);
+      assert.equal(await cookieHolds(() => old), false);
+    });
+
+    it('a refusal, whole or damaged: the run ends, and nothing else', async () => {
+      const refusal = encodeFrame({ refusal: 'overload' });
+      for (let at = 0; at < 8 * refusal.length; at++) {
+        const bytes = flipped(refusal, at >> 3, at & 7);
+        await assert.rejects(
+          cookieHolds(() => bytes),
+          anyFault,
+        );
+      }
+      const { messages } = await whole;
+      const start = startExchange(classical, { inboundSpi: SPI_A });
+      await assert.rejects(start.next.onM2(refusal), fault('overload'));
+      await assert.rejects(start.next.onM2(messages.m2), fault('message'));
+    });
   });
 
   it('a cookie that somebody puts in or takes out', async () => {
