@@ -35,6 +35,8 @@ export interface PeersOptions
     Pick<SubnetLeadsOptions, 'permitted' | 'reserved'> {
   /** Where this node can be dialled now. */
   readonly multiaddrs: () => string[];
+  /** Whether other machines can use an address. */
+  readonly isUnderlay: (address: string) => boolean;
 }
 
 /** Of a peer that has not been talked to. */
@@ -90,6 +92,7 @@ export class Peers implements AsyncDisposable {
       ...options,
       gate: tier.gate,
       endpointOf: (peer, call) => tier.records.get(ENDPOINT_RECORD, [serviceId, peer], call),
+      best: (peer, addresses) => this.#best(peer.toString(), addresses),
       closed: this.#closed.signal,
       enqueue: (work) => this.#enqueue(work),
     });
@@ -244,7 +247,7 @@ export class Peers implements AsyncDisposable {
       return;
     }
     if (entry !== undefined) await this.#remove(id);
-    const remote = addressesOf(multiaddrs)[0];
+    const remote = this.#best(id, addressesOf(multiaddrs));
     if (remote === undefined) return;
     const { dataPlane, log } = this.#options;
     try {
@@ -262,6 +265,13 @@ export class Peers implements AsyncDisposable {
     } catch (error) {
       log('peer-failed', { peer: id, why: String(error) });
     }
+  }
+
+  /** Of what is told of a peer, which leads neither nowhere nor through another peer; the first if all do. */
+  #best(id: string, addresses: readonly string[]): string | undefined {
+    const { isUnderlay } = this.#options;
+    const leads = (each: string) => isUnderlay(each) && !this.#subnets.isBehindAnother(id, each);
+    return addresses.find(leads) ?? addresses[0];
   }
 
   async #remove(id: string): Promise<void> {

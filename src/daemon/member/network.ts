@@ -17,7 +17,7 @@ import { PolicyEnforcement, policyMember } from '../policy.ts';
 import type { Standing } from '../standing.ts';
 import { hostBlock } from '../subnets.ts';
 import { TIER_2, Tier } from '../tier.ts';
-import { addressesOf, machineAddresses } from '../underlay.ts';
+import { addressesOf, isUnderlay, machineAddresses } from '../underlay.ts';
 import type { Arrival } from './arrival.ts';
 import type { MemberKernel } from './kernel.ts';
 import type { MemberOptions } from './options.ts';
@@ -94,6 +94,7 @@ function startPeers(
     encapsulation: () => encapsulation.policy,
     addresses: () => machineAddresses(virtual),
     multiaddrs: () => host.multiaddrs(),
+    isUnderlay: (address) => isUnderlay(address, virtual),
     permitted: (member) => permittedSubnets(tier.trust.policy?.document, policyMember(member)),
     reserved: () => [...subnets, ...virtual.map(formatPrefix), ...superPeerBlocks()],
     ...(saIdle !== undefined && { timing: { idle: saIdle } }),

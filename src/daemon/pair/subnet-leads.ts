@@ -4,15 +4,20 @@
  * ```
  *  credentials of members ─▶ as the policy permits ─▶ disjoint ─▶ routes and policies of each peer
  * ```
+ *
+ * The way to a peer must not lead through a peer. Where an address of the one lies in a subnet of the other, the word of
+ * the owner's policy counts more than that of a member: any member could take a gateway's subnet away else, by
+ * telling an address in it. Only where a connection has shown it, it is there.
  */
 import type { DataPlane } from '../../ipsec/dataplane.ts';
 import type { Member as Listed } from '../../overlay/membership.ts';
+import { overlap, parseSubnet, type Subnet } from '../../policy/subnet.ts';
 import type { Log } from '../log.ts';
 import { assignSubnets, hostBlock } from '../subnets.ts';
 import type { Entry } from './entry.ts';
 
 export interface SubnetLeadsOptions {
-  readonly dataPlane: DataPlane;
+  readonly dataPlane: Pick<DataPlane, 'updatePeerSubnets'>;
   /** CIDRs that a member may have behind it, of those that its credential names. */
   readonly permitted: (member: Listed) => readonly string[];
   /** CIDRs that no peer can have behind it: this member's own, virtual addresses, super-peers. */
@@ -20,16 +25,21 @@ export interface SubnetLeadsOptions {
   readonly log: Log;
 }
 
+type Led = Pick<Entry, 'underlay' | 'seenAt' | 'subnets'>;
+
 export class SubnetLeads {
   readonly #options: SubnetLeadsOptions;
+  /** By PeerID, of those that have some. */
+  readonly #blocks = new Map<string, readonly Subnet[]>();
 
   constructor(options: SubnetLeadsOptions) {
     this.#options = options;
   }
 
   /** What goes from one peer to another is taken from the one first. A failure is tried again at the next call. */
-  async follow(entries: ReadonlyMap<string, Entry>, members: readonly Listed[]): Promise<void> {
+  async follow(entries: ReadonlyMap<string, Led>, members: readonly Listed[]): Promise<void> {
     const subnets = this.#assign(entries, members);
+    for (const id of this.#blocks.keys()) if (!entries.has(id)) this.#blocks.delete(id);
     for (const [id, entry] of entries) {
       const now = subnets.get(id) ?? [];
       const kept = entry.subnets.filter((each) => now.includes(each));
@@ -38,30 +48,42 @@ export class SubnetLeads {
     for (const [id, now] of subnets) await this.#lead(id, entries.get(id), now);
   }
 
+  /** Whether an address that a peer tells is behind another peer. */
+  isBehindAnother(id: string, address: string): boolean {
+    const block = parseSubnet(hostBlock(address));
+    return [...this.#blocks].some(
+      ([other, blocks]) => other !== id && blocks.some((each) => overlap(each, block)),
+    );
+  }
+
   #assign(
-    entries: ReadonlyMap<string, Entry>,
+    entries: ReadonlyMap<string, Led>,
     members: readonly Listed[],
   ): ReadonlyMap<string, readonly string[]> {
     const gateways = members.filter(({ subnets }) => subnets.length > 0);
     if (gateways.length === 0) return new Map();
     const { permitted, reserved } = this.#options;
-    const announced = gateways.map((each) => ({
-      id: each.peerId.toString(),
-      subnets: permitted(each),
-    }));
-    // The way to a peer must not lead through a peer.
-    const ends = [...entries.values()].flatMap(({ underlay: { local, remote } }) => [
-      local,
-      remote,
-    ]);
+    const announced = gateways.map((each) => {
+      const id = each.peerId.toString();
+      const { remote } = entries.get(id)?.underlay ?? {};
+      const way = remote === undefined ? [] : [parseSubnet(hostBlock(remote))];
+      const led = permitted(each).filter(
+        (subnet) => !way.some((a) => overlap(a, parseSubnet(subnet))),
+      );
+      return { id, subnets: led };
+    });
+    const ends = [...entries.values()].flatMap(({ underlay: { local, remote }, seenAt }) =>
+      remote === seenAt ? [local, remote] : [local],
+    );
     return assignSubnets(announced, [...reserved(), ...new Set(ends.map(hostBlock))]);
   }
 
-  async #lead(id: string, entry: Entry | undefined, subnets: readonly string[]): Promise<void> {
+  async #lead(id: string, entry: Led | undefined, subnets: readonly string[]): Promise<void> {
     if (entry === undefined || entry.subnets.join() === subnets.join()) return;
     try {
       await this.#options.dataPlane.updatePeerSubnets(id, subnets);
       entry.subnets = subnets;
+      this.#blocks.set(id, subnets.map(parseSubnet));
       this.#options.log('peer-subnets', { peer: id, subnets: subnets.join() || 'none' });
     } catch (error) {
       this.#options.log('peer-failed', { peer: id, why: String(error) });

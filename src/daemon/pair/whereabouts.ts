@@ -41,6 +41,8 @@ export interface WhereaboutsOptions {
   ) => Promise<Opened<Endpoint> | undefined>;
   /** Where this node can be dialled now. */
   readonly multiaddrs: () => string[];
+  /** Where ESP to a peer may go, of the addresses that are told of it. */
+  readonly best: (peer: Ed25519PeerId, addresses: readonly string[]) => string | undefined;
   readonly log: Log;
   readonly closed: AbortSignal;
   /** Runs after all earlier changes of the set of peers. */
@@ -83,7 +85,8 @@ export class Whereabouts {
       const told = addressesOf(moved.multiaddrs);
       const [seen] = addressesOf([connection.remoteAddr.toString()]);
       entry.seenAt = seen;
-      const remote = seen === undefined || told.includes(seen) ? told[0] : seen;
+      const best = this.#options.best(entry.peerId, told);
+      const remote = seen === undefined || told.includes(seen) ? best : seen;
       if (remote !== undefined) await this.point(entry, remote);
     });
     return true;
@@ -92,14 +95,15 @@ export class Whereabouts {
   /** Others say where the peer is. One of several addresses is as good as another: SAs stay. */
   async follow(entry: Located, multiaddrs: readonly string[]): Promise<void> {
     const addresses = addressesOf(multiaddrs);
-    const [first] = addresses;
-    if (first === undefined) return;
     const { remote } = entry.underlay;
+    const preferred = addresses.includes(remote) ? [remote, ...addresses] : addresses;
+    const best = this.#options.best(entry.peerId, preferred);
+    if (best === undefined) return;
     const behindNat = remote === entry.seenAt && !addressesOf(entry.multiaddrs).includes(remote);
     entry.multiaddrs = multiaddrs;
     // A peer behind a NAT tells addresses that lead nowhere from here.
     if (behindNat || entry.pair.path?.behindNat.peer) return;
-    await this.point(entry, addresses.includes(remote) ? remote : first);
+    await this.point(entry, best);
   }
 
   /**

@@ -44,24 +44,24 @@ const WAYS = {
 describe('path MTU', () => {
   for (const outer of ['IPv4', 'IPv6'] as const) {
     for (const inner of ['ipv4', 'ipv6'] as const) {
-      it(`a TCP stream passes it too: ${inner} in ${outer}`, async () => {
-        await using lab = await narrow();
-        await using planes = await twoPlanes(lab, WAYS[outer]);
-        await establish(planes.planeA, planes.planeB);
-        const child = new URL('tcp-child.ts', import.meta.url);
-        const address = B.virtualAddresses[inner];
-        await using listener = lab.b.node(child, ['listen', address]);
-        assert.equal(await listener.line(), 'ready');
-        await using sender = lab.a.node(child, ['send', address, '2000000']);
-        assert.equal(await listener.line(), '2000000');
-        assert.equal(await sender.ended(), 0);
-      });
-
       for (const encapsulated of [false, true]) {
         const what = `${inner} in ${outer}${encapsulated ? ' and UDP' : ''}`;
+        const udp = encapsulated ? { localPort: 4500, remotePort: 4500 } : undefined;
+        it(`a TCP stream passes it too: ${what}`, async () => {
+          await using lab = await narrow();
+          await using planes = await twoPlanes(lab, WAYS[outer], udp);
+          await establish(planes.planeA, planes.planeB, { a: udp, b: udp });
+          const child = new URL('tcp-child.ts', import.meta.url);
+          const address = B.virtualAddresses[inner];
+          await using listener = lab.b.node(child, ['listen', address]);
+          assert.equal(await listener.line(), 'ready');
+          await using sender = lab.a.node(child, ['send', address, '2000000']);
+          assert.equal(await listener.line(), '2000000');
+          assert.equal(await sender.ended(), 0);
+        });
+
         it(`a ping of 1,500 bytes passes a link of 1,400 unseen from here: ${what}`, async () => {
           await using lab = await narrow();
-          const udp = encapsulated ? { localPort: 4500, remotePort: 4500 } : undefined;
           await using planes = await twoPlanes(lab, WAYS[outer], udp);
           await establish(planes.planeA, planes.planeB, { a: udp, b: udp });
           const header = inner === 'ipv4' ? 28 : 48;

@@ -52,6 +52,7 @@ describe('where a peer is, before the first run with it', () => {
         throw signal.reason;
       },
       multiaddrs: () => gate.host.multiaddrs(),
+      best: (_peer, addresses) => addresses[0],
       log: () => {},
       closed: NEVER,
       enqueue: (work) => work(),
