@@ -30,19 +30,19 @@ export async function publishAtAll<T>(
   // Whoever publishes proves nothing by its connection: what it brings is signed.
   const host = await createHost({ key: await generateKeyPair('Ed25519'), listen: [] });
   try {
-    const results: Publication[] = [];
     let last: unknown;
-    for (const admitter of service.admitters) {
-      const publish = (at: Multiaddr, signal: AbortSignal): Promise<number> =>
-        publishRecord(host, at, kind, record, { signal });
-      const failure = await atAnyAddress(admitter, publish, options);
-      last = failure ?? last;
-      const why = failure instanceof Error ? failure.message : failure;
-      results.push({
-        superPeer: admitter.peerId.toString(),
-        failure: why === undefined ? null : String(why),
-      });
-    }
+    // At once: one that is silent must not hold up what the others are to know.
+    const results = await Promise.all(
+      service.admitters.map(async (admitter): Promise<Publication> => {
+        const publish = (at: Multiaddr, signal: AbortSignal): Promise<number> =>
+          publishRecord(host, at, kind, record, { signal });
+        const failure = await atAnyAddress(admitter, publish, options);
+        last = failure ?? last;
+        const why = failure instanceof Error ? failure.message : failure;
+        const superPeer = admitter.peerId.toString();
+        return { superPeer, failure: why === undefined ? null : String(why) };
+      }),
+    );
     if (results.every((each) => each.failure !== null)) throw last;
     return results;
   } finally {

@@ -85,7 +85,7 @@ export class RevocationDesk implements Disposable {
   async #write(list: RevocationList): Promise<void> {
     const { services, audit } = this.#options;
     const serviceId = list.serviceId.toString();
-    if (services.get(serviceId) === undefined) return;
+    if (!services.get(serviceId)?.trust.heeds(list.issuer.toString())) return;
     const cause = list.issuer.equals(list.serviceId) ? 'by the owner' : `by ${list.issuer}`;
     for (const { peerId } of list.revocations) {
       const name = nameOf(list, peerId);

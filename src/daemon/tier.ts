@@ -38,7 +38,7 @@ import type { Log } from './log.ts';
 export interface TierKind {
   readonly kinds: readonly StoredKind<unknown>[];
   readonly spread: readonly StoredKind<unknown>[];
-  audience(gate: Gate, records: Records): Audience;
+  audience(gate: Gate, records: Records, trust: ServiceTrust): Audience;
   /** Whether only records of the tier's own service are stored. */
   readonly ownServiceOnly: boolean;
   /** Nodes of one network in one bucket of the routing table. */
@@ -71,7 +71,7 @@ export const TIER_1: TierKind = {
 export const TIER_2: TierKind = {
   kinds: [...OF_SERVICES, ENDPOINT_RECORD],
   spread: SPREAD_KINDS,
-  audience: (gate) => everybodyIn(gate, FANOUT),
+  audience: (gate, _, trust) => everybodyIn(gate, (issuer) => trust.heeds(issuer), FANOUT),
   ownServiceOnly: true,
   maxPerNetwork: undefined,
 };
@@ -135,8 +135,12 @@ export class Tier implements AsyncDisposable {
     await using owned = new AsyncDisposableStack();
     const { kind, host, descriptor, credential, log } = options;
     const { serviceId } = descriptor.value;
+    const known: { trust?: ServiceTrust } = {};
     const store = new RecordStore({
       kinds: kind.kinds,
+      // What is read from disk before was let in before.
+      heeds: (service, issuer) =>
+        !service.equals(serviceId) || (known.trust?.heeds(issuer) ?? true),
       ...(kind.ownServiceOnly && { scope: serviceId }),
     });
     const files = await RecordFiles.open(options.directory, store);
@@ -147,6 +151,7 @@ export class Tier implements AsyncDisposable {
     const network = new Dht(gate, store, maxPerNetwork === undefined ? {} : { maxPerNetwork });
     const records = new Records({ store, network });
     const trust = new ServiceTrust(records, descriptor);
+    known.trust = trust;
     trust.on('change', () => gate.recheck());
     owned.defer(() => trust.close());
     owned.defer(() => gate.close());
@@ -155,7 +160,7 @@ export class Tier implements AsyncDisposable {
     owned.defer(() => network.close());
     await network.start();
     owned.defer(() => records.close());
-    const audience = kind.audience(gate, records);
+    const audience = kind.audience(gate, records, trust);
     const spread = new Spread({ gate, store, kinds: kind.spread, audience });
     owned.defer(() => spread.close());
     await spread.start();

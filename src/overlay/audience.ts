@@ -2,7 +2,12 @@
 import type { Ed25519PeerId, PeerId } from '@libp2p/interface';
 import type { Gate, Target } from './gate.ts';
 import type { Held } from './record-store.ts';
-import { MEMBERSHIP_RECORD, recordKey } from './stored-kinds.ts';
+import {
+  MEMBERSHIP_RECORD,
+  REVOCATION_RECORD,
+  recordKey,
+  type StoredKind,
+} from './stored-kinds.ts';
 
 /** Whom records concern. */
 export interface Audience {
@@ -10,27 +15,34 @@ export interface Audience {
   targets(record: Held): readonly Target[];
   /** Whether `peer` may learn of the records of a service. */
   concerns(service: Ed25519PeerId, peer: PeerId): boolean;
+  /** Whether a record may come from a peer, by the names in its key: the service first. */
+  takes(kind: StoredKind<unknown>, names: readonly string[]): boolean;
 }
 
 /**
- * Everybody who passed the gate of a service.
+ * Everybody who passed the gate of a service. They bring its own records, and revocation lists of those who may
+ * issue some: what any member could sign would fill every store of the service, and at its super-peers bar others.
  *
+ * @param heeds whether a revocation list counts whose issuer has this PeerID, as text
  * @param fanout peers that a record is pushed on to, drawn anew each time; all of them on a super-peer
  * @param random from 0 to 1, 1 excluded
  */
 export function everybodyIn(
   gate: Pick<Gate, 'overlayId' | 'peers'>,
+  heeds: (issuer: string) => boolean,
   fanout: number = Number.POSITIVE_INFINITY,
   random: () => number = Math.random,
 ): Audience {
   return {
     targets: () => draw(gate.peers(), fanout, random),
     concerns: (service) => service.equals(gate.overlayId),
+    takes: (kind, [service, issuer = '']) =>
+      service === gate.overlayId.toString() && (kind !== REVOCATION_RECORD || heeds(issuer)),
   };
 }
 
 /**
- * The super-peers of each record's service, in tier 1.
+ * The super-peers of each record's service, in tier 1. They bring what they store of any.
  *
  * A membership shard comes from its own super-peer alone: there is a new one every moment, and if all
  * passed each on, n super-peers would send it n² times. Who misses one gets it in a sync.
@@ -45,6 +57,7 @@ export function superPeersOf(
     targets: (record) =>
       passesOn(record) ? addresses(record.service).map(({ target }) => target) : [],
     concerns: (service, peer) => addresses(service).some(({ peerId }) => peerId.equals(peer)),
+    takes: () => true,
   };
 }
 

@@ -75,6 +75,12 @@ export class Claims {
     return [...places.values()];
   }
 
+  /** The highest number of an attachment that anybody tells of a member; 0 if nobody does. */
+  newestSession({ name, bucket }: Place): number {
+    const claims = [...this.#bySuperPeer.values()].map((buckets) => buckets[bucket]?.get(name));
+    return Math.max(0, ...claims.map((claim) => claim?.session ?? 0));
+  }
+
   /** @returns the member as the claim that counts most tells it, among those that hold */
   best(
     { name, bucket }: Place,

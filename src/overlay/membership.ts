@@ -44,6 +44,8 @@ import { TIMERS, type Timers } from './timers.ts';
 const SWEEP = 5_000;
 /** Milliseconds that one who was admitted, or was here before a restart, has to attach. */
 const ATTACH_LIMIT = 30_000;
+/** Milliseconds by which the clock of a member may be ahead without consequence. */
+const MAX_SKEW = 5_000;
 /** Shards asked for at the same time in a refresh. */
 const PARALLEL_READS = 8;
 
@@ -143,8 +145,8 @@ export class Membership extends EventEmitter<MembershipEvents> {
   /**
    * Enters a member into the own shard, or puts a newer credential or other addresses there.
    *
-   * @param session number of its attachment; left out for one that was admitted just now, which has
-   *   30 s to attach
+   * @param session number of its attachment, by its clock; left out for one that was admitted just now, which has
+   *   30 s to attach. One that is known from a time to come was made by a clock that was ahead: this one counts more
    * @throws MembershipError `ERR_SHARD_FULL`
    */
   add(credential: Opened<Credential>, multiaddrs: readonly string[], session?: number): void {
@@ -165,7 +167,10 @@ export class Membership extends EventEmitter<MembershipEvents> {
     const present = { credential, multiaddrs: multiaddrs.slice(0, MAX_MEMBER_ADDRESSES) };
     if (session !== undefined) this.#awaited.delete(name);
     else if (!old?.present) this.#awaited.set(name, this.#clock());
-    this.#claim({ peerId, present, session: session ?? old?.session ?? 0 });
+    const known = this.#claims.newestSession({ name, bucket });
+    const ahead = known > this.#clock() + MAX_SKEW ? known + 1 : 0;
+    const number = session === undefined ? (old?.session ?? 0) : Math.max(session, ahead);
+    this.#claim({ peerId, present, session: number });
   }
 
   /** Notes that a member has left, unless it has attached elsewhere since. */
@@ -270,9 +275,8 @@ export class Membership extends EventEmitter<MembershipEvents> {
   #arrived(shard: MembershipShard): void {
     if (!shard.serviceId.equals(this.serviceId)) return;
     if (!this.#options.trust().admitters.some((id) => id.equals(shard.superPeer))) return;
-    const own = shard.superPeer.equals(this.#options.superPeer);
-    if (own && !this.#writer.firstOf(shard.bucket)) return;
-    this.#reader.enqueue(shard);
+    if (shard.superPeer.equals(this.#options.superPeer)) this.#writer.found(shard);
+    else this.#reader.enqueue(shard);
   }
 
   #take({ superPeer, bucket }: MembershipShard, fresh: readonly Claim[]): void {
@@ -281,6 +285,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
     for (const name of claims.keys()) changed.set(name, { name, bucket });
     const adopting = superPeer.equals(this.#options.superPeer);
     if (!adopting) claims.clear();
+    else if (claims.size > 0) this.#writer.changed(bucket); // perhaps written without these
     for (const claim of fresh) {
       const place = placeOf(claim.peerId);
       // What this process knows of its own members is newer than what it finds.

@@ -14,7 +14,7 @@ import { compare } from 'uint8arrays/compare';
 import { IcvpnError } from '../errors.ts';
 import { EnvelopeError, type Opened, open } from '../records/envelope.ts';
 import { TOMBSTONE } from '../records/tombstone.ts';
-import { recordKey, type StoredKind } from './stored-kinds.ts';
+import { REVOCATION_RECORD, recordKey, type StoredKind } from './stored-kinds.ts';
 
 export type RecordCode =
   /** The key names no kind that this overlay stores, or not the record under it. */
@@ -74,6 +74,8 @@ export interface RecordStoreOptions {
   readonly kinds: readonly StoredKind<unknown>[];
   /** Takes records of this service only. */
   readonly scope?: Ed25519PeerId;
+  /** Whether a revocation list may count in a service, by the PeerID of its issuer as text; all do if left out. */
+  readonly heeds?: (service: Ed25519PeerId, issuer: string) => boolean;
   /** Milliseconds since 1970. */
   readonly clock?: () => number;
   /** The most records held. */
@@ -97,6 +99,7 @@ interface RecordStoreEvents {
 export class RecordStore extends EventEmitter<RecordStoreEvents> {
   readonly #kinds: ReadonlyMap<string, StoredKind<unknown>>;
   readonly #scope: Ed25519PeerId | undefined;
+  readonly #heeds: (service: Ed25519PeerId, issuer: string) => boolean;
   readonly #clock: () => number;
   readonly #maxRecords: number;
   readonly #maxBytes: number;
@@ -111,6 +114,7 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
     this.setMaxListeners(0);
     this.#kinds = new Map(options.kinds.map((kind) => [kind.namespace, kind]));
     this.#scope = options.scope;
+    this.#heeds = options.heeds ?? (() => true);
     this.#clock = options.clock ?? Date.now;
     this.#maxRecords = options.maxRecords ?? 65_536;
     this.#maxBytes = options.maxBytes ?? 256 * 1024 * 1024;
@@ -200,6 +204,10 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
     }
     checkContent(kind, value);
     const service = kind.service(value);
+    const end = kind.notAfter(value) ?? 0;
+    if (end * 1000 > this.#clock() + (kind.longest ?? Number.POSITIVE_INFINITY) * 1000) {
+      throw new RecordError('ERR_RECORD_CONTENT', `${key} ends too late`);
+    }
     const entry = { kind, key, opened };
     const sequence = kind.sequence(value);
     return this.#inScope({ kind, key, service, sequence, bytes, entry });
@@ -229,6 +237,10 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
     if (this.#scope !== undefined && !held.service.equals(this.#scope)) {
       throw new RecordError('ERR_RECORD_KEY', `${held.key} belongs to another service`);
     }
+    const signer = held.key.split('/')[2 + held.kind.signerPart] ?? '';
+    if (held.kind === REVOCATION_RECORD && !this.#heeds(held.service, signer)) {
+      throw new RecordError('ERR_RECORD_KEY', `what ${signer} revokes does not count`);
+    }
     if (this.#ended(held)) throw new RecordError('ERR_RECORD_EXPIRED', `${held.key} has ended`);
     return held;
   }
@@ -244,7 +256,7 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
       throw new RecordError('ERR_RECORD_OLD', `${key}: sequence ${sequence}, seen was ${floor}`);
     }
     const growth = bytes.length - (old?.bytes.length ?? 0);
-    if (this.#bytes + growth > this.#maxBytes || (!old && this.#full())) {
+    if (!this.#makeRoom(fresh.kind, growth, old ? 0 : 1)) {
       throw new RecordError('ERR_RECORD_FULL', `no room for ${key}`);
     }
     if (old) this.#drop(old);
@@ -257,13 +269,22 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
     return fresh;
   }
 
-  /** Makes room of what has ended; tombstones go too, since the floors outlive them. */
-  #full(): boolean {
-    if (this.#held.size < this.#maxRecords) return false;
+  /**
+   * Makes room of what has ended; tombstones go too, since the floors outlive them. What everybody must have
+   * takes the place of what its signer writes anew before long.
+   */
+  #makeRoom(kind: StoredKind<unknown>, bytes: number, records: number): boolean {
+    const fits = (): boolean =>
+      this.#bytes + bytes <= this.#maxBytes && this.#held.size + records <= this.#maxRecords;
+    if (fits()) return true;
     for (const held of this.#held.values()) {
       if (held.entry === undefined || this.#ended(held)) this.#drop(held);
     }
-    return this.#held.size >= this.#maxRecords;
+    for (const held of kind.longest === undefined ? this.#held.values() : []) {
+      if (fits()) break;
+      if (held.kind.longest !== undefined) this.#drop(held);
+    }
+    return fits();
   }
 
   #raise(key: string, sequence: number): void {

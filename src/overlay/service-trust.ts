@@ -6,6 +6,7 @@
  */
 import { EventEmitter } from 'node:events';
 import type { AbortOptions, Ed25519PeerId } from '@libp2p/interface';
+import { equals } from 'uint8arrays/equals';
 import { type PolicyDocument, parsePolicy } from '../policy/document.ts';
 import type { ServiceDescriptor } from '../records/descriptor.ts';
 import type { Opened } from '../records/envelope.ts';
@@ -74,6 +75,17 @@ export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
     return this.#policy;
   }
 
+  /**
+   * Whether a revocation list of this issuer counts: the owner's, one of a super-peer that the descriptor names, or
+   * that it named when the list came.
+   *
+   * @param issuer its PeerID as text
+   */
+  heeds(issuer: string): boolean {
+    if (this.#lists.has(issuer) || issuer === this.serviceId.toString()) return true;
+    return this.#descriptor.value.admitters.some(({ peerId }) => peerId.toString() === issuer);
+  }
+
   /** Whether `node` was thrown out and must not be admitted again. */
   barred(node: Ed25519PeerId): boolean {
     return this.#revocations.barred(node);
@@ -97,7 +109,12 @@ export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
     if (descriptor) this.#takeDescriptor(descriptor);
     const policy = this.#records.latest(POLICY_RECORD, serviceId);
     if (policy) this.#takePolicy(policy);
-    for (const issuer of [serviceId, ...this.#trust.admitters]) {
+    this.#readHeldLists();
+  }
+
+  #readHeldLists(): void {
+    const { serviceId } = this;
+    for (const issuer of [serviceId, ...this.#descriptor.value.admitters.map((a) => a.peerId)]) {
       const list = this.#records.latest(REVOCATION_RECORD, serviceId, issuer);
       if (list) this.#takeRevocations(list.value);
     }
@@ -105,12 +122,16 @@ export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
 
   #takeDescriptor(opened: Opened<ServiceDescriptor>): void {
     if (!opened.value.serviceId.equals(this.serviceId)) return;
-    if (opened.value.sequence <= this.#descriptor.value.sequence) return;
+    const { sequence } = this.#descriptor.value;
+    if (opened.value.sequence < sequence) return;
+    // Of two with one sequence the store keeps the same one everywhere, whichever came first.
+    if (opened.value.sequence === sequence && equals(opened.bytes, this.#descriptor.bytes)) return;
     if (opened.value.epoch > this.#descriptor.value.epoch) {
       this.#previousEpochUntil = Date.now() / 1000 + EPOCH_GRACE;
     }
     this.#descriptor = opened;
     this.#changed();
+    this.#readHeldLists(); // of super-peers that it names first
   }
 
   #takePolicy({ value }: Opened<PolicyRecord>): void {
@@ -122,7 +143,8 @@ export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
   }
 
   #takeRevocations(list: RevocationList): void {
-    if (!list.serviceId.equals(this.serviceId)) return;
+    if (!list.serviceId.equals(this.serviceId) || !this.heeds(list.issuer.toString())) return;
+    if (this.#lists.get(list.issuer.toString()) === list) return;
     // Lists of super-peers that were struck off stay: what they revoked stays revoked.
     this.#lists.set(list.issuer.toString(), list);
     this.#revocations = new Revocations(this.serviceId, this.#lists.values());

@@ -47,8 +47,10 @@ export class ShardWriter {
   readonly #options: ShardWriterOptions;
   readonly #life = new AbortController();
   readonly #dirty = new Set<number>();
-  /** Buckets that this process has read or written. */
+  /** Buckets that this process has begun to read or to write. */
   readonly #adopted = new Set<number>();
+  /** Versions from before a restart that are being opened, by bucket. */
+  readonly #adopting = new Map<number, Promise<void>>();
   #writing: Promise<void> | undefined;
   #callOff: (() => void) | undefined;
   /** No write begins before, by the monotonic clock. */
@@ -64,11 +66,26 @@ export class ShardWriter {
     this.#schedule(COLLECT);
   }
 
-  /** @returns whether nothing had been known of a bucket yet; from now on it counts as known */
-  firstOf(bucket: number): boolean {
+  /** A version of the own shard has come. Only the first of a bucket is from before a restart, and is taken over. */
+  found(shard: MembershipShard): void {
+    const { bucket } = shard;
+    if (this.#isFirst(bucket)) this.#adopting.set(bucket, this.#take(shard));
+  }
+
+  #isFirst(bucket: number): boolean {
     if (this.#adopted.has(bucket)) return false;
     this.#adopted.add(bucket);
     return true;
+  }
+
+  async #take(shard: MembershipShard): Promise<void> {
+    try {
+      await this.#options.adopt(shard);
+    } catch (error) {
+      this.#options.onDelayed(error);
+    } finally {
+      this.#adopting.delete(shard.bucket);
+    }
   }
 
   /** Writes what is still to be written, unless `signal` is aborted, then stops. */
@@ -80,7 +97,7 @@ export class ShardWriter {
     }
     this.#life.abort();
     this.#callOff?.();
-    await Promise.allSettled([this.#writing]);
+    await Promise.allSettled([this.#writing, ...this.#adopting.values()]);
   }
 
   #schedule(delay: number): void {
@@ -108,7 +125,8 @@ export class ShardWriter {
     await Promise.all(
       buckets.map(async (bucket) => {
         const names = [serviceId, superPeer, String(bucket)];
-        if (this.firstOf(bucket)) await this.#adopt(names);
+        if (this.#isFirst(bucket)) await this.#adopt(names);
+        else await this.#adopting.get(bucket);
         try {
           const content = await seal.seal(encodeShardContent(this.#content(bucket)));
           // Closed meanwhile: a successor may have written, whose word must not be followed by an older one.
@@ -133,7 +151,7 @@ export class ShardWriter {
     const found = await this.#options.records
       .get(MEMBERSHIP_RECORD, names, { signal })
       .catch(() => undefined);
-    if (found) await this.#options.adopt(found.value);
+    if (found) await this.#take(found.value);
   }
 
   #content(bucket: number): ShardContent {

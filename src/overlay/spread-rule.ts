@@ -69,9 +69,11 @@ export class SpreadRule {
 
   /** @throws EnvelopeError, RecordError for what is forged or not spread; not for what is old */
   async take({ key, bytes }: SpreadRecord, peer: PeerId): Promise<void> {
-    const { store, kinds } = this.#options;
+    const { store, kinds, audience } = this.#options;
     const kind = kinds.find(({ namespace }) => key.startsWith(`/${namespace}/`));
     if (kind === undefined) throw new RecordError('ERR_RECORD_KEY', `${key} is not spread`);
+    // No offence: a list may come before the descriptor that names its issuer.
+    if (!audience.takes(kind, key.split('/').slice(2))) return;
     this.#sources.set(key, peer);
     try {
       await store.accept(key, bytes);

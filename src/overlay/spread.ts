@@ -28,8 +28,10 @@ import type { StoredKind } from './stored-kinds.ts';
 import { TIMERS, type Timers } from './timers.ts';
 
 const SPREAD = 'spread/1.0.0';
-/** Milliseconds for one push or sync. */
+/** Milliseconds for one sync. */
 const LIMIT = 20_000;
+/** Milliseconds for one push: who does not take it by then gets the record in a sync, and others wait for its place. */
+const PUSH_LIMIT = 5_000;
 /** Milliseconds between syncs with a random peer, give or take a half. */
 const SYNC_INTERVAL = 60_000;
 /** Pushes under way at the same time. */
@@ -54,6 +56,7 @@ export class Spread {
   /** What waits to be pushed, by target. */
   readonly #waiting = new Map<string, { target: Target; records: Map<string, Held> }>();
   readonly #pushing = new Set<Promise<void>>();
+  readonly #syncing = new Set<Promise<void>>();
   readonly #rule: SpreadRule;
   readonly #timers: Timers;
   readonly #random: () => number;
@@ -84,7 +87,7 @@ export class Spread {
     this.#life.abort();
     this.#waiting.clear();
     await gate.unhandle(SPREAD);
-    await Promise.allSettled(this.#pushing);
+    await Promise.allSettled([...this.#pushing, ...this.#syncing]);
   }
 
   /** Exchanges with one peer whatever is newer on either side. @throws GateError and others */
@@ -122,13 +125,13 @@ export class Spread {
   readonly #onAdmitted = (peer: PeerId): void => {
     // One of the two begins.
     if (peer.toString() < this.#options.gate.host.peerId.toString()) return;
-    this.#background(this.sync(peer));
+    this.#background(this.sync(peer), this.#syncing);
   };
 
   #schedule(): void {
     this.#callOff = this.#timers.after(SYNC_INTERVAL * (0.5 + this.#random()), () => {
       const [peer] = draw(this.#options.gate.peers(), 1, this.#random);
-      if (peer) this.#background(this.sync(peer));
+      if (peer) this.#background(this.sync(peer), this.#syncing);
       this.#schedule();
     });
   }
@@ -139,23 +142,23 @@ export class Spread {
       if (next === undefined) return;
       const [name, { target, records }] = next;
       this.#waiting.delete(name);
-      this.#background(this.#push(target, records));
+      this.#background(this.#push(target, records), this.#pushing);
     }
   }
 
   /** Whoever misses a push gets the record in a sync. */
-  #background(work: Promise<void>): void {
+  #background(work: Promise<void>, among: Set<Promise<void>>): void {
     const done = work
       .catch(() => undefined)
       .finally(() => {
-        this.#pushing.delete(done);
+        among.delete(done);
         if (!this.#life.signal.aborted) this.#pump();
       });
-    this.#pushing.add(done);
+    among.add(done);
   }
 
   async #push(target: Target, records: Map<string, Held>): Promise<void> {
-    const signal = timeLimit(LIMIT, this.#life.signal);
+    const signal = timeLimit(PUSH_LIMIT, this.#life.signal);
     const stream = await this.#options.gate.open(target, SPREAD, { signal });
     await whole(stream, async () => {
       const frames = new Frames(stream, SPREAD_FRAMES);

@@ -5,7 +5,7 @@
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { readPolicy } from '../policy/embedded-tests.ts';
 import { DESCRIPTOR, type ServiceDescriptor } from '../records/descriptor.ts';
-import { ENDPOINT, type Endpoint } from '../records/endpoint.ts';
+import { ENDPOINT, type Endpoint, MAX_ENDPOINT_LIFETIME } from '../records/endpoint.ts';
 import type { RecordKind } from '../records/envelope.ts';
 import { MEMBERSHIP, type MembershipShard } from '../records/membership.ts';
 import { POLICY, type PolicyRecord } from '../records/policy-record.ts';
@@ -27,6 +27,8 @@ export interface StoredKind<T> {
   sequence(value: T): number;
   /** Seconds since 1970 from when on the record means nothing; undefined when it has no end. */
   notAfter(value: T): number | undefined;
+  /** Seconds that it may last at most, where it ends; it makes room for what has no end. */
+  readonly longest?: number;
   /** Whether the content can be used; a store keeps nothing for which this throws an IcvpnError. */
   check?(value: T): void;
 }
@@ -73,6 +75,7 @@ export const ENDPOINT_RECORD: StoredKind<Endpoint> = {
   service: (value) => value.serviceId,
   sequence: (value) => value.sequence,
   notAfter: (value) => value.notAfter,
+  longest: MAX_ENDPOINT_LIFETIME,
 };
 
 /** Which members are out: in tier 1 and tier 2, one list of the owner and one of each super-peer. */

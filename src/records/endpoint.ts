@@ -14,6 +14,9 @@ import {
 import type { RecordKind } from './envelope.ts';
 import { peerId } from './peer-id.ts';
 
+/** Seconds that a record may last from when it is stored. */
+export const MAX_ENDPOINT_LIFETIME = 86_400;
+
 const codec = message({
   serviceId: required(1, peerId()),
   peerId: required(2, peerId()),

@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { ENDPOINT_RECORD, recordKey } from '../../../src/overlay/stored-kinds.ts';
+import { MAX_ENDPOINT_LIFETIME } from '../../../src/records/endpoint.ts';
 import { nth } from './harness.ts';
 import { type SimulatedNode, simulatedKey, simulateNodes } from './simulated-nodes.ts';
 import { CALM, type Faults, Simulation } from './simulation.ts';
@@ -50,7 +51,7 @@ export async function converge(options: ConvergenceOptions): Promise<Convergence
   async function write(node: SimulatedNode): Promise<void> {
     const sequence = node.records.nextSequence(ENDPOINT_RECORD, service, node.id);
     newest.set(node.index, sequence);
-    const notAfter = Math.floor(simulation.now / 1000) + 86_400;
+    const notAfter = Math.floor(simulation.now / 1000) + MAX_ENDPOINT_LIFETIME;
     const fields = { serviceId: service, peerId: node.id, multiaddrs: [], underlay: [] };
     await node.records.put(ENDPOINT_RECORD, { ...fields, sequence, notAfter }, node.key);
   }

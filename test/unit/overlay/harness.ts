@@ -225,7 +225,14 @@ export class SuperPeer {
         kinds: [...SPREAD_KINDS, MEMBERSHIP_RECORD],
         audience: superPeersOf(host.peerId, superPeers),
       }),
-      new Spread({ gate: this.gate, store, kinds: SPREAD_KINDS, audience: everybodyIn(this.gate) }),
+      new Spread({
+        gate: this.gate,
+        store,
+        kinds: SPREAD_KINDS,
+        audience: everybodyIn(this.gate, (issuer) =>
+          [serviceId, ...trust().admitters].some((each) => each.toString() === issuer),
+        ),
+      }),
     ];
   }
 
@@ -280,7 +287,7 @@ export class MemberNode {
       gate,
       store,
       kinds: SPREAD_KINDS,
-      audience: everybodyIn(gate, 8),
+      audience: everybodyIn(gate, () => true, 8),
     });
   }
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import { publicKeyFromRaw } from '@libp2p/crypto/keys';
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { peerIdFromPublicKey } from '@libp2p/peer-id';
@@ -7,6 +8,7 @@ import type { Trust } from '../../../src/overlay/gate.ts';
 import { Membership } from '../../../src/overlay/membership.ts';
 import { RecordStore } from '../../../src/overlay/record-store.ts';
 import { Records } from '../../../src/overlay/records.ts';
+import { type ShardSeal, UNSEALED } from '../../../src/overlay/shard-seal.ts';
 import { MEMBERSHIP_RECORD } from '../../../src/overlay/stored-kinds.ts';
 import type { Credential } from '../../../src/records/credential.ts';
 import { bucketOf, MAX_BUCKET_MEMBERS } from '../../../src/records/membership.ts';
@@ -55,12 +57,17 @@ describe('membership', () => {
   });
   afterEach(() => cleanup.run());
 
-  function site(network: MemoryNetwork, who: Identity, store?: RecordStore): Site {
+  function site(
+    network: MemoryNetwork,
+    who: Identity,
+    store?: RecordStore,
+    seal: ShardSeal = UNSEALED,
+  ): Site {
     const clock = (): number => start + ahead;
     const own = store ?? new RecordStore({ kinds: [MEMBERSHIP_RECORD] });
     const records = cleanup.add(new Records({ store: own, network: network.join(own), clock }));
     const options = { records, serviceId: service.id, superPeer: who.id, key: who.key, clock };
-    const membership = cleanup.add(new Membership({ ...options, trust: () => trust }));
+    const membership = cleanup.add(new Membership({ ...options, seal, trust: () => trust }));
     return { who, store: own, records, membership };
   }
 
@@ -129,6 +136,48 @@ describe('membership', () => {
     again.membership.recheck();
     assert.deepEqual(names(again).toSorted(), [kept.id, comer.id].map(String).toSorted());
     await sees(b, 2);
+  });
+
+  it('a super-peer that restarts writes no bucket again before it has opened what stands there', async () => {
+    const network = new MemoryNetwork();
+    const [a, b] = [site(network, at(0)), site(network, at(1))];
+    const [old, comer] = inOneBucket(2);
+    assert.ok(old && comer);
+    a.membership.add(await credentialFor(service.id, a.who.key, old), [], 1);
+    await sees(b, 1);
+    await a.membership.close();
+    const opened = Promise.withResolvers<void>();
+    const slow: ShardSeal = {
+      seal: UNSEALED.seal,
+      open: (content) => opened.promise.then(() => content),
+    };
+    const counts: number[] = [];
+    b.membership.on('change', () => counts.push(b.membership.members().length));
+    const again = site(network, at(0), undefined, slow);
+    void again.membership.refresh();
+    await until(again.store, 'record', () => again.store.size > 0);
+    again.membership.add(await credentialFor(service.id, at(0).key, comer), [], 5);
+    // Longer than a bucket waits for further changes.
+    await delay(500);
+    opened.resolve();
+    await sees(b, 2);
+    assert.deepEqual(counts, [2], 'nobody was gone meanwhile');
+  });
+
+  it('a member whose clock was ahead is listed where it has moved to, and gone when it leaves', async () => {
+    const [a, b, c] = sites(new MemoryNetwork());
+    assert.ok(a && b && c);
+    const credential = await credentialFor(service.id, a.who.key, stranger.id);
+    a.membership.add(credential, [], start + 3_600_000);
+    await sees(b, 1);
+    // It corrects its clock and attaches elsewhere; its first super-peer notices later.
+    b.membership.add(credential, [], start);
+    a.membership.remove(stranger.id);
+    const movedTo = () => c.membership.member(stranger.id)?.superPeer.equals(b.who.id) === true;
+    await until(c.membership, 'change', movedTo);
+    for (const each of [a, b, c]) await sees(each, 1);
+    b.membership.remove(stranger.id);
+    for (const each of [a, b, c]) await sees(each, 0);
   });
 
   it('a super-peer that restarts with its records sees the shards that nobody has written again', async () => {

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { RecordError, RecordStore } from '../../../src/overlay/record-store.ts';
-import { ENDPOINT_RECORD, recordKey } from '../../../src/overlay/stored-kinds.ts';
+import {
+  ENDPOINT_RECORD,
+  REVOCATION_RECORD,
+  recordKey,
+} from '../../../src/overlay/stored-kinds.ts';
 import type { Endpoint } from '../../../src/records/endpoint.ts';
 import { EnvelopeError, seal } from '../../../src/records/envelope.ts';
 import { TOMBSTONE } from '../../../src/records/tombstone.ts';
@@ -170,6 +174,53 @@ describe('the record store', () => {
   it('takes records of its own service only, where it has one', async () => {
     const node = store({ scope: other.id });
     await assert.rejects(node.accept(key, await sealed(endpoint(1))), fails('ERR_RECORD_KEY'));
+  });
+
+  it('takes no endpoint that is to last for longer than a day', async () => {
+    const node = store();
+    const late = await sealed(endpoint(1, { notAfter: NOW + 86_401 }));
+    await assert.rejects(node.accept(key, late), fails('ERR_RECORD_CONTENT'));
+    await node.accept(key, await sealed(endpoint(1, { notAfter: NOW + 86_400 })));
+  });
+
+  describe('revocation lists', () => {
+    const listKey = (issuer: Identity) => recordKey(REVOCATION_RECORD, service.id, issuer.id);
+    const list = (issuer: Identity, sequence = 1) =>
+      seal(
+        REVOCATION_RECORD.record,
+        { serviceId: service.id, issuer: issuer.id, sequence, revocations: [] },
+        issuer.key,
+      );
+    const kinds = [REVOCATION_RECORD, ENDPOINT_RECORD];
+
+    it('P11 are held of those alone who may issue some, and tombstones likewise', async () => {
+      const heeds = (_: unknown, issuer: string) => issuer === service.id.toString();
+      const node = store({ kinds, heeds });
+      await node.accept(listKey(service), await list(service));
+      await assert.rejects(node.accept(listKey(other), await list(other)), fails('ERR_RECORD_KEY'));
+      const end = { serviceId: service.id, key: listKey(other), sequence: 2 };
+      const tombstone = await seal(TOMBSTONE, end, other.key);
+      await assert.rejects(node.accept(listKey(other), tombstone), fails('ERR_RECORD_KEY'));
+      assert.equal(node.size, 1);
+    });
+
+    it('P11 take the place of endpoints where there is no more room, by number or by bytes', async () => {
+      const [first, second] = [
+        await sealed(endpoint(1)),
+        await sealed(endpoint(1, { peerId: other.id }), other),
+      ];
+      const bytes = first.length + second.length;
+      for (const limits of [{ maxRecords: 2 }, { maxBytes: bytes }]) {
+        const node = store({ kinds, ...limits });
+        await node.accept(key, first);
+        await node.accept(recordKey(ENDPOINT_RECORD, service.id, other.id), second);
+        await node.accept(listKey(service), await list(service));
+        assert.ok(node.get(listKey(service)));
+        // And the other way round they do not.
+        await node.accept(listKey(other), await list(other));
+        await assert.rejects(node.accept(key, await sealed(endpoint(2))), fails('ERR_RECORD_FULL'));
+      }
+    });
   });
 
   it('stays within its limits and counts its bytes', async () => {

@@ -4,6 +4,7 @@ import { RecordStore } from '../../../src/overlay/record-store.ts';
 import { Records } from '../../../src/overlay/records.ts';
 import { ENDPOINT_RECORD, recordKey } from '../../../src/overlay/stored-kinds.ts';
 import type { Endpoint } from '../../../src/records/endpoint.ts';
+import { MAX_ENDPOINT_LIFETIME } from '../../../src/records/endpoint.ts';
 import { seal } from '../../../src/records/envelope.ts';
 import { Cleanup, identity, nth } from './harness.ts';
 import { MemoryNetwork } from './memory-network.ts';
@@ -15,7 +16,7 @@ const endpoint = (sequence: number): Endpoint => ({
   serviceId: service.id,
   peerId: member.id,
   sequence,
-  notAfter: 4_000_000_000,
+  notAfter: Math.floor(Date.now() / 1000) + MAX_ENDPOINT_LIFETIME,
   multiaddrs: [],
   underlay: [],
 });

@@ -28,7 +28,7 @@ describe('a record that somebody missed', () => {
   afterEach(() => cleanup.run());
 
   /** Pushes nothing, so that only a sync brings a record. */
-  const SILENT: Audience = { targets: () => [], concerns: () => true };
+  const SILENT: Audience = { targets: () => [], concerns: () => true, takes: () => true };
 
   interface Asked {
     readonly ms: number;

@@ -7,14 +7,20 @@
  */
 import assert from 'node:assert/strict';
 import type { Multiaddr } from '@multiformats/multiaddr';
+import { Frames } from '../../../src/overlay/frames.ts';
 import type { Trust } from '../../../src/overlay/gate.ts';
 import type { Host } from '../../../src/overlay/host.ts';
 import { PublishServer, publishRecord } from '../../../src/overlay/publish.ts';
+import { RecordStore } from '../../../src/overlay/record-store.ts';
+import { Records } from '../../../src/overlay/records.ts';
 import { ServiceTrust } from '../../../src/overlay/service-trust.ts';
+import { SPREAD_FRAMES, spreadFrame } from '../../../src/overlay/spread-messages.ts';
 import {
   DESCRIPTOR_RECORD,
   POLICY_RECORD,
   REVOCATION_RECORD,
+  recordKey,
+  SPREAD_KINDS,
   type StoredKind,
 } from '../../../src/overlay/stored-kinds.ts';
 import { DESCRIPTOR, type ServiceDescriptor } from '../../../src/records/descriptor.ts';
@@ -34,6 +40,7 @@ import {
   SuperPeer,
   until,
 } from './harness.ts';
+import { MemoryNetwork } from './memory-network.ts';
 
 const overlay = await identity();
 const service = await identity();
@@ -241,6 +248,90 @@ describe('what everybody must know', () => {
     assert.ok(nth(trusts, 0).barred(id));
     // Bystanders notice nothing.
     assert.ok(nth(supers, 1).gate.isAdmitted(two.host.peerId));
+  });
+
+  it('P11 a member brings its super-peer no list that bars others, and nothing of another service', async () => {
+    const [one, two] = members;
+    assert.ok(one && two);
+    const [forger, stranger] = await identities(2);
+    assert.ok(forger && stranger);
+    const victim = { peerId: two.host.peerId, serial: undefined, since: 1 };
+    const issuer = forger.id;
+    const list = { serviceId: service.id, issuer, sequence: 1, revocations: [victim] };
+    const foreign = descriptorOf(stranger.id, [one.host]);
+    const keys = [
+      recordKey(REVOCATION_RECORD, service.id, issuer),
+      recordKey(DESCRIPTOR_RECORD, stranger.id),
+      recordKey(POLICY_RECORD, service.id),
+    ];
+    const records = [
+      await seal(REVOCATION_RECORD.record, list, forger.key),
+      await seal(DESCRIPTOR, foreign, stranger.key),
+      await policy(1),
+    ];
+    const [{ host, tier1, gate }, trust] = [nth(supers, 0), nth(trusts, 0)];
+    assert.ok(gate.isAdmitted(one.host.peerId));
+    const stream = await one.tier2.gate.open(addresses(host), 'spread/1.0.0');
+    const frames = new Frames(stream, SPREAD_FRAMES);
+    for (const [i, bytes] of records.entries()) {
+      await frames.write(spreadFrame({ record: { key: nth(keys, i), bytes } }), {});
+    }
+    await stream.close();
+    // The last of them is in order.
+    await until(trust, 'policy', () => trust.policy?.sequence === 1);
+    const held = keys.map((key) => tier1.store.get(key) !== undefined);
+    assert.deepEqual(held, [false, false, true]);
+    assert.equal(trust.barred(two.host.peerId), false);
+  });
+
+  it('a list of a super-peer counts from when the descriptor names it', async () => {
+    const trust = nth(trusts, 0);
+    const { tier1 } = nth(supers, 0);
+    const late = await identity();
+    const { peerId } = nth(members, 1).host;
+    const revocations = [{ peerId, serial: undefined, since: 1 }];
+    const list = { serviceId: service.id, issuer: late.id, sequence: 1, revocations };
+    await tier1.records.put(REVOCATION_RECORD, list, late.key);
+    assert.equal(trust.barred(peerId), false);
+    const third = cleanup.add(await listen(late.key));
+    const named = descriptorOf(service.id, [...supers.map(({ host }) => host), third]);
+    const bytes = await seal(DESCRIPTOR, { ...named, sequence: 2 }, service.key);
+    await publish(DESCRIPTOR_RECORD, bytes);
+    await until(trust, 'change', () => trust.descriptor.value.sequence === 2);
+    assert.equal(trust.barred(peerId), true);
+  });
+
+  it('P8 of two descriptors of one sequence everybody heeds the same, whichever came first', async () => {
+    const made = [1, 2].map((slot) =>
+      seal(
+        DESCRIPTOR,
+        {
+          ...descriptorOf(
+            service.id,
+            supers.map(({ host }) => host),
+          ),
+          sequence: 5,
+          name: `${slot}`,
+        },
+        service.key,
+      ),
+    );
+    const [x, y] = await Promise.all(made);
+    assert.ok(x && y);
+    const heeded: string[] = [];
+    for (const order of [
+      [x, y],
+      [y, x],
+    ]) {
+      const store = new RecordStore({ kinds: SPREAD_KINDS });
+      const records = cleanup.add(new Records({ store, network: new MemoryNetwork().join(store) }));
+      const trust = new ServiceTrust(records, descriptor);
+      const key = recordKey(DESCRIPTOR_RECORD, service.id);
+      for (const bytes of order) await store.accept(key, bytes).catch(() => undefined);
+      heeded.push(trust.descriptor.value.name);
+      trust.close();
+    }
+    assert.equal(heeded[0], heeded[1]);
   });
 
   it('refuses a policy or a revocation list that the owner did not sign', async () => {
