@@ -56,7 +56,7 @@ describe('limits per peer', () => {
   const cleanup = new Cleanup();
   afterEach(() => cleanup.run());
 
-  async function serve(limits: Pick<GateOptions, 'bytes' | 'hellos'>): Promise<Gate> {
+  async function serve(limits: Pick<GateOptions, 'bytes' | 'messages' | 'hellos'>): Promise<Gate> {
     const { key, id } = superPeer;
     const host = cleanup.add(await listen(key));
     const credential = (): undefined => undefined;
@@ -121,6 +121,20 @@ describe('limits per peer', () => {
       await make(stream)();
       await modest.host.libp2p.services.ping.ping(superPeer.id);
       assert.equal(stream.status, 'open');
+    });
+  }
+
+  for (const [suffix, make] of Object.entries(PROTOCOLS)) {
+    it(`P5 ${suffix} cuts off a member that sends too many messages, on one stream too`, async () => {
+      const limited = await serve({ messages: { perSecond: 0, burst: MESSAGES / 2 } });
+      const greedy = await member();
+      assert.ok(!(await flood(greedy, limited, suffix, make)));
+      assert.ok(greedy.isAdmitted(superPeer.id), 'the stream, not the connection');
+      await assert.rejects(async () => {
+        const stream = await greedy.open(addresses(limited.host), suffix);
+        await make(stream)();
+        await lpStream(stream).read();
+      });
     });
   }
 
