@@ -1,6 +1,17 @@
-/** `icvpn revoke`: throw a member out, as the service's owner or at the super-peer that admitted it. */
+/**
+ * `icvpn revoke`: throw a member out, as the service's owner or at the super-peer that admitted it.
+ *
+ * ```
+ *  owner: revocation list ─▶ every super-peer: out at once
+ *         new epoch ───────▶ every super-peer: members renew, and have a PSK and attribute keys that it never had
+ * ```
+ *
+ * A super-peer can sign no new epoch: that is the owner's.
+ */
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { type Command, Option } from 'commander';
+import type { ServiceDescriptor } from '../../records/descriptor.ts';
+import type { Opened } from '../../records/envelope.ts';
 import { parsePeerIdText } from '../address-options.ts';
 import { askDaemon } from '../ask.ts';
 import { jsonOption } from '../options.ts';
@@ -18,6 +29,7 @@ const comeAgain =
 interface RevokeOptions {
   readonly dir?: string;
   readonly state?: string;
+  readonly keepEpoch: boolean;
   readonly json: boolean;
 }
 
@@ -30,10 +42,18 @@ export function addRevokeCommand(program: Command, context: CliContext): void {
     .addOption(
       new Option('--state <dir>', 'at the super-peer that admitted it: its state').conflicts('dir'),
     )
+    .addOption(
+      new Option(
+        '--keep-epoch',
+        'leave the keys of the service as they are, as when more are to follow',
+      )
+        .default(false)
+        .conflicts('state'),
+    )
     .addOption(jsonOption())
     .action((member: Ed25519PeerId, options: RevokeOptions, command: Command) => {
       const { dir, state } = options;
-      if (dir !== undefined) return asOwner(member, dir, options.json, context);
+      if (dir !== undefined) return asOwner(member, dir, options, context);
       if (state !== undefined) return atSuperPeer(member, state, options.json, context);
       return command.error('error: give --dir or --state');
     });
@@ -42,21 +62,41 @@ export function addRevokeCommand(program: Command, context: CliContext): void {
 async function asOwner(
   member: Ed25519PeerId,
   dir: string,
-  json: boolean,
+  { json, keepEpoch }: RevokeOptions,
   { signal, output }: CliContext,
 ): Promise<void> {
   const { readDescriptor } = await import('../../owner/directory.ts');
   const { revokeMember } = await import('../../owner/revocation.ts');
   const { publishAtAll } = await import('../../daemon/publish.ts');
-  const { REVOCATION_RECORD } = await import('../../overlay/stored-kinds.ts');
+  const { DESCRIPTOR_RECORD, REVOCATION_RECORD } = await import('../../overlay/stored-kinds.ts');
   const { value } = await readDescriptor(dir);
   const list = await revokeMember(dir, member);
-  const results = await publishAtAll(value, REVOCATION_RECORD, list.bytes, { signal });
+  const revoked = await publishAtAll(value, REVOCATION_RECORD, list.bytes, { signal });
+  // Super-peers of an overlay share no keys that would have to change.
+  const next =
+    keepEpoch || value.attributePublicKey === undefined ? undefined : await newEpoch(dir, signal);
+  const epoch = next?.value.epoch ?? value.epoch;
+  const renewed =
+    next && (await publishAtAll(next.value, DESCRIPTOR_RECORD, next.bytes, { signal }));
   const update = `icvpn service update --dir ${dir} --new-secret --bootstrap <file>`;
   const publish = `icvpn service publish --dir ${dir}`;
-  print(output, json, results, (all) =>
-    [publicationsText(all), `${comeAgain} ${update}, then ${publish}`].join('\n'),
+  print(output, json, { revoked, epoch, renewed: renewed ?? null }, () =>
+    [
+      publicationsText(revoked),
+      ...(renewed
+        ? [`epoch ${epoch}, in which everybody else renews:`, publicationsText(renewed)]
+        : []),
+      `${comeAgain} ${update}, then ${publish}`,
+    ].join('\n'),
   );
+}
+
+/** PSK and attribute keys are made anew by the super-peers that the descriptor names. */
+async function newEpoch(dir: string, signal: AbortSignal): Promise<Opened<ServiceDescriptor>> {
+  const { updateService } = await import('../../owner/service.ts');
+  const nobody = { add: [], remove: [] };
+  const what = { newEpoch: true, newSecret: false, descriptorInBootstrap: false };
+  return (await updateService({ dir, signal, ...nobody, ...what })).descriptor;
 }
 
 async function atSuperPeer(
