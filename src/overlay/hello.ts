@@ -5,7 +5,8 @@ import { CREDENTIAL } from '../records/credential.ts';
 import { Frames } from './frames.ts';
 import { GateError, type Pass } from './pass.ts';
 
-const HELLO = message({
+/** Exported for the tests of its bounds. */
+export const HELLO = message({
   credential: optional(1, bytes({ max: CREDENTIAL.maxLength })),
   refused: optional(2, string({ max: 256 })),
 });

@@ -1,9 +1,10 @@
 /**
  * Peers of one overlay at the addresses given, and a node that finds them through the last of them, twice:
- * with a limit of two of a network in a bucket, and with none. Prints what is in its routing tables.
+ * with the limit of tier 1 (two of a network in a bucket), and with none. Prints what is in its routing tables.
  */
 import { generateKeyPair } from '@libp2p/crypto/keys';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
+import { TIER_1 } from '../../../src/daemon/tier.ts';
 import { Dht, type DhtOptions } from '../../../src/overlay/dht.ts';
 import { Gate, type Trust } from '../../../src/overlay/gate.ts';
 import { createHost, type Host } from '../../../src/overlay/host.ts';
@@ -46,6 +47,8 @@ async function explore(from: Host, options?: DhtOptions): Promise<object> {
 }
 
 const known = peers.map(({ id, listen }) => ({ id: id.toString(), listen }));
-const [limited, free] = [await explore(entry, { maxPerNetwork: 2 }), await explore(entry)];
+// As super-peers have it.
+const { maxPerNetwork = Number.POSITIVE_INFINITY } = TIER_1;
+const [limited, free] = [await explore(entry, { maxPerNetwork }), await explore(entry)];
 console.log(JSON.stringify({ known, limited, free }));
 process.exit(0);
