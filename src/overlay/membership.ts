@@ -195,7 +195,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
       }
     };
     await Promise.all(Array.from({ length: PARALLEL_READS }, read));
-    await this.#reader.idle();
+    await Promise.all([this.#reader.idle(), this.#writer.adopted()]);
   }
 
   /** Applies a change of `trust`, and expiry. Runs by itself every few seconds. */

@@ -72,6 +72,11 @@ export class ShardWriter {
     if (this.#isFirst(bucket)) this.#adopting.set(bucket, this.#take(shard));
   }
 
+  /** Resolves when nothing from before a restart is being opened. */
+  async adopted(): Promise<void> {
+    await Promise.all(this.#adopting.values());
+  }
+
   #isFirst(bucket: number): boolean {
     if (this.#adopted.has(bucket)) return false;
     this.#adopted.add(bucket);
