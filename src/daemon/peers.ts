@@ -267,7 +267,7 @@ export class Peers implements AsyncDisposable {
     }
   }
 
-  /** Of what is told of a peer, which leads neither nowhere nor through another peer; the first if all do. */
+  /** Of what is told of a peer: the first that others can use and that is not behind another peer, or the first. */
   #best(id: string, addresses: readonly string[]): string | undefined {
     const { isUnderlay } = this.#options;
     const leads = (each: string) => isUnderlay(each) && !this.#subnets.isBehindAnother(id, each);

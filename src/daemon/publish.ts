@@ -30,21 +30,18 @@ export async function publishAtAll<T>(
   // Whoever publishes proves nothing by its connection: what it brings is signed.
   const host = await createHost({ key: await generateKeyPair('Ed25519'), listen: [] });
   try {
-    let last: unknown;
+    const publish = (at: Multiaddr, signal: AbortSignal): Promise<number> =>
+      publishRecord(host, at, kind, record, { signal });
     // At once: one that is silent must not hold up what the others are to know.
-    const results = await Promise.all(
-      service.admitters.map(async (admitter): Promise<Publication> => {
-        const publish = (at: Multiaddr, signal: AbortSignal): Promise<number> =>
-          publishRecord(host, at, kind, record, { signal });
-        const failure = await atAnyAddress(admitter, publish, options);
-        last = failure ?? last;
-        const why = failure instanceof Error ? failure.message : failure;
-        const superPeer = admitter.peerId.toString();
-        return { superPeer, failure: why === undefined ? null : String(why) };
-      }),
+    const failures = await Promise.all(
+      service.admitters.map((admitter) => atAnyAddress(admitter, publish, options)),
     );
-    if (results.every((each) => each.failure !== null)) throw last;
-    return results;
+    if (failures.every((failure) => failure !== undefined)) throw failures.at(-1);
+    return service.admitters.map(({ peerId }, i) => {
+      const failure = failures[i];
+      const why = failure instanceof Error ? failure.message : failure;
+      return { superPeer: peerId.toString(), failure: why === undefined ? null : String(why) };
+    });
   } finally {
     await host.close();
   }

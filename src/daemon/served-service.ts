@@ -130,7 +130,8 @@ export class ServedService implements AsyncDisposable {
     await gate.start();
     this.#owned.defer(() => gate.close());
     this.trust.on('change', () => gate.recheck());
-    const audience = everybodyIn(gate, (issuer) => this.trust.heeds(issuer));
+    // The store is that of tier 1, which cannot tell for each service.
+    const audience = everybodyIn(gate, { heeds: (issuer) => this.trust.heeds(issuer) });
     const spread = new Spread({ gate, store: tier.store, kinds: SPREAD_KINDS, audience });
     await spread.start();
     this.#owned.defer(() => spread.close());

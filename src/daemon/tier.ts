@@ -38,7 +38,7 @@ import type { Log } from './log.ts';
 export interface TierKind {
   readonly kinds: readonly StoredKind<unknown>[];
   readonly spread: readonly StoredKind<unknown>[];
-  audience(gate: Gate, records: Records, trust: ServiceTrust): Audience;
+  audience(gate: Gate, records: Records): Audience;
   /** Whether only records of the tier's own service are stored. */
   readonly ownServiceOnly: boolean;
   /** Nodes of one network in one bucket of the routing table. */
@@ -71,7 +71,7 @@ export const TIER_1: TierKind = {
 export const TIER_2: TierKind = {
   kinds: [...OF_SERVICES, ENDPOINT_RECORD],
   spread: SPREAD_KINDS,
-  audience: (gate, _, trust) => everybodyIn(gate, (issuer) => trust.heeds(issuer), FANOUT),
+  audience: (gate) => everybodyIn(gate, { fanout: FANOUT }),
   ownServiceOnly: true,
   maxPerNetwork: undefined,
 };
@@ -160,7 +160,7 @@ export class Tier implements AsyncDisposable {
     owned.defer(() => network.close());
     await network.start();
     owned.defer(() => records.close());
-    const audience = kind.audience(gate, records, trust);
+    const audience = kind.audience(gate, records);
     const spread = new Spread({ gate, store, kinds: kind.spread, audience });
     owned.defer(() => spread.close());
     await spread.start();

@@ -19,25 +19,29 @@ export interface Audience {
   takes(kind: StoredKind<unknown>, names: readonly string[]): boolean;
 }
 
+export interface EverybodyOptions {
+  /** Peers that a record is pushed on to, drawn anew each time; all of them, as on a super-peer, if left out. */
+  readonly fanout?: number | undefined;
+  /** From 0 to 1, 1 excluded. */
+  readonly random?: () => number;
+  /** Whether a revocation list counts whose issuer has this PeerID, as text; for a store that takes any. */
+  readonly heeds?: (issuer: string) => boolean;
+}
+
 /**
  * Everybody who passed the gate of a service. They bring its own records, and revocation lists of those who may
  * issue some: what any member could sign would fill every store of the service, and at its super-peers bar others.
- *
- * @param heeds whether a revocation list counts whose issuer has this PeerID, as text
- * @param fanout peers that a record is pushed on to, drawn anew each time; all of them on a super-peer
- * @param random from 0 to 1, 1 excluded
  */
 export function everybodyIn(
   gate: Pick<Gate, 'overlayId' | 'peers'>,
-  heeds: (issuer: string) => boolean,
-  fanout: number = Number.POSITIVE_INFINITY,
-  random: () => number = Math.random,
+  { fanout = Number.POSITIVE_INFINITY, random = Math.random, heeds }: EverybodyOptions = {},
 ): Audience {
   return {
     targets: () => draw(gate.peers(), fanout, random),
     concerns: (service) => service.equals(gate.overlayId),
     takes: (kind, [service, issuer = '']) =>
-      service === gate.overlayId.toString() && (kind !== REVOCATION_RECORD || heeds(issuer)),
+      service === gate.overlayId.toString() &&
+      (kind !== REVOCATION_RECORD || (heeds?.(issuer) ?? true)),
   };
 }
 

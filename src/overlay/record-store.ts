@@ -14,7 +14,7 @@ import { compare } from 'uint8arrays/compare';
 import { IcvpnError } from '../errors.ts';
 import { EnvelopeError, type Opened, open } from '../records/envelope.ts';
 import { TOMBSTONE } from '../records/tombstone.ts';
-import { REVOCATION_RECORD, recordKey, type StoredKind } from './stored-kinds.ts';
+import { keyNames, REVOCATION_RECORD, recordKey, type StoredKind } from './stored-kinds.ts';
 
 export type RecordCode =
   /** The key names no kind that this overlay stores, or not the record under it. */
@@ -222,7 +222,7 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
     const { value, signer } = await open(TOMBSTONE, bytes).catch(() => {
       throw fault;
     });
-    const names = key.split('/').slice(2);
+    const names = keyNames(key);
     if (value.key !== key || value.serviceId.toString() !== names[0]) {
       throw new RecordError('ERR_RECORD_KEY', `the tombstone under ${key} is of another key`);
     }
@@ -237,7 +237,7 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
     if (this.#scope !== undefined && !held.service.equals(this.#scope)) {
       throw new RecordError('ERR_RECORD_KEY', `${held.key} belongs to another service`);
     }
-    const signer = held.key.split('/')[2 + held.kind.signerPart] ?? '';
+    const signer = keyNames(held.key)[held.kind.signerPart] ?? '';
     if (held.kind === REVOCATION_RECORD && !this.#heeds(held.service, signer)) {
       throw new RecordError('ERR_RECORD_KEY', `what ${signer} revokes does not count`);
     }

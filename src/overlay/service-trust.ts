@@ -82,8 +82,7 @@ export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
    * @param issuer its PeerID as text
    */
   heeds(issuer: string): boolean {
-    if (this.#lists.has(issuer) || issuer === this.serviceId.toString()) return true;
-    return this.#descriptor.value.admitters.some(({ peerId }) => peerId.toString() === issuer);
+    return this.#lists.has(issuer) || this.#issuers.some((each) => each.toString() === issuer);
   }
 
   /** Whether `node` was thrown out and must not be admitted again. */
@@ -95,11 +94,12 @@ export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
   async refresh(options: AbortOptions = {}): Promise<void> {
     const records = this.#records;
     const { serviceId } = this;
-    const issuers = [serviceId, ...this.#trust.admitters];
     await Promise.all([
       records.get(DESCRIPTOR_RECORD, [serviceId], options),
       records.get(POLICY_RECORD, [serviceId], options),
-      ...issuers.map((issuer) => records.get(REVOCATION_RECORD, [serviceId, issuer], options)),
+      ...this.#issuers.map((issuer) =>
+        records.get(REVOCATION_RECORD, [serviceId, issuer], options),
+      ),
     ]);
   }
 
@@ -112,10 +112,14 @@ export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
     this.#readHeldLists();
   }
 
+  /** The owner, and the super-peers that the descriptor names. */
+  get #issuers(): readonly Ed25519PeerId[] {
+    return [this.serviceId, ...this.#trust.admitters];
+  }
+
   #readHeldLists(): void {
-    const { serviceId } = this;
-    for (const issuer of [serviceId, ...this.#descriptor.value.admitters.map((a) => a.peerId)]) {
-      const list = this.#records.latest(REVOCATION_RECORD, serviceId, issuer);
+    for (const issuer of this.#issuers) {
+      const list = this.#records.latest(REVOCATION_RECORD, this.serviceId, issuer);
       if (list) this.#takeRevocations(list.value);
     }
   }

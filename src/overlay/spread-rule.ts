@@ -7,7 +7,7 @@ import type { Audience } from './audience.ts';
 import type { Target } from './gate.ts';
 import { type Held, RecordError, type RecordStore } from './record-store.ts';
 import { MAX_KEYS, type SpreadFrame, type SpreadRecord } from './spread-messages.ts';
-import type { StoredKind } from './stored-kinds.ts';
+import { keyNames, type StoredKind } from './stored-kinds.ts';
 
 export interface SpreadRuleOptions {
   readonly store: RecordStore;
@@ -73,7 +73,7 @@ export class SpreadRule {
     const kind = kinds.find(({ namespace }) => key.startsWith(`/${namespace}/`));
     if (kind === undefined) throw new RecordError('ERR_RECORD_KEY', `${key} is not spread`);
     // No offence: a list may come before the descriptor that names its issuer.
-    if (!audience.takes(kind, key.split('/').slice(2))) return;
+    if (!audience.takes(kind, keyNames(key))) return;
     this.#sources.set(key, peer);
     try {
       await store.accept(key, bytes);

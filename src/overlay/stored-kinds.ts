@@ -41,6 +41,9 @@ export function recordKey<T>(
   return `/${kind.namespace}/${names.join('/')}`;
 }
 
+/** @returns the names in a key: of the service, then of the record within it */
+export const keyNames = (key: string): string[] => key.split('/').slice(2);
+
 /** Service descriptors: in tier 1, and a copy in the service's own tier 2. */
 export const DESCRIPTOR_RECORD: StoredKind<ServiceDescriptor> = {
   record: DESCRIPTOR,

@@ -8,14 +8,7 @@
 import { LinkClient } from '../link/client.ts';
 import type { CallOptions } from '../netlink/inflight.ts';
 import { XfrmClient } from '../xfrm/client.ts';
-import {
-  build,
-  claim,
-  dismantle,
-  INTERFACE_GROUP,
-  type InterfaceOptions,
-  ROUTE_PROTOCOL,
-} from './interface.ts';
+import { build, claim, dismantle, INTERFACE_GROUP, type InterfaceOptions } from './interface.ts';
 import { LarvalDrop } from './larval-drop.ts';
 import { type Ownership, probeKernel, removeOwned, reserveReqids } from './ownership.ts';
 import { siteOf } from './site.ts';
@@ -66,10 +59,8 @@ export class Foundation implements AsyncDisposable {
   /** @throws as {@link DataPlane.open}; nothing of ours is in the kernel then */
   async lay(call: CallOptions): Promise<void> {
     await probeKernel(this.xfrm, this.#options.ifId, call);
-    const routes = await this.#links.routes(call);
-    // They come before an interface and go after it.
-    if (routes.some(({ protocol }) => protocol === ROUTE_PROTOCOL)) this.#larvalDrop.adopt();
-    const ownsInterface = await claim(this.#links, this.#options, call);
+    const { ownsInterface, isFirst } = await claim(this.#links, this.#options, call);
+    if (!isFirst) this.#larvalDrop.adopt();
     await removeOwned(this.xfrm, { ...this.#owner, ownsInterface }, call);
     this.#firstReqid = await reserveReqids(this.xfrm, call);
     try {

@@ -36,18 +36,25 @@ export function isOurs(link: Link, { interfaceName, ifId }: InterfaceOptions): b
   );
 }
 
+export interface Claim {
+  /** Whether an interface is that of the service, or none that there is. */
+  readonly ownsInterface: (index: number) => boolean;
+  /** No data plane is there, and nothing of one that was killed: routes come before an interface and go after it. */
+  readonly isFirst: boolean;
+}
+
 /**
  * Removes what an earlier run left of this interface. What keeps packets from leaving in clear
  * (the unreachable routes) stays.
  *
- * @returns whether an interface is that of the service, or none that there is
+ * @returns what belongs to this service, and whether anything of a data plane is in the kernel
  * @throws DataPlaneError `ERR_INTERFACE_IN_USE`, `ERR_IF_ID_IN_USE`, `ERR_ADDRESS_IN_USE`, `ERR_PREFIX_IN_USE`
  */
 export async function claim(
   links: LinkClient,
   options: InterfaceOptions,
   call: CallOptions,
-): Promise<(index: number) => boolean> {
+): Promise<Claim> {
   const all = await links.links(call);
   const old = all.find((link) => isOurs(link, options));
   for (const link of all) {
@@ -66,14 +73,18 @@ export async function claim(
     }
   }
   const prefixes = Object.values(options.prefixes).map(canonical);
-  for (const { destination, protocol, interfaceIndex } of await links.routes(call)) {
+  const routes = await links.routes(call);
+  for (const { destination, protocol, interfaceIndex } of routes) {
     const foreign = protocol !== ROUTE_PROTOCOL && interfaceIndex !== old?.index;
     if (foreign && prefixes.includes(destination)) {
       throw inUse('ERR_PREFIX_IN_USE', `prefix ${destination}`, 'prefix');
     }
   }
   if (old !== undefined) await links.deleteLink(old.index, call);
-  return (index) => index === old?.index || all.every((link) => link.index !== index);
+  return {
+    ownsInterface: (index) => index === old?.index || all.every((link) => link.index !== index),
+    isFirst: routes.every(({ protocol }) => protocol !== ROUTE_PROTOCOL),
+  };
 }
 
 /** As the kernel prints it. @throws ValueError unless it is a CIDR. */

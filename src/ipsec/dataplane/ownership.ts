@@ -97,6 +97,10 @@ export function isNotFound(error: unknown): boolean {
   return error instanceof XfrmError && error.code === 'ERR_XFRM_NOT_FOUND';
 }
 
+export function isTaken(error: unknown): boolean {
+  return error instanceof XfrmError && error.code === 'ERR_XFRM_EXISTS';
+}
+
 /** Throws the first failure that is not "was gone already". */
 export function rethrow(failures: readonly { readonly error: unknown }[]): void {
   const serious = failures.find(({ error }) => !isNotFound(error));

@@ -1,9 +1,8 @@
 /** The SAs of one peer in the kernel. Each call is to follow the one before on the same peer ({@link PeerRecord.serially}). */
 import type { XfrmClient } from '../xfrm/client.ts';
-import { XfrmError } from '../xfrm/errors.ts';
 import type { State } from '../xfrm/state.ts';
 import { closeGate, openGate } from './gate.ts';
-import { isNotFound, removeAcquired, removeStates, rethrow } from './ownership.ts';
+import { isNotFound, isTaken, removeAcquired, removeStates, rethrow } from './ownership.ts';
 import { type SaDirection, type SaKeys, saEnds, saState } from './peer.ts';
 import type { PeerRecord } from './peer-record.ts';
 import { remapped } from './remap.ts';
@@ -71,9 +70,6 @@ export async function find(
     throw error;
   }
 }
-
-const isTaken = (error: unknown): boolean =>
-  error instanceof XfrmError && error.code === 'ERR_XFRM_EXISTS';
 
 /** Nothing unless it is this peer's. It may be gone already. */
 export async function remove(

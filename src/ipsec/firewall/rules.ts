@@ -150,6 +150,10 @@ function match(
   return blocks.length === 0 ? undefined : `${family} ${end} ${set(blocks)}`;
 }
 
+/** One for each family of which there are some. */
+const matches = (end: 'saddr' | 'daddr', cidrs: readonly string[]): string[] =>
+  families.flatMap((family) => match(family, end, cidrs) ?? []);
+
 const set = (elements: readonly (string | number)[]): string => `{ ${elements.join(', ')} }`;
 
 /** One match a protocol, each ending in a blank; none at all for any protocol. */
@@ -197,22 +201,20 @@ const passing = ({ subnets }: FirewallInput, end: 'saddr' | 'daddr'): string[] =
 function fromElsewhere({ interfaceName, site, subnetInterfaces }: FirewallInput): string[] {
   const own = interfaces('subnetInterfaces', [interfaceName, ...subnetInterfaces]);
   const into = interfaces('subnetInterfaces', subnetInterfaces);
-  return families.flatMap((family) => {
-    const hosts = match(family, 'daddr', site);
-    return hosts === undefined ? [] : [`iifname != ${own} oifname ${into} ${hosts} jump into_site`];
-  });
+  return matches('daddr', site).map(
+    (daddr) => `iifname != ${own} oifname ${into} ${daddr} jump into_site`,
+  );
 }
 
 /** Peers come out of the tunnel only. */
 function intoSite({ remotes }: FirewallInput): string[] {
-  const peers = families.flatMap((family) => match(family, 'saddr', remotes) ?? []);
-  const forwards = 'ct status dnat counter accept';
-  return [...peers.map((saddr) => `${saddr} ${DROP}`), ...answers, forwards, DROP];
+  const peers = matches('saddr', remotes).map((saddr) => `${saddr} ${DROP}`);
+  return [...peers, ...answers, 'ct status dnat counter accept', DROP];
 }
 
 /** What of this machine is for peers: its virtual addresses, and its own in the subnets behind it. */
 const reachable = ({ local, subnets }: FirewallInput): string[] =>
-  families.flatMap((family) => match(family, 'daddr', [...local, ...subnets]) ?? []);
+  matches('daddr', [...local, ...subnets]);
 
 /** Nobody but this machine, its subnets and peers, through their SAs, reaches a virtual address. */
 function pretenders(input: FirewallInput, tunnel: string): string[] {

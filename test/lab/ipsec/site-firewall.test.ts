@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
+import { hostBlock } from '../../../src/daemon/subnets.ts';
 import type { Netns } from '../netns.ts';
 import { ask, askInVain, listen } from './probe.ts';
 import {
   buildSites,
+  dropped,
   firewallInput,
-  ifIdOf,
   openFirewall,
   SUBNETS,
   siteInterface,
@@ -29,9 +30,7 @@ async function buildRoutedSites() {
     await g.ip('route', 'add', ipv6, 'via', 'fd20::5', 'dev', siteInterface(tenant));
   }
   const inputs = tenants.map((tenant) => {
-    const site = [...SUBNETS, ...Object.values(own(tenant.number))].map((each) =>
-      each.includes('/') ? each : `${each}/${each.includes(':') ? 128 : 32}`,
-    );
+    const site = [...SUBNETS, ...Object.values(own(tenant.number)).map(hostBlock)];
     return { ...firewallInput(tenant, 'all'), site };
   });
   return { ...sites, inputs };
@@ -73,10 +72,8 @@ describe('what a gateway forwards past its tunnels', function () {
       for (const family of FAMILIES) {
         const [source, target] = [own(from.number)[family], own(to.number)[family]];
         assert.equal(await ping(from.host, source, target), 0, `into ${to.number}, ${family}`);
-        const chain = `icvpn_${ifIdOf(to).toString(16).padStart(8, '0')}`;
-        const rules = await g.run('nft', ['list', 'chain', 'inet', chain, 'into_site']);
-        const packets = [...rules.matchAll(/^\s+counter packets (\d+) bytes \d+ drop/gm)];
-        assert.equal(Number(packets[0]?.[1]), family === 'ipv4' ? 3 : 6, 'by this rule');
+        const last = await dropped(g, to, 'into_site', /^\s+counter packets .* drop/);
+        assert.equal(last, family === 'ipv4' ? 3 : 6, 'by this rule');
       }
       assert.ok(firewall);
     }

@@ -7,6 +7,7 @@ import { establish, everything, xfrmStat } from './planes.ts';
 import { ask, askInVain, listen } from './probe.ts';
 import {
   buildSites,
+  dropped,
   firewallInput,
   gatewayOptions,
   ifIdOf,
@@ -45,14 +46,6 @@ async function dropTooBig(host: Netns): Promise<void> {
     'add rule inet deaf in icmpv6 type packet-too-big drop',
   ];
   await host.run('nft', [['add table inet deaf', chain, ...rules].join('; ')]);
-}
-
-/** The packets that a chain of a tenant's firewall has dropped by one of its rules. */
-async function dropped(g: Netns, tenant: Tenant, chain: string, rule: RegExp): Promise<number> {
-  const table = `icvpn_${ifIdOf(tenant).toString(16).padStart(8, '0')}`;
-  const rules = (await g.run('nft', ['list', 'chain', 'inet', table, chain])).split('\n');
-  const line = rules.find((each) => rule.test(each)) ?? '';
-  return Number(/counter packets (\d+) bytes \d+ drop/.exec(line)?.[1]);
 }
 
 /** All packets that IPsec refused, for whatever reason. */

@@ -1,5 +1,5 @@
 import { DataPlane, type DataPlaneOptions } from '../../../src/ipsec/dataplane.ts';
-import type { FirewallInput } from '../../../src/ipsec/firewall/rules.ts';
+import { type FirewallInput, tableName } from '../../../src/ipsec/firewall/rules.ts';
 import { connect, createNetns, type Netns } from '../netns.ts';
 import type { TestProcess } from '../process.ts';
 import { inside } from './inside.ts';
@@ -141,4 +141,17 @@ export async function openFirewall(g: Netns, input: FirewallInput): Promise<Test
   const said = await child.line();
   if (said !== 'open') throw new Error(said);
   return child;
+}
+
+/** The packets that a chain of a tenant's firewall has dropped by one of its rules. */
+export async function dropped(
+  g: Netns,
+  tenant: Tenant,
+  chain: string,
+  rule: RegExp,
+): Promise<number> {
+  const table = tableName(ifIdOf(tenant));
+  const rules = (await g.run('nft', ['list', 'chain', 'inet', table, chain])).split('\n');
+  const line = rules.find((each) => rule.test(each)) ?? '';
+  return Number(/counter packets (\d+) bytes \d+ drop/.exec(line)?.[1]);
 }

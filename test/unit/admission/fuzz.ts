@@ -47,6 +47,13 @@ export interface Parser {
   parse(raw: Uint8Array): unknown;
 }
 
+/** @param values messages that are valid */
+export const of = <T>(name: string, codec: MessageCodec<T>, ...values: T[]): Parser => ({
+  name,
+  valid: values.map((value) => codec.encode(value)),
+  parse: (raw) => codec.decode(raw),
+});
+
 export function parsers(node: Identity): Parser[] {
   const { id } = node;
   const b = (length: number): Uint8Array => randomBytes(length);
@@ -62,11 +69,6 @@ export function parsers(node: Identity): Parser[] {
   const state = { renewalKey: b(32), peerId: id, serial: b(16) };
   const [secret, key] = [b(32), b(32)];
   const { Opening, Proof, Answer, Reply, Request } = messages;
-  const of = <T>(name: string, codec: MessageCodec<T>, ...values: T[]): Parser => ({
-    name,
-    valid: values.map((value) => codec.encode(value)),
-    parse: (raw) => codec.decode(raw),
-  });
   return [
     of('Opening', Opening, { admit: hello, renew: undefined }, { admit: undefined, renew }),
     of('Proof', Proof, { M1: b(32), confirmation: b(32), request: b(100) }),

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer, type Socket } from 'node:net';
 import { publishAtAll } from '../../../src/daemon/publish.ts';
 import { PublishServer } from '../../../src/overlay/publish.ts';
 import { RecordStore } from '../../../src/overlay/record-store.ts';
 import { Records } from '../../../src/overlay/records.ts';
 import { DESCRIPTOR_RECORD } from '../../../src/overlay/stored-kinds.ts';
 import { seal } from '../../../src/records/envelope.ts';
+import { blackHole } from '../overlay/black-hole.ts';
 import { Cleanup, descriptorOf, identity, listen, nth } from '../overlay/harness.ts';
 import { MemoryNetwork } from '../overlay/memory-network.ts';
 
@@ -24,16 +24,9 @@ describe('what the owner publishes', () => {
     const records = cleanup.add(new Records({ store, network: new MemoryNetwork().join(store) }));
     await cleanup.add(new PublishServer({ host: live, records, allow: () => true })).start();
 
-    const sockets: Socket[] = [];
-    const server = createServer((socket) => sockets.push(socket)).listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const address = server.address();
-    assert.ok(address !== null && typeof address === 'object');
     const { admitters, ...terms } = descriptorOf(service.id, [silent, live]);
-    const places = [
-      `/ip4/127.0.0.1/tcp/${address.port}`,
-      nth(live.multiaddrs(), 0).replace(/\/p2p\/.*/, ''),
-    ];
+    const { multiaddr } = await blackHole(cleanup);
+    const places = [multiaddr, nth(live.multiaddrs(), 0).replace(/\/p2p\/.*/, '')];
     const at = admitters.map((each, i) => ({ ...each, multiaddrs: [nth(places, i)] }));
     const descriptor = { ...terms, admitters: at };
     const bytes = await seal(DESCRIPTOR_RECORD.record, descriptor, service.key);
@@ -45,7 +38,5 @@ describe('what the owner publishes', () => {
     assert.equal(first, 'stored');
     stop.abort();
     await assert.rejects(publishing, { name: 'AbortError' });
-    for (const socket of sockets) socket.destroy();
-    await once(server.close(), 'close');
   });
 });

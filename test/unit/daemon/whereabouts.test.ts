@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer, type Socket } from 'node:net';
 import { connect } from '../../../src/daemon/pair/calls.ts';
 import { type Located, Whereabouts } from '../../../src/daemon/pair/whereabouts.ts';
 import type { Endpoint } from '../../../src/records/endpoint.ts';
 import type { Opened } from '../../../src/records/envelope.ts';
+import { blackHole } from '../overlay/black-hole.ts';
 import { Cleanup, identity, listen, memberGate } from '../overlay/harness.ts';
 
 const [service, admitter] = [await identity(), await identity()];
@@ -60,20 +60,6 @@ describe('where a peer is, before the first run with it', () => {
     return { found, asked };
   }
 
-  /** Somebody who takes connections and says nothing. */
-  async function blackHole(): Promise<{ multiaddr: string; met: Promise<Socket> }> {
-    const server = cleanup.add(createServer());
-    const met = once(server, 'connection').then(([socket]: Socket[]) => {
-      assert.ok(socket);
-      return cleanup.add({ close: () => socket.destroy(), socket }).socket;
-    });
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const address = server.address();
-    assert.ok(address !== null && typeof address === 'object');
-    return { multiaddr: `/ip4/127.0.0.1/tcp/${address.port}`, met };
-  }
-
   it('a peer that is where the directory says is reached without waiting for its endpoint record', async () => {
     const [self, peer] = [await member(), await member()];
     const { found, asked } = whereabouts(self);
@@ -88,7 +74,7 @@ describe('where a peer is, before the first run with it', () => {
 
   it('a peer that has moved is reached where its endpoint record says, without waiting for the dead address', async () => {
     const [self, peer] = [await member(), await member()];
-    const { multiaddr, met } = await blackHole();
+    const { multiaddr, met } = await blackHole(cleanup);
     const gone = met.then((socket) => once(socket.resume(), 'close'));
     const { found } = whereabouts(self, async () => {
       await met;
@@ -119,7 +105,7 @@ describe('where a peer is, before the first run with it', () => {
 
   it('the caller’s end ends both', async () => {
     const [self, peer] = [await member(), await member()];
-    const { multiaddr, met } = await blackHole();
+    const { multiaddr, met } = await blackHole(cleanup);
     const { found, asked } = whereabouts(self);
     const stop = new AbortController();
     const entry = entryOf(peer, [`${multiaddr}/p2p/${peer.host.peerId}`]);

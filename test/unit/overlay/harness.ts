@@ -229,9 +229,10 @@ export class SuperPeer {
         gate: this.gate,
         store,
         kinds: SPREAD_KINDS,
-        audience: everybodyIn(this.gate, (issuer) =>
-          [serviceId, ...trust().admitters].some((each) => each.toString() === issuer),
-        ),
+        audience: everybodyIn(this.gate, {
+          heeds: (issuer) =>
+            [serviceId, ...trust().admitters].some((each) => each.toString() === issuer),
+        }),
       }),
     ];
   }
@@ -287,7 +288,7 @@ export class MemberNode {
       gate,
       store,
       kinds: SPREAD_KINDS,
-      audience: everybodyIn(gate, () => true, 8),
+      audience: everybodyIn(gate, { fanout: 8 }),
     });
   }
 

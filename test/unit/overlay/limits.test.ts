@@ -70,7 +70,7 @@ describe('limits per peer', () => {
     cleanup.add({ close: () => membership.close({ signal: AbortSignal.abort() }) });
     const parts = [
       new Dht(gate, store),
-      new Spread({ gate, store, kinds: SPREAD_KINDS, audience: everybodyIn(gate, () => true) }),
+      new Spread({ gate, store, kinds: SPREAD_KINDS, audience: everybodyIn(gate) }),
       new DirectoryServer({ gate, membership, key, trust }),
     ];
     for (const part of parts) {

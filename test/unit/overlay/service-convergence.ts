@@ -128,14 +128,7 @@ export async function convergeService(
     ) =>
       new SimulatedSpread({
         ...{ simulation, index: nodes.length + index, store, places, peers },
-        audience: everybodyIn(
-          { overlayId: descriptor.value.serviceId, peers },
-          (issuer) =>
-            sites.some(({ node }) => node.id.toString() === issuer) ||
-            issuer === serviceId.toString(),
-          fanout,
-          random,
-        ),
+        audience: everybodyIn({ overlayId: descriptor.value.serviceId, peers }, { fanout, random }),
       });
     for (const [i, site] of sites.entries()) {
       const peers = (): Ed25519PeerId[] => [
