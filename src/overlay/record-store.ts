@@ -255,8 +255,7 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
     if (order < 0 || (floor !== undefined && sequence < floor)) {
       throw new RecordError('ERR_RECORD_OLD', `${key}: sequence ${sequence}, seen was ${floor}`);
     }
-    const growth = bytes.length - (old?.bytes.length ?? 0);
-    if (!this.#makeRoom(fresh.kind, growth, old ? 0 : 1)) {
+    if (!this.#makeRoom(fresh, old)) {
       throw new RecordError('ERR_RECORD_FULL', `no room for ${key}`);
     }
     if (old) this.#drop(old);
@@ -273,12 +272,14 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
    * Makes room of what has ended; tombstones go too, since the floors outlive them. What everybody must have
    * takes the place of what its signer writes anew before long.
    */
-  #makeRoom(kind: StoredKind<unknown>, bytes: number, records: number): boolean {
+  #makeRoom({ kind, bytes }: Held, old: Held | undefined): boolean {
+    const [growth, more] = [bytes.length - (old?.bytes.length ?? 0), old ? 0 : 1];
     const fits = (): boolean =>
-      this.#bytes + bytes <= this.#maxBytes && this.#held.size + records <= this.#maxRecords;
+      this.#bytes + growth <= this.#maxBytes && this.#held.size + more <= this.#maxRecords;
     if (fits()) return true;
     for (const held of this.#held.values()) {
-      if (held.entry === undefined || this.#ended(held)) this.#drop(held);
+      const over = held.entry === undefined || this.#ended(held);
+      if (over && held !== old) this.#drop(held); // what is replaced has been counted
     }
     for (const held of kind.longest === undefined ? this.#held.values() : []) {
       if (fits()) break;
