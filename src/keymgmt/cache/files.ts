@@ -1,13 +1,8 @@
-/** Files that nobody else can read and that a crash leaves either old or new, never between. */
-import { randomBytes } from 'node:crypto';
+/** Files that nobody else can read, and what is wrong with those that others can. */
 import { constants, type Stats } from 'node:fs';
-import { link, lstat, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { lstat, mkdir, open, readdir } from 'node:fs/promises';
+import { FileError } from '../../files/atomic.ts';
 import { CacheError } from './errors.ts';
-
-const TEMPORARY = '.tmp-';
-/** A temporary file lives for milliseconds; one this old was left by a crash. */
-const STALE_MS = 60_000;
 
 const mode = (stats: Stats): string => (stats.mode & 0o777).toString(8).padStart(4, '0');
 
@@ -93,77 +88,8 @@ async function readChecked(
   });
 }
 
-/** Replaces or makes `path` (0600); a crash leaves what was there before, or the new file. */
-export async function replaceFile(path: string, bytes: Uint8Array): Promise<void> {
-  await viaTemporary(path, bytes, (temporary) => rename(temporary, path));
-}
-
-/** Makes `path` (0600) unless it exists. @returns false when it exists */
-export async function createFile(path: string, bytes: Uint8Array): Promise<boolean> {
-  let made = true;
-  await viaTemporary(path, bytes, async (temporary) => {
-    // link, unlike rename, does not replace what another process made meanwhile.
-    await link(temporary, path).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EEXIST') throw error;
-      made = false;
-    });
-    await rm(temporary);
-  });
-  return made;
-}
-
-async function viaTemporary(
-  path: string,
-  bytes: Uint8Array,
-  publish: (temporary: string) => Promise<void>,
-): Promise<void> {
-  const temporary = join(dirname(path), `${TEMPORARY}${randomBytes(8).toString('hex')}`);
-  await asCacheError(path, async () => {
-    try {
-      const file = await open(temporary, 'wx', 0o600);
-      try {
-        await file.writeFile(bytes);
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-      await publish(temporary);
-    } catch (error) {
-      await rm(temporary, { force: true });
-      throw error;
-    }
-    await syncDirectory(dirname(path));
-  });
-}
-
-export async function removeFile(path: string): Promise<void> {
-  await asCacheError(path, async () => {
-    await rm(path, { force: true });
-    await syncDirectory(dirname(path));
-  });
-}
-
 export async function listFiles(dir: string): Promise<string[]> {
   return await asCacheError(dir, () => readdir(dir));
-}
-
-/** Removes what crashed writers left. */
-export async function removeStaleTemporaries(dir: string): Promise<void> {
-  for (const name of await listFiles(dir)) {
-    if (!name.startsWith(TEMPORARY)) continue;
-    const path = join(dir, name);
-    const stats = await stat(path).catch(absent);
-    if (stats !== undefined && Date.now() - stats.mtimeMs > STALE_MS) await removeFile(path);
-  }
-}
-
-async function syncDirectory(dir: string): Promise<void> {
-  const handle = await open(dir, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }
 
 function absent(error: NodeJS.ErrnoException): undefined {
@@ -171,11 +97,15 @@ function absent(error: NodeJS.ErrnoException): undefined {
   return undefined;
 }
 
-async function asCacheError<T>(path: string, action: () => Promise<T>): Promise<T> {
+/** @throws CacheError in the place of the file system's errors */
+export async function asCacheError<T>(path: string, action: () => Promise<T>): Promise<T> {
   try {
     return await action();
   } catch (cause) {
     if (cause instanceof CacheError) throw cause;
+    if (cause instanceof FileError) {
+      throw new CacheError('io', cause.message, cause.remedy, { cause });
+    }
     if (cause instanceof Error && 'code' in cause && cause.code === 'ELOOP') {
       refuse(path, 'is a symbolic link', 'remove it: somebody may have put it there');
     }

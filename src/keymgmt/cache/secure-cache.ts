@@ -25,16 +25,14 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { concat } from 'uint8arrays/concat';
+import { createFile, removeFile, removeStaleTemporaries, replaceFile } from '../../files/atomic.ts';
 import { CacheError } from './errors.ts';
 import {
-  createFile,
+  asCacheError,
   listFiles,
   privateDirectory,
   readOperatorFile,
   readPrivate,
-  removeFile,
-  removeStaleTemporaries,
-  replaceFile,
 } from './files.ts';
 
 const FORMAT_VERSION = 1;
@@ -81,7 +79,7 @@ export class SecureCache implements AsyncDisposable {
    */
   static async open(dir: string, options: SecureCacheOptions = {}): Promise<SecureCache> {
     await privateDirectory(dir);
-    await removeStaleTemporaries(dir);
+    await asCacheError(dir, () => removeStaleTemporaries(dir));
     const headerPath = join(dir, HEADER_FILE);
     const header = await readPrivate(headerPath, OVERHEAD + HEADER_TEXT.length);
     const key = options.keyFile
@@ -91,7 +89,10 @@ export class SecureCache implements AsyncDisposable {
       if (header !== undefined) assertKey(key, header, dir, options.keyFile);
       else if ((await entryNames(dir)).length > 0) {
         throw new CacheError('corrupt', `${headerPath} is missing`, 'restore the whole directory');
-      } else await createFile(headerPath, seal(key, HEADER_FILE, HEADER_TEXT));
+      } else {
+        const first = seal(key, HEADER_FILE, HEADER_TEXT);
+        await asCacheError(headerPath, () => createFile(headerPath, first));
+      }
     } catch (error) {
       key.fill(0);
       throw error;
@@ -122,13 +123,13 @@ export class SecureCache implements AsyncDisposable {
       throw new CacheError('size', `${bytes.length} bytes for the entry ${name}`, limit);
     }
     const sealed = seal(this.#key, name, bytes);
-    await this.#inTurn(() => replaceFile(path, sealed));
+    await this.#inTurn(() => asCacheError(path, () => replaceFile(path, sealed)));
   }
 
   /** Removes an entry; it is no error when there is none. @throws CacheError */
   async delete(name: string): Promise<void> {
     const path = this.#path(name);
-    await this.#inTurn(() => removeFile(path));
+    await this.#inTurn(() => asCacheError(path, () => removeFile(path)));
   }
 
   /** The names of all entries, sorted. @throws CacheError */
@@ -198,7 +199,7 @@ async function ownKey(path: string, mayMake: boolean): Promise<Uint8Array> {
   let key = await readPrivate(path, KEY_LENGTH);
   if (key === undefined && mayMake) {
     const made = randomBytes(KEY_LENGTH);
-    await createFile(path, made);
+    await asCacheError(path, () => createFile(path, made));
     made.fill(0);
     // Another process may have made one first: what is on the disk counts.
     key = await readPrivate(path, KEY_LENGTH);

@@ -1,0 +1,149 @@
+/**
+ * Files that a crash, a power cut or a full disk leaves either old or new, never between.
+ *
+ * ```
+ * stage                          place
+ * open ─▶ write ─▶ fsync file ─▶ rename or link ─▶ fsync directory
+ *                             │
+ *                             └─ before: the old file; from here on: the new one
+ * ```
+ *
+ * The temporary file stands beside the file that it becomes, since a rename works only within one file system.
+ */
+import { randomBytes } from 'node:crypto';
+import { link, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { IcvpnError } from '../errors.ts';
+
+const TEMPORARY = '.tmp-';
+/** A temporary file lives for milliseconds; one this old was left by a crash. */
+const STALE_MS = 60_000;
+
+/** A file cannot be written. `code` is `ERR_FILE`; the cause is the file system's error. */
+export class FileError extends IcvpnError {
+  constructor(path: string, cause: unknown) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    super('ERR_FILE', `${path}: ${reason}`, remedyOf(cause), { cause });
+  }
+}
+
+function remedyOf(cause: unknown): string {
+  switch (cause instanceof Error && 'code' in cause ? cause.code : undefined) {
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return 'make room on the disk, then try again';
+    case 'EROFS':
+      return 'the file system is read-only: give a path on one that can be written';
+    case 'EACCES':
+    case 'EPERM':
+      return 'run as root or as its owner';
+    case 'ENOENT':
+    case 'ENOTDIR':
+    case 'EISDIR':
+      return 'check the path';
+    default:
+      return 'see to the file system and its free space';
+  }
+}
+
+/** Makes `path` (0600), in the place of what was there. @throws FileError; the old file then stays */
+export async function replaceFile(path: string, bytes: Uint8Array): Promise<void> {
+  await placeFile(await stageFile(path, bytes), path);
+}
+
+/** Makes `path` (0600) unless it exists. @returns false when it exists. @throws FileError */
+export async function createFile(path: string, bytes: Uint8Array): Promise<boolean> {
+  return await placeNewFile(await stageFile(path, bytes), path);
+}
+
+/**
+ * Writes what is to become `path` to a temporary file beside it, on the disk when this returns.
+ *
+ * @returns the temporary file's path
+ * @throws FileError; no temporary file is left then
+ */
+export async function stageFile(path: string, bytes: Uint8Array): Promise<string> {
+  const temporary = join(dirname(path), `${TEMPORARY}${randomBytes(8).toString('hex')}`);
+  try {
+    const file = await open(temporary, 'wx', 0o600);
+    try {
+      await file.writeFile(bytes);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  } catch (cause) {
+    await discardFile(temporary);
+    throw new FileError(path, cause);
+  }
+  return temporary;
+}
+
+/** Puts a staged file in the place of `path`. @throws FileError; the old file then stays */
+export async function placeFile(temporary: string, path: string): Promise<void> {
+  try {
+    await rename(temporary, path);
+    await syncDirectory(dirname(path));
+  } catch (cause) {
+    await discardFile(temporary);
+    throw new FileError(path, cause);
+  }
+}
+
+/** Gives a staged file its name unless that is taken. @returns false when it is. @throws FileError */
+export async function placeNewFile(temporary: string, path: string): Promise<boolean> {
+  try {
+    // link, unlike rename, does not replace what another process made meanwhile.
+    await link(temporary, path);
+    await syncDirectory(dirname(path));
+    return true;
+  } catch (cause) {
+    if (cause instanceof Error && 'code' in cause && cause.code === 'EEXIST') return false;
+    throw new FileError(path, cause);
+  } finally {
+    await discardFile(temporary);
+  }
+}
+
+/** Removes `path`, if it is there; it is gone from the disk when this returns. @throws FileError */
+export async function removeFile(path: string): Promise<void> {
+  try {
+    await rm(path, { force: true });
+    await syncDirectory(dirname(path));
+  } catch (cause) {
+    throw new FileError(path, cause);
+  }
+}
+
+/** Removes what crashed writers left in a directory. @throws FileError */
+export async function removeStaleTemporaries(dir: string): Promise<void> {
+  try {
+    for (const name of await readdir(dir)) {
+      if (!name.startsWith(TEMPORARY)) continue;
+      const path = join(dir, name);
+      const stats = await stat(path).catch(absent);
+      if (stats !== undefined && Date.now() - stats.mtimeMs > STALE_MS) await removeFile(path);
+    }
+  } catch (cause) {
+    throw cause instanceof FileError ? cause : new FileError(dir, cause);
+  }
+}
+
+/** The error that led here is the one to tell; a temporary file that stays is removed as a stale one later. */
+const discardFile = (temporary: string): Promise<void> =>
+  rm(temporary, { force: true }).catch(() => undefined);
+
+/** A new name is on the disk only when its directory is. */
+async function syncDirectory(dir: string): Promise<void> {
+  const handle = await open(dir, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+function absent(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT') throw error;
+  return undefined;
+}
