@@ -1,0 +1,149 @@
+/** Admission: SRP, confirmation, tickets, limits. */
+import type { Mutation } from './mutation.ts';
+
+const ENGINE = 'src/admission/srp/engine.ts';
+const SESSION = 'src/admission/server-session.ts';
+const SRP_TESTS = [
+  'test/unit/admission/srp/engine.test.ts',
+  'test/unit/admission/srp/pool.test.ts',
+];
+const STRANGERS = ['test/unit/admission/strangers.test.ts'];
+const TICKETS = ['test/unit/admission/ticket.test.ts', 'test/unit/admission/store.test.ts'];
+
+export const ADMISSION_MUTATIONS: readonly Mutation[] = [
+  {
+    promise: 'P1',
+    title: 'a ticket is taken whoever signed it',
+    file: 'src/admission/ticket.ts',
+    find: 'if (!opened.signer.equals(opened.value.serviceId)) {',
+    replace: 'if (opened.signer.type !== opened.value.serviceId.type) {',
+    tests: TICKETS,
+  },
+  {
+    promise: 'P1',
+    title: 'a ticket that another node used is taken again',
+    file: SESSION,
+    find: "if (tickets.useTicket(ticket, this.#remote.peerId, now) === 'used') {",
+    replace: 'if (tickets.useTicket(ticket, this.#remote.peerId, now) === undefined) {',
+    tests: TICKETS,
+  },
+  {
+    promise: 'P1',
+    title: 'a ticket is taken by every super-peer of the service',
+    file: SESSION,
+    find: 'return value.superPeer.equals(self) ? value : undefined;',
+    replace: 'return value.superPeer.type === self.type ? value : undefined;',
+    tests: TICKETS,
+  },
+  {
+    promise: 'P2',
+    title: 'the super-peer computes with any A',
+    file: ENGINE,
+    find: "if (!inRange(this.#suite.group, A)) throw new SrpValueError('A');",
+    replace: '',
+    tests: SRP_TESTS,
+  },
+  {
+    promise: 'P2',
+    title: 'the member computes with any B',
+    file: ENGINE,
+    find: "checkExponent(own.a);\n    if (!inRange(this.#suite.group, B)) throw new SrpValueError('B');",
+    replace: 'checkExponent(own.a);',
+    tests: SRP_TESTS,
+  },
+  {
+    promise: 'P2',
+    title: 'the member goes on when u is zero',
+    file: ENGINE,
+    find: '    checkScrambler(u);\n',
+    replace: '',
+    tests: SRP_TESTS,
+  },
+  {
+    promise: 'P2',
+    title: 'M2 follows a wrong M1',
+    file: ENGINE,
+    find: 'if (M1.length === session.M1.length && timingSafeEqual(M1, session.M1)) return session;',
+    replace: 'if (M1.length === session.M1.length) return session;',
+    tests: SRP_TESTS,
+  },
+  {
+    promise: 'P3',
+    title: 'no SRP runs for a service that is not served',
+    file: SESSION,
+    find: 'const B = await srp.start({ suite: hello.suite, verifier: record.verifier, b });',
+    replace:
+      'const B = service ? await srp.start({ suite: hello.suite, verifier: record.verifier, b }) : record.verifier;',
+    tests: STRANGERS,
+  },
+  {
+    promise: 'P3',
+    title: 'no proof is computed for a service that is not served',
+    file: SESSION,
+    find: 'const session = await this.#context.srp.finish({',
+    replace: 'const session = missing ? undefined : await this.#context.srp.finish({',
+    tests: STRANGERS,
+  },
+  {
+    promise: 'P3',
+    title: 'an unknown service takes 20 ms longer',
+    file: SESSION,
+    find: 'const missing = known ? undefined',
+    replace:
+      'if (!known) await new Promise((done) => setTimeout(done, 20));\n    const missing = known ? undefined',
+    tests: STRANGERS,
+  },
+  {
+    promise: 'P4',
+    title: 'exponentiation by BigInt',
+    file: 'src/admission/srp/modexp.ts',
+    find: 'dh.setPrivateKey(exponent);\n      return dh.computeSecret(base);',
+    replace: `const n = BigInt('0x' + Buffer.from(group.N).toString('hex'));
+      let [b, e, r] = [base, exponent, Uint8Array.of(1)].map((x) => BigInt('0x' + Buffer.from(x).toString('hex')));
+      for (; e > 0n; e >>= 1n, b = (b * b) % n) if (e & 1n) r = (r * b) % n;
+      return Buffer.from(r.toString(16).padStart(group.N.length * 2, '0'), 'hex');`,
+    tests: SRP_TESTS,
+  },
+  {
+    promise: 'P4',
+    title: 'a secret that a person chose is not stretched',
+    file: 'src/admission/kdf.ts',
+    find: 'if (parameters === undefined) return',
+    replace: 'if (parameters === undefined || secret.kind === "human") return',
+    tests: ['test/unit/admission/secret.test.ts'],
+  },
+  {
+    promise: 'P6',
+    title: 'the confirmation does not name the VM',
+    file: 'src/admission/keys.ts',
+    find: "return digest('icvpn admission 1', Transcript.encode(run));",
+    replace:
+      "return digest('icvpn admission 1', Transcript.encode({ ...run, vm: run.superPeer }));",
+    tests: ['test/unit/admission/relay.test.ts'],
+  },
+  {
+    promise: 'P6',
+    title: 'the confirmation does not name the super-peer',
+    file: 'src/admission/keys.ts',
+    find: "return digest('icvpn admission 1', Transcript.encode(run));",
+    replace:
+      "return digest('icvpn admission 1', Transcript.encode({ ...run, superPeer: run.vm }));",
+    tests: ['test/unit/admission/relay.test.ts'],
+  },
+  {
+    promise: 'P6',
+    title: 'the super-peer takes any confirmation',
+    file: SESSION,
+    find: "if (!keys.confirms('vm', proof.confirmation)) {",
+    replace: "if (keys.confirms('vm', proof.confirmation) === undefined) {",
+    tests: ['test/unit/admission/relay.test.ts', ...STRANGERS],
+  },
+  {
+    promise: 'P7',
+    title: 'a VM takes whatever IPv6 address a super-peer gives it',
+    file: 'src/admission/accept.ts',
+    find: 'value.ipv6 !== ipv6Address(serviceId, self)',
+    replace: 'ipv6Address(serviceId, self) === ""',
+    tests: ['test/unit/admission/admission.test.ts'],
+  },
+];

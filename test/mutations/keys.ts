@@ -1,0 +1,161 @@
+/** Keys between members: exchange, secure cache. */
+import type { Mutation } from './mutation.ts';
+
+const SCHEDULE = 'src/keymgmt/exchange/schedule.ts';
+const PROOF = 'src/keymgmt/exchange/proof.ts';
+const EXCHANGE = [
+  'test/unit/exchange/attacks.test.ts',
+  'test/unit/exchange/exchange.test.ts',
+  'test/unit/exchange/vectors.test.ts',
+  'test/unit/exchange/protocol.test.ts',
+];
+
+export const KEY_MUTATIONS: readonly Mutation[] = [
+  {
+    promise: 'P13',
+    title: 'th1 leaves out the hello of M2',
+    file: SCHEDULE,
+    find: 'digest(TH1, th0, m1, hello),',
+    replace: 'digest(TH1, th0, m1, EMPTY) ?? hello,',
+    tests: EXCHANGE,
+  },
+  {
+    promise: 'P13',
+    title: 'th1 leaves out M1',
+    file: SCHEDULE,
+    find: 'digest(TH1, th0, m1, hello),',
+    replace: 'digest(TH1, th0, EMPTY, hello) ?? m1,',
+    tests: EXCHANGE,
+  },
+  {
+    promise: 'P13',
+    title: 'th2 leaves out M2',
+    file: SCHEDULE,
+    find: 'digest(TH2, th1, m2),',
+    replace: 'digest(TH2, th1, EMPTY) ?? m2,',
+    tests: EXCHANGE,
+  },
+  {
+    promise: 'P13',
+    title: 'the total leaves out M3',
+    file: SCHEDULE,
+    find: 'digest(TOTAL, th2, m3),',
+    replace: 'digest(TOTAL, th2, EMPTY) ?? m3,',
+    tests: EXCHANGE,
+  },
+  {
+    promise: 'P13',
+    title: 'th0 leaves out the parties',
+    file: SCHEDULE,
+    find: 'digest(TH0, idBytes(parties.initiator), idBytes(parties.responder)),',
+    replace: 'digest(TH0, EMPTY) ?? parties,',
+    tests: EXCHANGE,
+  },
+  {
+    promise: 'P13',
+    title: 'both roles sign the same words',
+    file: PROOF,
+    find: "encode('icvpn exchange 1 responder signature')",
+    replace: "encode('icvpn exchange 1 initiator signature')",
+    tests: EXCHANGE,
+  },
+  {
+    promise: 'P13',
+    title: 'the MAC of a proof is not checked',
+    file: PROOF,
+    find: 'if (!timingSafeEqual(hmac(keys.mac, said), proof.mac)) {',
+    replace: 'if (hmac(keys.mac, said).length !== proof.mac.length) {',
+    tests: EXCHANGE,
+  },
+  {
+    promise: 'P13',
+    title: 'the signature of a proof is not checked',
+    file: PROOF,
+    find: 'if (!ed25519Verify(context.peer.publicKey.raw, said, proof.signature)) {',
+    replace:
+      'if (ed25519Verify(context.peer.publicKey.raw, said, proof.signature) === undefined) {',
+    tests: EXCHANGE,
+  },
+  {
+    promise: 'P13',
+    title: 'a credential of another peer is taken',
+    file: PROOF,
+    find: '!peerId.equals(context.peer) ||\n',
+    replace: 'peerId.type !== context.peer.type ||\n',
+    tests: EXCHANGE,
+  },
+  {
+    promise: 'P13',
+    title: 'the credential of a proof is not verified',
+    file: PROOF,
+    find: 'checkCredential(context, proof.credential, options),',
+    replace:
+      '(await import("../../records/envelope.ts")).open((await import("../../records/credential.ts")).CREDENTIAL, proof.credential),',
+    tests: EXCHANGE,
+  },
+  {
+    promise: 'P13',
+    title: 'M4 is not checked',
+    file: 'src/keymgmt/exchange/initiator.ts',
+    find: '!timingSafeEqual(m4.finished, finished)',
+    replace: 'm4.finished.length !== finished.length',
+    tests: EXCHANGE,
+  },
+  {
+    promise: 'P13',
+    title: 'the epoch PSK is left out of the keys',
+    file: SCHEDULE,
+    find: 'const early = extract(ZEROS, psk);',
+    replace: 'const early = extract(ZEROS, psk.map(() => 0));',
+    tests: EXCHANGE,
+  },
+  {
+    promise: 'P16',
+    title: 'both directions get one key',
+    file: SCHEDULE,
+    find: 'responderToInitiator: direction(one),',
+    replace: 'responderToInitiator: direction(0),',
+    tests: EXCHANGE,
+  },
+  {
+    promise: 'P23',
+    title: 'the handshake secret is not overwritten',
+    file: SCHEDULE,
+    find: 'wipe(handshake, salt, master, finishedKey, esp);',
+    replace: 'wipe(salt, master, finishedKey, esp);',
+    tests: EXCHANGE,
+  },
+  {
+    promise: 'P23',
+    title: 'the shared secrets are not overwritten',
+    file: SCHEDULE,
+    find: 'wipe(early, salt, input, ...secrets);',
+    replace: 'wipe(early, salt, input);',
+    tests: EXCHANGE,
+  },
+  {
+    promise: 'P14',
+    title: 'the responder sends M4 before its SAs are in place',
+    file: 'src/keymgmt/exchange/protocol.ts',
+    find: 'await sa.installInbound();\n    await sa.installOutbound();\n    sa.inDoubt = true;\n    await link.write(m4);',
+    replace:
+      'await link.write(m4);\n    await sa.installInbound();\n    await sa.installOutbound();\n    sa.inDoubt = true;',
+    tests: EXCHANGE,
+  },
+  {
+    promise: 'P15',
+    title: 'both ends keep their own run when they meet',
+    file: 'src/keymgmt/exchange/collision.ts',
+    find: "if (this.#phase === 'initiating' && this.#wins) return { do: 'refuse' };",
+    replace: "if (this.#phase === 'initiating') return { do: 'refuse' };",
+    tests: ['test/unit/exchange/collision.test.ts'],
+  },
+  {
+    promise: 'P35',
+    title: 'a secret is acknowledged before it is on the disk',
+    file: 'src/keymgmt/cache/files.ts',
+    find: 'await file.sync();',
+    replace: '',
+    tests: ['test/unit/cache/secure-cache.test.ts'],
+  },
+];

@@ -1,0 +1,80 @@
+/**
+ * `npm run mutate`: breaks every promise in a copy of the project, one change at a time, and fails when
+ * all tests pass all the same.
+ *
+ * ```
+ * copy ─▶ all tests concerned pass ─▶ for each mutation: change ─▶ tests ─▶ one failed: caught
+ *         (without a change)                                             ─▶ none failed: survivor
+ * ```
+ *
+ * `--unit` runs only what needs no kernel with ESP. Words after it pick mutations by promise, file or title.
+ */
+import { availableParallelism } from 'node:os';
+import { parseArgs } from 'node:util';
+import { MUTATIONS } from './list.ts';
+import type { Mutation, Place } from './mutation.ts';
+import { type Outcome, Sandbox } from './sandbox.ts';
+
+const { values, positionals } = parseArgs({
+  options: { unit: { type: 'boolean', default: false } },
+  allowPositionals: true,
+});
+
+const placeOf = (mutation: Mutation): Place => mutation.where ?? 'unit';
+
+function wanted(mutation: Mutation): boolean {
+  if (values.unit && placeOf(mutation) !== 'unit') return false;
+  const { promise, file, title } = mutation;
+  return positionals.every(
+    (word) => promise === word || file.includes(word) || title.includes(word),
+  );
+}
+
+const chosen = MUTATIONS.filter(wanted);
+const faults: string[] = [];
+
+/** Without a change everything passes; else "caught" would mean nothing. */
+async function checkUnchanged(sandbox: Sandbox, place: Place): Promise<void> {
+  const tests = [
+    ...new Set(chosen.filter((each) => placeOf(each) === place).flatMap((each) => each.tests)),
+  ];
+  if (tests.length === 0) return;
+  const outcome = await sandbox.test({ place, tests, bail: false });
+  if (outcome.failed.length === 0 && outcome.passed > 0) return;
+  throw new Error(`unchanged, these fail: ${outcome.failed.join(', ')}\n${outcome.output}`);
+}
+
+function judge({ failed, passed, output }: Outcome): string | undefined {
+  if (failed.length > 0) return undefined;
+  return passed > 0 ? 'SURVIVES: all tests pass' : `NO TEST RAN:\n${output}`;
+}
+
+async function tryOut(sandbox: Sandbox, mutation: Mutation): Promise<void> {
+  const { promise, title, file, tests, grep } = mutation;
+  const test = { place: placeOf(mutation), tests, grep, bail: true };
+  const outcome = await sandbox.with(mutation, () => sandbox.test(test));
+  const fault = judge(outcome);
+  if (fault !== undefined) faults.push(`${promise} ${title} (${file}): ${fault}`);
+  console.log(`${promise.padEnd(4)} ${title}\n     ${fault ?? `caught by: ${outcome.failed[0]}`}`);
+}
+
+/** Mutations in the lab go one after the other: a guest has this machine's processors. */
+async function work(queue: Mutation[]): Promise<void> {
+  await using sandbox = await Sandbox.create(process.cwd());
+  for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+    await tryOut(sandbox, next);
+  }
+}
+
+{
+  await using sandbox = await Sandbox.create(process.cwd());
+  for (const place of ['unit', 'lab', 'e2e'] as const) await checkUnchanged(sandbox, place);
+}
+const unit = chosen.filter((each) => placeOf(each) === 'unit');
+const workers = Math.max(1, Math.min(4, availableParallelism()));
+await Promise.all(Array.from({ length: workers }, () => work(unit)));
+await work(chosen.filter((each) => placeOf(each) !== 'unit'));
+
+console.log(`\n${chosen.length - faults.length} of ${chosen.length} mutations caught`);
+for (const fault of faults) console.error(fault);
+process.exitCode = faults.length === 0 && chosen.length > 0 ? 0 : 1;
