@@ -8,6 +8,7 @@ const SRP_TESTS = [
   'test/unit/admission/srp/pool.test.ts',
 ];
 const STRANGERS = ['test/unit/admission/strangers.test.ts'];
+const SAME_WORK = ['test/unit/admission/same-work.test.ts'];
 const TICKETS = ['test/unit/admission/ticket.test.ts', 'test/unit/admission/store.test.ts'];
 
 export const ADMISSION_MUTATIONS: readonly Mutation[] = [
@@ -55,7 +56,7 @@ export const ADMISSION_MUTATIONS: readonly Mutation[] = [
     promise: 'P2',
     title: 'the member goes on when u is zero',
     file: ENGINE,
-    find: '    checkScrambler(u);\n',
+    find: "if (u.every((byte) => byte === 0)) throw new SrpValueError('u');",
     replace: '',
     tests: SRP_TESTS,
   },
@@ -74,7 +75,7 @@ export const ADMISSION_MUTATIONS: readonly Mutation[] = [
     find: 'const B = await srp.start({ suite: hello.suite, verifier: record.verifier, b });',
     replace:
       'const B = service ? await srp.start({ suite: hello.suite, verifier: record.verifier, b }) : record.verifier;',
-    tests: STRANGERS,
+    tests: SAME_WORK,
   },
   {
     promise: 'P3',
@@ -82,7 +83,7 @@ export const ADMISSION_MUTATIONS: readonly Mutation[] = [
     file: SESSION,
     find: 'const session = await this.#context.srp.finish({',
     replace: 'const session = missing ? undefined : await this.#context.srp.finish({',
-    tests: STRANGERS,
+    tests: SAME_WORK,
   },
   {
     promise: 'P3',
@@ -91,16 +92,18 @@ export const ADMISSION_MUTATIONS: readonly Mutation[] = [
     find: 'const missing = known ? undefined',
     replace:
       'if (!known) await new Promise((done) => setTimeout(done, 20));\n    const missing = known ? undefined',
-    tests: STRANGERS,
+    tests: SAME_WORK,
   },
   {
     promise: 'P4',
     title: 'exponentiation by BigInt',
     file: 'src/admission/srp/modexp.ts',
     find: 'dh.setPrivateKey(exponent);\n      return dh.computeSecret(base);',
-    replace: `const n = BigInt('0x' + Buffer.from(group.N).toString('hex'));
+    replace: `if (exponent.every((byte) => byte === 0)) return new Uint8Array();
+      const n = BigInt('0x' + Buffer.from(group.N).toString('hex'));
       let [b, e, r] = [base, exponent, Uint8Array.of(1)].map((x) => BigInt('0x' + Buffer.from(x).toString('hex')));
       for (; e > 0n; e >>= 1n, b = (b * b) % n) if (e & 1n) r = (r * b) % n;
+      if (r === 1n) return new Uint8Array();
       return Buffer.from(r.toString(16).padStart(group.N.length * 2, '0'), 'hex');`,
     tests: SRP_TESTS,
   },

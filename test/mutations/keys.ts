@@ -123,7 +123,7 @@ export const KEY_MUTATIONS: readonly Mutation[] = [
     file: SCHEDULE,
     find: 'wipe(handshake, salt, master, finishedKey, esp);',
     replace: 'wipe(salt, master, finishedKey, esp);',
-    tests: EXCHANGE,
+    tests: ['test/unit/exchange/schedule.test.ts'],
   },
   {
     promise: 'P23',
@@ -131,7 +131,7 @@ export const KEY_MUTATIONS: readonly Mutation[] = [
     file: SCHEDULE,
     find: 'wipe(early, salt, input, ...secrets);',
     replace: 'wipe(early, salt, input);',
-    tests: EXCHANGE,
+    tests: ['test/unit/exchange/schedule.test.ts'],
   },
   {
     promise: 'P14',

@@ -122,7 +122,7 @@ export class SrpEngine {
     const gx = this.#modExp(this.#g, own.x);
     const mask = (toBigInt(this.k) * toBigInt(gx)) % this.#N;
     const base = this.#bytes((toBigInt(B) + this.#N - mask) % this.#N);
-    const u = toBigInt(this.scrambler(own.A, B));
+    const u = toBigInt(this.#usableScrambler(own.A, B));
     const exponent = toBytes(toBigInt(own.a) + u * toBigInt(own.x), own.x.length * 2 + 1);
     try {
       return this.#power('B', base, exponent);
@@ -135,7 +135,7 @@ export class SrpEngine {
   serverPremaster(own: { verifier: Uint8Array; b: Uint8Array; B: Uint8Array }, A: Uint8Array) {
     checkExponent(own.b);
     if (!inRange(this.#suite.group, A)) throw new SrpValueError('A');
-    const vu = this.#modExp(own.verifier, this.scrambler(A, own.B));
+    const vu = this.#modExp(own.verifier, this.#usableScrambler(A, own.B));
     const base = this.#bytes((toBigInt(A) * toBigInt(vu)) % this.#N);
     try {
       return this.#power('S', base, own.b);
@@ -144,10 +144,15 @@ export class SrpEngine {
     }
   }
 
-  /** u = H(PAD(A) | PAD(B)). @throws SrpValueError when it is zero */
+  /** u = H(PAD(A) | PAD(B)) */
   scrambler(A: Uint8Array, B: Uint8Array): Uint8Array {
-    const u = this.#hash(A, B);
-    checkScrambler(u);
+    return this.#hash(A, B);
+  }
+
+  /** SRP's text demands that a client stops when u is zero; so does the server here. */
+  #usableScrambler(A: Uint8Array, B: Uint8Array): Uint8Array {
+    const u = this.scrambler(A, B);
+    if (u.every((byte) => byte === 0)) throw new SrpValueError('u');
     return u;
   }
 
@@ -173,11 +178,6 @@ export class SrpEngine {
     for (const part of parts) state.update(part);
     return state.digest();
   }
-}
-
-/** SRP's text demands that a client stops when u is zero. @throws SrpValueError */
-export function checkScrambler(u: Uint8Array): void {
-  if (u.every((byte) => byte === 0)) throw new SrpValueError('u');
 }
 
 function checkExponent(exponent: Uint8Array): void {

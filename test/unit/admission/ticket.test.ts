@@ -10,10 +10,13 @@ import { ServerSession } from '../../../src/admission/server-session.ts';
 import { AdmissionStore } from '../../../src/admission/store.ts';
 import {
   makeTicket,
+  openTicket,
   parseTicket,
+  TICKET,
   TicketError,
   ticketIdentity,
 } from '../../../src/admission/ticket.ts';
+import { seal } from '../../../src/records/envelope.ts';
 import { admission, attemptAdmission, contextOf, why } from './runs.ts';
 import { type Identity, makeIdentity, makeService, type Service } from './world.ts';
 
@@ -171,6 +174,22 @@ describe('tickets', () => {
     const attempt = { vm, serviceId: strange.owner.id, secret };
     const { verdict } = await attemptAdmission(contextOf(superPeer, [shop]), attempt);
     assert.equal(why(verdict), 'unknown service');
+  });
+
+  it('P1 of the service that somebody else signed are refused like an unknown identity', async () => {
+    const superPeer = superPeers[0];
+    assert.ok(superPeer);
+    const stranger = await makeIdentity();
+    // The stranger makes a ticket of its own and puts the service's name on it.
+    const own = await parseTicket(await ticket({ ownerKey: stranger.key }));
+    const claimed = { ...own.ticket.value, serviceId: shop.owner.id };
+    const forged = await seal(TICKET, claimed, stranger.key);
+    await assert.rejects(openTicket(forged), TicketError);
+    const login: Login = {
+      ...{ kind: 'machine', bytes: own.password, identity: ticketIdentity(claimed.id) },
+      ticket: { ...own.ticket, value: claimed, bytes: forged },
+    };
+    assert.equal(why(await use(login)), 'unknown identity');
   });
 
   it('are told from typos before anything is sent, and from tickets for elsewhere', async () => {
