@@ -52,6 +52,8 @@ export interface ServerContext {
   assignIpv4(service: ServedService, peerId: Ed25519PeerId, current: string | undefined): string;
   /** Whether a node was thrown out, so that it is not admitted again. */
   barred(service: ServedService, peerId: Ed25519PeerId): boolean;
+  /** Whether the owner took a ticket back, also one that was used: it admits nobody any more. */
+  ticketRevoked(service: ServedService, id: Uint8Array): boolean;
   /** Whether a credential was taken back, so that it is not renewed. */
   revoked(service: ServedService, credential: Opened<Credential>): boolean;
   /** CIDRs of which a member may announce all or parts. */
@@ -168,7 +170,8 @@ export class ServerSession {
     keys: RunKeys,
     M2: Uint8Array,
   ): Promise<Verdict> {
-    const { services, self, key, clock, assignIpv4, allowedSubnets, barred } = this.#context;
+    const { services, self, key, clock, assignIpv4, allowedSubnets, barred, ticketRevoked } =
+      this.#context;
     const { peerId, address: remoteAddress } = this.#remote;
     // Asked for again: the owner may have taken this super-peer out since the challenge.
     const service = admittedBy(services(hello.serviceId.toString()), self);
@@ -176,6 +179,9 @@ export class ServerSession {
     const now = Math.floor(clock() / 1000);
     const { vmid } = request;
     if (barred(service, peerId)) throw new Unavailable('this VM was revoked');
+    if (ticket !== undefined && ticketRevoked(service, ticket.id)) {
+      throw new Unavailable('the ticket was taken back');
+    }
     const roles = ticket === undefined ? request.roles : this.#useTicket(ticket, request, now);
     const ipv4 = assignIpv4(service, peerId, undefined);
     const allowed = allowedSubnets(service, { peerId, vmid, roles });
@@ -210,7 +216,7 @@ export class ServerSession {
       throw new Unavailable(`the ticket is for the roles ${ticket.roles.join(', ')} only`);
     }
     if (tickets.useTicket(ticket, this.#remote.peerId, now) === 'used') {
-      throw new Unavailable('the ticket was used by another VM or taken back');
+      throw new Unavailable('the ticket was used by another VM');
     }
     return bound && request.roles.length === 0 ? ticket.roles : request.roles;
   }

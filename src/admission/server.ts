@@ -60,6 +60,7 @@ export interface AdmissionServerOptions {
   readonly onRenewed?: Recorder;
   /** Whether a node was thrown out, so that it is not admitted again. */
   readonly barred?: ServerContext['barred'];
+  readonly ticketRevoked?: ServerContext['ticketRevoked'];
   /** Whether a credential was taken back, so that it is not renewed. */
   readonly revoked?: ServerContext['revoked'];
   /** CIDRs of which a member may announce all or parts; none when absent. */
@@ -100,6 +101,7 @@ export class AdmissionServer {
       ...{ self, clock, key: options.key, srp, decoys: new Decoys(options.key) },
       ...{ services: options.services, assignIpv4: options.assignIpv4, tickets: options.store },
       barred: options.barred ?? (() => false),
+      ticketRevoked: options.ticketRevoked ?? (() => false),
       revoked: options.revoked ?? (() => false),
       allowedSubnets: options.allowedSubnets ?? (() => []),
       random: (length) => randomBytes(length),

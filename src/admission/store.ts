@@ -98,11 +98,6 @@ export class AdmissionStore {
     return row?.['peer'] === peer.toString() ? 'again' : 'used';
   }
 
-  /** Makes a ticket worthless that was not used yet: the owner takes it back. */
-  revokeTicket(id: Uint8Array, notAfter: number, now: number): void {
-    this.#spend(id, 'revoked', now, notAfter);
-  }
-
   /** Forgets used tickets that are worthless anyway. @returns how many */
   forgetTickets(now: number): number {
     const gone = this.#prepare('DELETE FROM ticket WHERE not_after < ?').run(now);

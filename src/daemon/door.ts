@@ -44,6 +44,7 @@ export class Door implements AsyncDisposable {
       assignIpv4: (door, peerId, current) => services.ofDoor(door).assignIpv4(peerId, current),
       allowedSubnets: (door, member) => services.ofDoor(door).allowedSubnets(member),
       barred: (door, peerId) => services.ofDoor(door).trust.barred(peerId),
+      ticketRevoked: (door, id) => services.ofDoor(door).trust.ticketRevoked(id),
       revoked: (door, credential) =>
         services.ofDoor(door).trust.trust().revoked?.(credential) === true,
       onAdmitted: async (door, applicant, credential) => {

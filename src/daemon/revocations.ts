@@ -78,7 +78,8 @@ export class RevocationDesk implements Disposable {
     const revocations = [...kept, { peerId: member, serial: undefined, since }];
     const sequence = records.nextSequence(REVOCATION_RECORD, serviceId, issuer);
     // The oldest go first: their credentials have ended long since.
-    const list = { serviceId, issuer, sequence, revocations: revocations.slice(-MAX_REVOCATIONS) };
+    const newest = revocations.slice(-MAX_REVOCATIONS);
+    const list = { serviceId, issuer, sequence, revocations: newest, tickets: [] };
     await records.put(REVOCATION_RECORD, list, key, options);
   }
 

@@ -90,6 +90,11 @@ export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
     return this.#revocations.barred(node);
   }
 
+  /** Whether the owner took a ticket back, so that it admits nobody any more. */
+  ticketRevoked(id: Uint8Array): boolean {
+    return this.#revocations.ticketRevoked(id);
+  }
+
   /** Asks the overlay for newer versions of everything, all at once. */
   async refresh(options: AbortOptions = {}): Promise<void> {
     const records = this.#records;

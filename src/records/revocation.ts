@@ -34,12 +34,26 @@ const revocation = message({
 
 export type Revocation = Infer<typeof revocation>;
 
+/** The most tickets in one list. */
+export const MAX_REVOKED_TICKETS = 4096;
+
+const ticket = message({
+  /** Identifier of the ticket. */
+  id: required(1, bytes({ length: 16 })),
+  /** When it is worthless anyway, and need not be listed any more, in seconds since 1970. */
+  notAfter: required(2, uint53()),
+});
+
+export type RevokedTicket = Infer<typeof ticket>;
+
 const codec = message({
   serviceId: required(1, peerId()),
   /** The owner, whose id is the ServiceID, or a super-peer. */
   issuer: required(2, peerId()),
   sequence: required(3, uint53()),
   revocations: repeated(4, revocation, { max: MAX_REVOCATIONS }),
+  /** Tickets that admit nobody any more; only the owner's count. */
+  tickets: repeated(5, ticket, { max: MAX_REVOKED_TICKETS }),
 });
 
 export type RevocationList = Infer<typeof codec>;
@@ -55,10 +69,13 @@ export class Revocations {
   readonly #serviceId: Ed25519PeerId;
   /** By issuer, then by revoked node. */
   readonly #lists = new Map<string, Map<string, Revocation[]>>();
+  /** Identifiers in hex. */
+  readonly #tickets = new Set<string>();
 
   constructor(serviceId: Ed25519PeerId, lists: Iterable<RevocationList>) {
     this.#serviceId = serviceId;
-    for (const { issuer, revocations } of lists) {
+    for (const { issuer, revocations, tickets } of lists) {
+      if (issuer.equals(serviceId)) for (const { id } of tickets) this.#tickets.add(hex(id));
       const nodes = new Map<string, Revocation[]>();
       for (const each of revocations) {
         const name = each.peerId.toString();
@@ -84,7 +101,14 @@ export class Revocations {
     return lists.some((nodes) => nodes.get(name)?.some(({ serial }) => serial === undefined));
   }
 
+  /** Whether the owner took a ticket back. */
+  ticketRevoked(id: Uint8Array): boolean {
+    return this.#tickets.has(hex(id));
+  }
+
   #of(issuer: Ed25519PeerId, node: Ed25519PeerId): readonly Revocation[] {
     return this.#lists.get(issuer.toString())?.get(node.toString()) ?? [];
   }
 }
+
+const hex = (id: Uint8Array): string => Buffer.from(id).toString('hex');

@@ -193,7 +193,7 @@ describe('renewal', () => {
   });
 
   it('P11 whom its super-peer threw out renews at no other, and a renewal that came first does not help', async () => {
-    const list = { serviceId, sequence: 1, issuer: superPeers[0].id };
+    const list = { serviceId, sequence: 1, issuer: superPeers[0].id, tickets: [] };
     const out = { peerId: vm.id, serial: undefined, since: 0 };
     const revocations = new Revocations(serviceId, [{ ...list, revocations: [out] }]);
     const revoked: ServerContext['revoked'] = (_service, credential) =>

@@ -29,6 +29,7 @@ export function contextOf(
     ...{
       tickets: undefined,
       barred: () => false,
+      ticketRevoked: () => false,
       revoked: () => false,
       allowedSubnets: () => [],
       random,

@@ -17,6 +17,7 @@ import {
   ticketIdentity,
 } from '../../../src/admission/ticket.ts';
 import { seal } from '../../../src/records/envelope.ts';
+import { Revocations } from '../../../src/records/revocation.ts';
 import { admission, attemptAdmission, contextOf, why } from './runs.ts';
 import { type Identity, makeIdentity, makeService, type Service } from './world.ts';
 
@@ -81,7 +82,7 @@ describe('tickets', () => {
     const admitted = verdicts.filter(({ outcome }) => outcome === 'admitted');
     assert.equal(admitted.length, 1);
     const causes = new Set(verdicts.map(why));
-    const used = 'the ticket was used by another VM or taken back';
+    const used = 'the ticket was used by another VM';
     assert.deepEqual(causes, new Set(['admitted', used]));
   });
 
@@ -114,10 +115,30 @@ describe('tickets', () => {
     };
     assert.equal(why(await use(secret, {}, revoked)), 'this VM was revoked');
     const fresh = await makeIdentity();
-    const used = 'the ticket was used by another VM or taken back';
+    const used = 'the ticket was used by another VM';
     assert.equal(why(await use(secret, { vm: fresh }, revoked)), used);
     // The service secret admits any key: after a revocation it is to be changed.
     assert.equal(why(await use(shop.secret, { vm: fresh }, revoked)), 'admitted');
+  });
+
+  it('P33 admit nobody when the owner took them back, also not the node that used them', async () => {
+    const [used, unused] = [await ticket(), await ticket()];
+    assert.equal(why(await use(used)), 'admitted');
+    const { id } = (await parseTicket(used)).ticket.value;
+    const list = {
+      ...{ serviceId: shop.owner.id, issuer: shop.owner.id, sequence: 1, revocations: [] },
+      tickets: [{ id, notAfter: now() + 100 }],
+    };
+    const revocations = new Revocations(shop.owner.id, [list]);
+    const context = {
+      ...at(0),
+      ticketRevoked: (_: unknown, each: Uint8Array) => revocations.ticketRevoked(each),
+    };
+    assert.equal(why(await use(used, {}, context)), 'the ticket was taken back');
+    assert.equal(why(await use(unused, { vm: await makeIdentity() }, context)), 'admitted');
+    // Not by a list that is another's.
+    const others = new Revocations(shop.owner.id, [{ ...list, issuer: at(0).self }]);
+    assert.equal(others.ticketRevoked(id), false);
   });
 
   it('run out', async () => {

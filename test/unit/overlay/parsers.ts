@@ -42,7 +42,10 @@ export async function overlayParsers(): Promise<Parser[]> {
     of('credential', CREDENTIAL.codec, value),
     of('descriptor', DESCRIPTOR.codec, descriptor),
     of('endpoint', ENDPOINT.codec, { ...numbered, notAfter: 99, multiaddrs, underlay }),
-    of('revocation list', REVOCATION.codec, { ...numbered, issuer: peerId, revocations }),
+    of('revocation list', REVOCATION.codec, {
+      ...{ ...numbered, issuer: peerId, revocations },
+      tickets: [{ id: Buffer.alloc(16, 7), notAfter: 99 }],
+    }),
     of('policy record', POLICY.codec, { ...numbered, document: Buffer.from('{"version":1}') }),
     of('tombstone', TOMBSTONE.codec, { serviceId, key: record.key, sequence: 8 }),
     of('shard', MEMBERSHIP.codec, shard),

@@ -188,7 +188,7 @@ describe('the record store', () => {
     const list = (issuer: Identity, sequence = 1) =>
       seal(
         REVOCATION_RECORD.record,
-        { serviceId: service.id, issuer: issuer.id, sequence, revocations: [] },
+        { serviceId: service.id, issuer: issuer.id, sequence, revocations: [], tickets: [] },
         issuer.key,
       );
     const kinds = [REVOCATION_RECORD, ENDPOINT_RECORD];

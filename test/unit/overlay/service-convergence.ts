@@ -195,7 +195,7 @@ export async function convergeService(
       return { peerId: credential.value.peerId, serial: undefined, since };
     });
     const list = { serviceId: descriptor.value.serviceId, issuer: descriptor.value.serviceId };
-    const content = { ...list, sequence: revoked.length, revocations };
+    const content = { ...list, sequence: revoked.length, revocations, tickets: [] };
     await any(nodes).records.put(REVOCATION_RECORD, content, ownerKey);
   }
 

@@ -131,7 +131,7 @@ describe('what everybody must know', () => {
   const revocations = (sequence: number, list: Revocation[]): Promise<Uint8Array> =>
     seal(
       REVOCATION_RECORD.record,
-      { serviceId: service.id, issuer: service.id, sequence, revocations: list },
+      { serviceId: service.id, issuer: service.id, sequence, revocations: list, tickets: [] },
       service.key,
     );
 
@@ -257,7 +257,7 @@ describe('what everybody must know', () => {
     assert.ok(forger && stranger);
     const victim = { peerId: two.host.peerId, serial: undefined, since: 1 };
     const issuer = forger.id;
-    const list = { serviceId: service.id, issuer, sequence: 1, revocations: [victim] };
+    const list = { serviceId: service.id, issuer, sequence: 1, revocations: [victim], tickets: [] };
     const foreign = descriptorOf(stranger.id, [one.host]);
     const keys = [
       recordKey(REVOCATION_RECORD, service.id, issuer),
@@ -290,7 +290,7 @@ describe('what everybody must know', () => {
     const late = await identity();
     const { peerId } = nth(members, 1).host;
     const revocations = [{ peerId, serial: undefined, since: 1 }];
-    const list = { serviceId: service.id, issuer: late.id, sequence: 1, revocations };
+    const list = { serviceId: service.id, issuer: late.id, sequence: 1, revocations, tickets: [] };
     await tier1.records.put(REVOCATION_RECORD, list, late.key);
     assert.equal(trust.barred(peerId), false);
     const third = cleanup.add(await listen(late.key));
