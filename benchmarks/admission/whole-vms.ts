@@ -12,8 +12,8 @@ import {
   DIRECTORY_SUFFIX,
   frame,
 } from '../../src/overlay/directory.ts';
-import { Frames } from '../../src/overlay/frames.ts';
 import { Gate } from '../../src/overlay/gate.ts';
+import { MessageStream } from '../../src/wire/message-stream.ts';
 import { admit, hostFrom, loopbackAddress, type Vm } from '../../test/unit/daemon/world.ts';
 import { CALL_LIMIT, offer } from '../child.ts';
 import { beginAdmission, Pair, renew } from './whole-member.ts';
@@ -125,7 +125,7 @@ async function attachTo(vm: Vm): Promise<void> {
   const gate = new Gate(vm, { overlayId: serviceId, credential: shown, trust: () => trust });
   await gate.start();
   const stream = await gate.open(superPeerOf(vm).multiaddr, DIRECTORY_SUFFIX);
-  const frames = new Frames(stream, DIRECTORY_FRAMES);
+  const frames = new MessageStream(stream, DIRECTORY_FRAMES);
   const signal = AbortSignal.timeout(60_000);
   const multiaddrs = vm.multiaddrs();
   const nonce = randomBytes(32);
@@ -143,7 +143,7 @@ async function attachTo(vm: Vm): Promise<void> {
 }
 
 /** Takes updates without looking at them: what 1,000 VMs do with them is not the super-peer's cost. */
-async function drain(stream: Stream, frames: Frames<unknown>): Promise<void> {
+async function drain(stream: Stream, frames: MessageStream<unknown>): Promise<void> {
   const options = { signal: AbortSignal.timeout(300_000) };
   while (stream.status === 'open')
     await frames.read(options).catch(() => stream.abort(new Error()));

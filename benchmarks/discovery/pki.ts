@@ -41,8 +41,8 @@ import {
   X509CrlGenerator,
 } from '@peculiar/x509';
 import { bytes, message, optional, repeated, required, string } from '../../src/codec/protobuf.ts';
-import { Frames } from '../../src/overlay/frames.ts';
 import type { Host } from '../../src/overlay/host.ts';
+import { MessageStream } from '../../src/wire/message-stream.ts';
 
 const { subtle } = webcrypto;
 const PROTOCOL = '/icvpn-benchmark/pki/1.0.0';
@@ -176,7 +176,7 @@ export class PkiSuperPeer {
     }
     await host.libp2p.handle(PROTOCOL, async (stream) => {
       try {
-        const frames = new Frames(stream, FRAMES);
+        const frames = new MessageStream(stream, FRAMES);
         const signal = AbortSignal.timeout(10_000);
         const request = await frames.read({ signal });
         await frames.write({ ...EMPTY, ...(await superPeer.#answer(request)) }, { signal });
@@ -295,7 +295,7 @@ function open(key: Uint8Array, sealed: Uint8Array): Uint8Array {
 async function ask(host: Host, at: Multiaddr[], request: Parameters<typeof frame.encode>[0]) {
   const signal = AbortSignal.timeout(10_000);
   const stream = await host.libp2p.dialProtocol(at, PROTOCOL, { signal });
-  const frames = new Frames(stream, FRAMES);
+  const frames = new MessageStream(stream, FRAMES);
   await frames.write(request, { signal });
   const answer = await frames.read({ signal });
   await stream.close({ signal });

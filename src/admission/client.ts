@@ -5,10 +5,11 @@ import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { IcvpnError } from '../errors.ts';
 import type { Credential } from '../records/credential.ts';
 import type { Opened } from '../records/envelope.ts';
+import { MessageStreamError } from '../wire/errors.ts';
+import { MessageStream, RAW } from '../wire/message-stream.ts';
 import type { Admission } from './accept.ts';
 import { ClientSession } from './client-session.ts';
 import { AdmissionBusyError, AdmissionProtocolError, AdmissionRefusedError } from './errors.ts';
-import { type Frames, frames } from './frames.ts';
 import { loginOf } from './login.ts';
 import {
   Answer,
@@ -27,6 +28,9 @@ import { RenewalSession } from './renewal-session.ts';
 export type { Admission } from './accept.ts';
 export { superPeerOf } from './login.ts';
 export { ADMISSION_PROTOCOL } from './messages.ts';
+
+/** Each step writes a message of its own. */
+type Link = MessageStream<Reply, Uint8Array>;
 
 /** Longest that an admission or a renewal may take, in milliseconds. */
 const TIME_LIMIT = 60_000;
@@ -85,10 +89,11 @@ export async function requestAdmission(
       random: (length) => randomBytes(length),
     });
     try {
-      await link.write(Opening, { admit: session.hello(), renew: undefined }, signal);
+      const opening = Opening.encode({ admit: session.hello(), renew: undefined });
+      await link.write(opening, { signal });
       const challenge = await challenged(link, signal);
-      await link.write(Proof, await session.challenge(challenge), signal);
-      const { grant } = accepted(await link.read(Reply, signal));
+      await link.write(Proof.encode(await session.challenge(challenge)), { signal });
+      const { grant } = accepted(await link.read({ signal }));
       if (grant === undefined) throw new AdmissionProtocolError('the super-peer sent no grant');
       return await session.grant(grant);
     } finally {
@@ -112,8 +117,9 @@ export async function requestRenewal(stream: Stream, options: RenewalRequest): P
     const own = { credential, state: options.renewalKey, request, nonce };
     const session = new RenewalSession(accepting(options, credential.value.vmid), own);
     try {
-      await link.write(Opening, { admit: undefined, renew: session.opening() }, signal);
-      const { renewal } = accepted(await link.read(Reply, signal), RENEWAL_REFUSED);
+      const opening = Opening.encode({ admit: undefined, renew: session.opening() });
+      await link.write(opening, { signal });
+      const { renewal } = accepted(await link.read({ signal }), RENEWAL_REFUSED);
       if (renewal === undefined) throw new AdmissionProtocolError('the super-peer did not renew');
       return await session.renewal(renewal);
     } finally {
@@ -127,19 +133,22 @@ async function attempt(
   stream: Stream,
   superPeer: Ed25519PeerId,
   stop: AbortSignal | undefined,
-  run: (link: Frames, signal: AbortSignal) => Promise<Admission>,
+  run: (link: Link, signal: AbortSignal) => Promise<Admission>,
 ): Promise<Admission> {
   const limit = AbortSignal.timeout(TIME_LIMIT);
   const signal = stop ? AbortSignal.any([stop, limit]) : limit;
   try {
-    const admission = await run(frames(stream, MAX_TO_VM), signal);
+    const admission = await run(
+      new MessageStream(stream, { reads: Reply, writes: RAW, maxLength: MAX_TO_VM }),
+      signal,
+    );
     await stream.close({ signal });
     return admission;
   } catch (error) {
     const cause = error instanceof Error ? error : new Error(String(error));
     stream.abort(cause);
     stop?.throwIfAborted();
-    if (cause instanceof IcvpnError) throw cause;
+    if (cause instanceof IcvpnError && !(cause instanceof MessageStreamError)) throw cause;
     const what = limit.aborted ? 'took too long' : 'ended the conversation';
     throw new AdmissionProtocolError(`the super-peer ${superPeer} ${what}`, { cause });
   }
@@ -152,16 +161,16 @@ function accepting({ key, superPeer, serviceId, clock }: CommonOptions, vmid: st
 }
 
 /** @returns the challenge, after solving the puzzle that may come before it */
-async function challenged(link: Frames, signal: AbortSignal) {
-  const first = accepted(await link.read(Reply, signal));
+async function challenged(link: Link, signal: AbortSignal) {
+  const first = accepted(await link.read({ signal }));
   if (first.challenge !== undefined) return first.challenge;
   const { puzzle } = first;
   if (puzzle === undefined) throw new AdmissionProtocolError('the super-peer sent no challenge');
   if (puzzle.bits > MAX_BITS) {
     throw new AdmissionProtocolError(`the super-peer set a puzzle of ${puzzle.bits} bits`);
   }
-  await link.write(Answer, { answer: await solve(puzzle, signal) }, signal);
-  const { challenge } = accepted(await link.read(Reply, signal));
+  await link.write(Answer.encode({ answer: await solve(puzzle, signal) }), { signal });
+  const { challenge } = accepted(await link.read({ signal }));
   if (challenge === undefined) throw new AdmissionProtocolError('the super-peer sent no challenge');
   return challenge;
 }

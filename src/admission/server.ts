@@ -7,10 +7,10 @@ import { tryGetNetConfig } from '@libp2p/utils';
 import { IcvpnError } from '../errors.ts';
 import type { Credential } from '../records/credential.ts';
 import type { Opened } from '../records/envelope.ts';
+import { MessageStream, RAW } from '../wire/message-stream.ts';
 import type { AuditEntry, AuditLog } from './audit.ts';
 import { Decoys } from './decoy.ts';
 import { AdmissionProtocolError } from './errors.ts';
-import { type Frames, frames } from './frames.ts';
 import type { Applicant, ServedService } from './issue.ts';
 import { type AdmissionLimits, DEFAULT_LIMITS, type Entry, Limiter } from './limits.ts';
 import { Answer, type Hello, MAX_TO_SUPER_PEER, Opening, Proof, Reply } from './messages.ts';
@@ -33,6 +33,9 @@ import {
 export type { Applicant, ServedService } from './issue.ts';
 export type { AdmissionLimits } from './limits.ts';
 export { ADMISSION_PROTOCOL } from './messages.ts';
+
+/** Each step reads a message of its own. */
+type Link = MessageStream<Uint8Array, Reply>;
 
 type Recorder = (
   service: ServedService,
@@ -137,23 +140,28 @@ export class AdmissionServer {
     const peerId = connection.remotePeer;
     if (peerId.type !== 'Ed25519') throw new AdmissionProtocolError('nodes have Ed25519 keys');
     const remote = { peerId, address: tryGetNetConfig(connection.remoteAddr)?.host ?? '' };
-    const link = frames(stream, MAX_TO_SUPER_PEER);
+    const link: Link = new MessageStream(stream, {
+      ...{ reads: RAW, writes: Reply },
+      maxLength: MAX_TO_SUPER_PEER,
+    });
     const entry = this.#limiter.enter(originOf(remote.address), peerId.toString());
-    if (entry === undefined) return this.#finish(stream, link, reply({ busy: BUSY_SECONDS }));
+    if (entry === undefined) return this.#finish(link, reply({ busy: BUSY_SECONDS }));
     let verdict: Verdict | undefined;
     try {
       verdict = await this.#negotiate(link, remote, entry);
     } finally {
       entry.leave();
     }
-    if (verdict === undefined) return this.#finish(stream, link, reply({ busy: BUSY_SECONDS }));
+    if (verdict === undefined) return this.#finish(link, reply({ busy: BUSY_SECONDS }));
     if (verdict.outcome !== 'refused') verdict = await this.#record(verdict);
-    await this.#finish(stream, link, verdict.reply);
+    await this.#finish(link, verdict.reply);
   }
 
   /** @returns undefined when there is no room for SRP */
-  async #negotiate(link: Frames, remote: Remote, entry: Entry): Promise<Verdict | undefined> {
-    const { admit, renew: renewal } = await link.read(Opening, this.#within('unproven'));
+  async #negotiate(link: Link, remote: Remote, entry: Entry): Promise<Verdict | undefined> {
+    const { admit, renew: renewal } = Opening.decode(
+      await link.read({ signal: this.#within('unproven') }),
+    );
     if ((admit === undefined) === (renewal === undefined)) {
       throw new AdmissionProtocolError('an opening asks for admission or for renewal');
     }
@@ -174,13 +182,13 @@ export class AdmissionServer {
     return verdict;
   }
 
-  async #admit(link: Frames, remote: Remote, entry: Entry, hello: Hello): Promise<Verdict> {
+  async #admit(link: Link, remote: Remote, entry: Entry, hello: Hello): Promise<Verdict> {
     const { bits, delay } = entry.slowdown(hello.serviceId.toString());
     if (bits > 0) {
       const puzzle = { seed: randomBytes(SEED_LENGTH), bits };
       const signal = this.#within('puzzle');
-      await link.write(Reply, reply({ puzzle }), signal);
-      const { answer } = await link.read(Answer, signal);
+      await link.write(reply({ puzzle }), { signal });
+      const { answer } = Answer.decode(await link.read({ signal }));
       if (!solves(puzzle, answer)) return refuse('wrong puzzle answer', { guess: false });
     }
     if (delay > 0) await setTimeout(delay, undefined, { signal: this.#stop.signal });
@@ -189,8 +197,8 @@ export class AdmissionServer {
       const answer = await session.hello(hello);
       if ('outcome' in answer) return answer;
       const signal = this.#within('unproven');
-      await link.write(Reply, answer, signal);
-      return await session.proof(await link.read(Proof, signal));
+      await link.write(answer, { signal });
+      return await session.proof(Proof.decode(await link.read({ signal })));
     } finally {
       session.wipe();
     }
@@ -227,10 +235,10 @@ export class AdmissionServer {
     await this.#options.audit?.append(entry);
   }
 
-  async #finish(stream: Stream, link: Frames, message: Reply): Promise<void> {
+  async #finish(link: Link, message: Reply): Promise<void> {
     const signal = this.#within('proven');
-    await link.write(Reply, message, signal);
-    await stream.close({ signal });
+    await link.write(message, { signal });
+    await link.stream.close({ signal });
   }
 
   #within(limit: 'unproven' | 'proven' | 'puzzle'): AbortSignal {

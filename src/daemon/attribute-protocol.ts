@@ -20,9 +20,9 @@ import { bytes, type Infer, message, optional, required, uint32 } from '../codec
 import { IcvpnError } from '../errors.ts';
 import type { Authority } from '../keymgmt/discovery/authority.ts';
 import { Allowance } from '../overlay/allowance.ts';
-import { Frames } from '../overlay/frames.ts';
 import type { Gate, Pass, Target } from '../overlay/gate.ts';
 import { timeLimit } from '../overlay/host.ts';
+import { MessageStream } from '../wire/message-stream.ts';
 
 export const ATTRIBUTES_SUFFIX = 'attributes/1.0.0';
 /** Milliseconds for a key to be made and brought. */
@@ -68,7 +68,7 @@ export async function serveAttributeKeys(
     ATTRIBUTES_SUFFIX,
     async (stream, _connection, pass) => {
       const signal = timeLimit(LIMIT, gate.closed);
-      const frames = new Frames<Request, Reply>(stream, {
+      const frames = new MessageStream<Request, Reply>(stream, {
         ...{ reads: REQUEST, writes: REPLY },
         maxLength: 16,
       });
@@ -106,7 +106,7 @@ export async function requestAttributeKey(
   const signal = timeLimit(LIMIT, options.signal, gate.closed);
   const stream: Stream = await gate.open(superPeer, ATTRIBUTES_SUFFIX, { signal });
   try {
-    const frames = new Frames<Reply, Request>(stream, {
+    const frames = new MessageStream<Reply, Request>(stream, {
       ...{ reads: REPLY, writes: REQUEST },
       maxLength: MAX_REPLY,
     });

@@ -2,6 +2,7 @@
 import type { Connection, PeerId, Stream } from '@libp2p/interface';
 import type { Multiaddr } from '@multiformats/multiaddr';
 import { IcvpnError } from '../errors.ts';
+import { MessageStreamError } from '../wire/errors.ts';
 import { type Host, timeLimit } from './host.ts';
 import { GateError } from './pass.ts';
 
@@ -53,7 +54,7 @@ export class Dialler {
 
   /** What to throw for an error from libp2p: the caller's own abort passes through unchanged. */
   failure(text: string, cause: unknown, signal: AbortSignal | undefined): unknown {
-    if (cause instanceof IcvpnError) return cause;
+    if (cause instanceof IcvpnError && !(cause instanceof MessageStreamError)) return cause;
     if (signal?.aborted) return signal.reason;
     if (this.#life.aborted) return this.#life.reason;
     const why = cause instanceof Error ? cause.message : String(cause);

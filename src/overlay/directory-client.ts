@@ -13,6 +13,7 @@ import {
 } from '../records/directory.ts';
 import type { Opened } from '../records/envelope.ts';
 import { peerIdKey } from '../records/peer-id.ts';
+import { MessageStream } from '../wire/message-stream.ts';
 import {
   BEAT_INTERVAL,
   DIRECTORY_FRAMES,
@@ -32,7 +33,6 @@ import {
   type Position,
   type UpdateContext,
 } from './directory-check.ts';
-import { Frames } from './frames.ts';
 import type { Gate, Target, Trust } from './gate.ts';
 import { timeLimit } from './host.ts';
 import { digestsOf, stands } from './known-members.ts';
@@ -85,7 +85,7 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
   /** Members that the list of a new attachment has not confirmed yet. */
   #doubted = new Set<string>();
   #doubting: NodeJS.Timeout | undefined;
-  #frames: Frames<DirectoryFrame> | undefined;
+  #frames: MessageStream<DirectoryFrame> | undefined;
   #superPeer: Ed25519PeerId | undefined;
   #session = 0;
   /** Whether the attachment that ends is to be begun again where it was. */
@@ -211,7 +211,7 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
     const { gate, multiaddrs } = this.#options;
     const limit = timeLimit(2 * MESSAGE_LIMIT, wish, this.#life.signal);
     const stream = await gate.open(target, DIRECTORY_SUFFIX, { signal: limit });
-    const frames: Frames<DirectoryFrame> = new Frames(stream, DIRECTORY_FRAMES);
+    const frames: MessageStream<DirectoryFrame> = new MessageStream(stream, DIRECTORY_FRAMES);
     const nonce = randomBytes(DIRECTORY_NONCE_LENGTH);
     const known = this.members().slice(0, MAX_DIRECTORY_MEMBERS);
     const attachment: Attachment = { nonce, known, position: undefined };
@@ -243,7 +243,7 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
     }
   }
 
-  #beat(frames: Frames<DirectoryFrame>): void {
+  #beat(frames: MessageStream<DirectoryFrame>): void {
     const signal = timeLimit(MESSAGE_LIMIT, this.#life.signal);
     frames.write(frame({ beat: 1 }), { signal }).catch((error: unknown) => {
       frames.stream.abort(error instanceof Error ? error : new Error(String(error)));

@@ -6,6 +6,7 @@ import { IcvpnError } from '../errors.ts';
 import type { Credential } from '../records/credential.ts';
 import { DIRECTORY, type DirectoryUpdate } from '../records/directory.ts';
 import { type Opened, seal } from '../records/envelope.ts';
+import { MessageStream } from '../wire/message-stream.ts';
 import {
   DIRECTORY_FRAMES,
   DIRECTORY_SUFFIX,
@@ -17,7 +18,6 @@ import {
   SILENCE_LIMIT,
 } from './directory.ts';
 import { type Contents, DirectoryFeed } from './directory-feed.ts';
-import { Frames } from './frames.ts';
 import type { Gate, Pass, Trust } from './gate.ts';
 import { timeLimit } from './host.ts';
 import type { Membership, MembershipChange } from './membership.ts';
@@ -57,7 +57,7 @@ export interface DirectoryServerOptions {
 
 interface Attachment {
   readonly member: Opened<Credential>;
-  readonly frames: Frames<DirectoryFrame>;
+  readonly frames: MessageStream<DirectoryFrame>;
   readonly nonce: Uint8Array;
   /** Digests of the members that it knew when it attached. */
   readonly known: Uint8Array;
@@ -123,7 +123,7 @@ export class DirectoryServer {
     }
     const peer = pass.value.peerId;
     const name = peer.toString();
-    const frames = new Frames(stream, DIRECTORY_FRAMES);
+    const frames = new MessageStream(stream, DIRECTORY_FRAMES);
     const { attach } = await frames.read({ signal: this.#limit(MESSAGE_LIMIT) });
     if (attach === undefined || this.#closed) {
       throw new DirectoryError('ERR_DIRECTORY', 'no attachment', 'update the member');

@@ -2,7 +2,7 @@
 import type { PeerId, Stream } from '@libp2p/interface';
 import { bytes, message, optional, string } from '../codec/protobuf.ts';
 import { CREDENTIAL } from '../records/credential.ts';
-import { Frames } from './frames.ts';
+import { MessageStream } from '../wire/message-stream.ts';
 import { GateError, type Pass } from './pass.ts';
 
 /** Exported for the tests of its bounds. */
@@ -26,7 +26,7 @@ export interface HelloSide {
 /** The end that dialled. @throws GateError, and what libp2p throws */
 export async function greet(side: HelloSide): Promise<Pass> {
   const { stream, remote, shown, judge, signal } = side;
-  const frames = new Frames(stream, HELLO_FRAMES);
+  const frames = new MessageStream(stream, HELLO_FRAMES);
   await frames.write({ credential: shown, refused: undefined }, { signal });
   const { credential, refused } = await frames.read({ signal });
   await stream.close({ signal });
@@ -46,7 +46,7 @@ export async function answer(
   enter: (pass: Pass) => void,
 ): Promise<GateError | undefined> {
   const { stream, remote, shown, judge, signal } = side;
-  const frames = new Frames(stream, HELLO_FRAMES);
+  const frames = new MessageStream(stream, HELLO_FRAMES);
   const { credential } = await frames.read({ signal });
   let fault: GateError | undefined;
   try {

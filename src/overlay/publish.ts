@@ -20,7 +20,7 @@ import {
 import { IcvpnError } from '../errors.ts';
 import { admitterOf, openDescriptor, type ServiceDescriptor } from '../records/descriptor.ts';
 import { EnvelopeError, open } from '../records/envelope.ts';
-import { Frames } from './frames.ts';
+import { MessageStream } from '../wire/message-stream.ts';
 import { type Host, timeLimit } from './host.ts';
 import type { Records } from './records.ts';
 import { DESCRIPTOR_RECORD, SPREAD_KINDS, type StoredKind } from './stored-kinds.ts';
@@ -88,7 +88,11 @@ export class PublishServer {
     this.#serving++;
     try {
       if (this.#serving > MAX_PARALLEL) throw new Error('busy');
-      const frames = new Frames(stream, { reads: REQUEST, writes: REPLY, maxLength: MAX_REQUEST });
+      const frames = new MessageStream(stream, {
+        reads: REQUEST,
+        writes: REPLY,
+        maxLength: MAX_REQUEST,
+      });
       const reply = await this.#take(await frames.read({ signal }), signal);
       await frames.write(reply, { signal });
       await stream.close({ signal });
@@ -194,7 +198,11 @@ async function ask(
 ): Promise<Reply> {
   const stream = await host.libp2p.dialProtocol(superPeer, PUBLISH_PROTOCOL, { signal });
   try {
-    const frames = new Frames(stream, { reads: REPLY, writes: REQUEST, maxLength: MAX_REPLY });
+    const frames = new MessageStream(stream, {
+      reads: REPLY,
+      writes: REQUEST,
+      maxLength: MAX_REPLY,
+    });
     await frames.write(request, { signal });
     const reply = await frames.read({ signal });
     await stream.close({ signal });

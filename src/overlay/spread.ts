@@ -17,8 +17,8 @@
  * A record is pushed on only by nodes to which it was new, so that a wave ends by itself.
  */
 import type { AbortOptions, PeerId, Stream } from '@libp2p/interface';
+import { MessageStream } from '../wire/message-stream.ts';
 import { type Audience, draw } from './audience.ts';
-import { Frames } from './frames.ts';
 import type { Gate, Target } from './gate.ts';
 import { timeLimit } from './host.ts';
 import type { Held, RecordStore } from './record-store.ts';
@@ -97,7 +97,7 @@ export class Spread {
     const remote = await gate.peerOf(peer, { signal });
     const stream = await gate.open(remote, SPREAD, { signal });
     await whole(stream, async () => {
-      const frames = new Frames(stream, SPREAD_FRAMES);
+      const frames = new MessageStream(stream, SPREAD_FRAMES);
       await frames.write(spreadFrame({ sync: 1, have: this.#rule.summary(remote) }), { signal });
       for (;;) {
         const answer = await frames.read({ signal });
@@ -161,7 +161,7 @@ export class Spread {
     const signal = timeLimit(PUSH_LIMIT, this.#life.signal);
     const stream = await this.#options.gate.open(target, SPREAD, { signal });
     await whole(stream, async () => {
-      const frames = new Frames(stream, SPREAD_FRAMES);
+      const frames = new MessageStream(stream, SPREAD_FRAMES);
       for (const { key, bytes } of records.values()) {
         await frames.write(spreadFrame({ record: { key, bytes } }), { signal });
       }
@@ -171,7 +171,7 @@ export class Spread {
 
   async #serve(stream: Stream, peer: PeerId): Promise<void> {
     const signal = timeLimit(LIMIT, this.#life.signal);
-    const frames = new Frames(stream, SPREAD_FRAMES);
+    const frames = new MessageStream(stream, SPREAD_FRAMES);
     for (let records = 0; records <= MAX_KEYS; records++) {
       const asked = await frames.read({ signal }).catch((error: unknown) => {
         if (stream.remoteWriteStatus === 'closed') return undefined;
@@ -185,7 +185,7 @@ export class Spread {
   }
 
   async #answer(
-    frames: Frames<SpreadFrame>,
+    frames: MessageStream<SpreadFrame>,
     have: SpreadFrame['have'],
     peer: PeerId,
     signal: AbortSignal,
@@ -196,7 +196,7 @@ export class Spread {
   }
 
   async #send(
-    frames: Frames<SpreadFrame>,
+    frames: MessageStream<SpreadFrame>,
     keys: readonly string[],
     peer: PeerId,
     signal: AbortSignal,

@@ -8,10 +8,10 @@ import { loadStanding } from '../../src/daemon/standing.ts';
 import { NodeState } from '../../src/daemon/state.ts';
 import { IcvpnError } from '../../src/errors.ts';
 import { DIRECTORY_FRAMES, DIRECTORY_SUFFIX, frame } from '../../src/overlay/directory.ts';
-import { Frames } from '../../src/overlay/frames.ts';
 import { Gate } from '../../src/overlay/gate.ts';
 import { createHost } from '../../src/overlay/host.ts';
 import { superPeerAddresses } from '../../src/records/bootstrap.ts';
+import { MessageStream } from '../../src/wire/message-stream.ts';
 
 await using state = await NodeState.open(process.argv[2] ?? '', {});
 const standing = await loadStanding(state.cache, Date.now() / 1000);
@@ -30,7 +30,7 @@ const signal = AbortSignal.timeout(60_000);
 try {
   const key = await requestAttributeKey(gate, at, { signal });
   const stream = await gate.open(at, DIRECTORY_SUFFIX, { signal });
-  const frames = new Frames(stream, DIRECTORY_FRAMES);
+  const frames = new MessageStream(stream, DIRECTORY_FRAMES);
   const attach = { nonce: randomBytes(32), session: Date.now(), multiaddrs: [], known: undefined };
   await frames.write(frame({ attach }), { signal });
   const { update = new Uint8Array() } = await frames.read({ signal });

@@ -29,7 +29,7 @@ import {
   uint32,
   uint53,
 } from '../../codec/protobuf.ts';
-import { Frames } from '../../overlay/frames.ts';
+import { MessageStream } from '../../wire/message-stream.ts';
 
 /** The protocol id is `/icvpn/<ServiceID>/` and this. */
 export const PAIR_PROTOCOL_SUFFIX = 'pair/1.0.0';
@@ -91,7 +91,11 @@ export async function ask(
   request: PairRequest,
   signal: AbortSignal,
 ): Promise<PairAnswer> {
-  const frames = new Frames(stream, { reads: ANSWER, writes: REQUEST, maxLength: MAX_LENGTH });
+  const frames = new MessageStream(stream, {
+    reads: ANSWER,
+    writes: REQUEST,
+    maxLength: MAX_LENGTH,
+  });
   try {
     await frames.write({ ...NONE, ...request }, { signal });
     const { known, packets } = await frames.read({ signal });
@@ -110,7 +114,11 @@ export async function answer(
   life: AbortSignal,
 ): Promise<void> {
   const signal = AbortSignal.any([life, AbortSignal.timeout(ANSWER_LIMIT)]);
-  const frames = new Frames(stream, { reads: REQUEST, writes: ANSWER, maxLength: MAX_LENGTH });
+  const frames = new MessageStream(stream, {
+    reads: REQUEST,
+    writes: ANSWER,
+    maxLength: MAX_LENGTH,
+  });
   try {
     const { known, packets } = await handle(only(await frames.read({ signal })));
     await frames.write({ known: known ? 1 : 0, packets }, { signal });

@@ -13,12 +13,13 @@
  * Nobody sends on an SA before the other end can receive on it.
  */
 import type { AbortOptions, Stream } from '@libp2p/interface';
+import { MessageStreamError } from '../../wire/errors.ts';
+import { MessageStream, RAW } from '../../wire/message-stream.ts';
 import { type ExchangeContext, type ExchangeKeys, wipeKeys } from './context.ts';
 import type { CookieJar } from './cookie.ts';
 import { ExchangeError, type ExchangeFault, type Refusal } from './errors.ts';
 import { type AwaitingM2, type M3Step, startExchange } from './initiator.ts';
-import { type Link, openLink } from './link.ts';
-import { encodeFrame } from './messages.ts';
+import { encodeFrame, MAX_FRAME_LENGTH } from './messages.ts';
 import { type AwaitingM3, readM1, respond } from './responder.ts';
 import type { Lifetimes, Suite } from './suite.ts';
 
@@ -39,6 +40,13 @@ export interface Leftovers {
    * knew. The inbound SA must then stay for as long as an old SA is kept after a rekey.
    */
   readonly inDoubt: boolean;
+}
+
+type Link = MessageStream<Uint8Array>;
+
+/** @returns the stream as frames, which `messages.ts` encodes */
+export function openLink(stream: Stream): Link {
+  return new MessageStream(stream, { reads: RAW, writes: RAW, maxLength: MAX_FRAME_LENGTH });
 }
 
 /** What the exchange asks of the data plane. The keys are overwritten when the run is over: copy them or use them at once. */
@@ -90,24 +98,29 @@ export function runInitiator(
   hooks: ExchangeHooks,
   options: RunOptions = {},
 ): Promise<ExchangeResult> {
-  return run(stream, hooks, options, async (link, sa) => {
+  return run(stream, hooks, options, async (link, sa, limit) => {
     const { m1, next } = startExchange(context, { inboundSpi: await sa.allocate() });
     sa.machine = next;
-    const { m3, keys, confirm } = await untilM2(link, m1, next);
+    const { m3, keys, confirm } = await untilM2(link, m1, next, limit);
     sa.keys = keys;
     await sa.installInbound();
     sa.inDoubt = true;
-    await link.write(m3);
-    confirm(await link.read());
+    await link.write(m3, limit);
+    confirm(await link.read(limit));
     await sa.installOutbound();
     return keys;
   });
 }
 
-async function untilM2(link: Link, m1: Uint8Array, next: AwaitingM2): Promise<M3Step> {
-  await link.write(m1);
-  const step = await next.onM2(await link.read(), link.options);
-  return step.kind === 'm3' ? step : untilM2(link, step.m1, next);
+async function untilM2(
+  link: Link,
+  m1: Uint8Array,
+  next: AwaitingM2,
+  limit: AbortOptions,
+): Promise<M3Step> {
+  await link.write(m1, limit);
+  const step = await next.onM2(await link.read(limit), limit);
+  return step.kind === 'm3' ? step : untilM2(link, step.m1, next, limit);
 }
 
 /**
@@ -121,30 +134,31 @@ export function runResponder(
   hooks: ResponderHooks,
   options: ResponderOptions = {},
 ): Promise<ExchangeResult> {
-  return run(stream, hooks, options, async (link, sa) => {
-    let received = await refusing(link, async () => readM1(context, await link.read()));
+  return run(stream, hooks, options, async (link, sa, limit) => {
+    const read = async () => readM1(context, await link.read(limit));
+    let received = await refusing(link, limit, read);
     const { cookies } = options;
     if (cookies?.underLoad() && !cookies.jar.holds(context.peer, received.m1)) {
-      await link.write(cookies.jar.challenge(context.peer, received.m1));
-      received = await refusing(link, async () => readM1(context, await link.read()));
+      await link.write(cookies.jar.challenge(context.peer, received.m1), limit);
+      received = await refusing(link, limit, read);
       if (!cookies.jar.holds(context.peer, received.m1)) {
         throw new ExchangeError('cookie', `${context.peer} did not return the cookie`);
       }
     }
     const refusal = hooks.admit?.();
     if (refusal !== undefined) {
-      await refuse(link, refusal);
+      await refuse(link, refusal, limit);
       throw new ExchangeError(refusal, `refused ${context.peer}: ${refusal}`);
     }
     const { m2, next } = respond(context, received, { inboundSpi: await sa.allocate() });
     sa.machine = next;
-    await link.write(m2);
-    const { m4, keys } = await next.onM3(await link.read(), link.options);
+    await link.write(m2, limit);
+    const { m4, keys } = await next.onM3(await link.read(limit), limit);
     sa.keys = keys;
     await sa.installInbound();
     await sa.installOutbound();
     sa.inDoubt = true;
-    await link.write(m4);
+    await link.write(m4, limit);
     return keys;
   });
 }
@@ -157,19 +171,19 @@ const TELLABLE: Partial<Record<ExchangeFault, Refusal>> = {
 };
 
 /** Tells the peer in clear why its M1 cannot be answered, where the reason is no secret. */
-async function refusing<T>(link: Link, read: () => Promise<T>): Promise<T> {
+async function refusing<T>(link: Link, limit: AbortOptions, read: () => Promise<T>): Promise<T> {
   try {
     return await read();
   } catch (error) {
     const refusal = error instanceof ExchangeError ? TELLABLE[error.fault] : undefined;
-    if (refusal !== undefined) await refuse(link, refusal);
+    if (refusal !== undefined) await refuse(link, refusal, limit);
     throw error;
   }
 }
 
-async function refuse(link: Link, refusal: Refusal): Promise<void> {
-  await link.write(encodeFrame({ refusal }));
-  await link.close();
+async function refuse(link: Link, refusal: Refusal, limit: AbortOptions): Promise<void> {
+  await link.write(encodeFrame({ refusal }), limit);
+  await link.stream.close(limit);
 }
 
 /** What one run holds in the data plane, and the one place that gives it back. */
@@ -239,7 +253,7 @@ async function run(
   stream: Stream,
   hooks: ExchangeHooks,
   options: RunOptions,
-  steps: (link: Link, sa: Association) => Promise<ExchangeKeys>,
+  steps: (link: Link, sa: Association, limit: AbortOptions) => Promise<ExchangeKeys>,
 ): Promise<ExchangeResult> {
   const limit = new AbortController();
   const timer = setTimeout(() => limit.abort(), options.timeout ?? DEFAULT_TIMEOUT);
@@ -247,7 +261,7 @@ async function run(
   const sa = new Association(hooks, { signal });
   try {
     signal.throwIfAborted();
-    const keys = await steps(openLink(stream, { signal }), sa);
+    const keys = await steps(openLink(stream), sa, { signal });
     // Both SAs are in place: whether the stream ends well changes nothing.
     await stream.close({ signal }).catch((error: Error) => stream.abort(error));
     const { peerCredential, suite, lifetimes, path, transcriptHash } = keys;
@@ -269,6 +283,9 @@ function classify(cause: unknown, timeout: AbortSignal, caller?: AbortSignal): E
   if (timeout.aborted) return new ExchangeError('timeout', 'the exchange took too long', { cause });
   if (cause instanceof ExchangeError) return cause;
   const reason = cause instanceof Error ? cause.message : String(cause);
+  if (cause instanceof MessageStreamError && cause.code !== 'ERR_STREAM_ENDED') {
+    return new ExchangeError('message', reason, { cause });
+  }
   if (cause instanceof RangeError || cause instanceof TypeError) {
     return new ExchangeError('context', reason, { cause });
   }

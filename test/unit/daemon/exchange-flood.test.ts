@@ -9,8 +9,8 @@ import { Runs } from '../../../src/daemon/pair/runs.ts';
 import { DEFAULT_TIMING } from '../../../src/ipsec/lifecycle/timing.ts';
 import type { ExchangeContext } from '../../../src/keymgmt/exchange/context.ts';
 import { startExchange } from '../../../src/keymgmt/exchange/initiator.ts';
-import { type Link, openLink } from '../../../src/keymgmt/exchange/link.ts';
 import { decodeFrame } from '../../../src/keymgmt/exchange/messages.ts';
+import { openLink } from '../../../src/keymgmt/exchange/protocol.ts';
 import { contextOf, idOf, issue, newKey, newService } from '../exchange/fixture.ts';
 import { MemoryKernel } from './memory-kernel.ts';
 import { until } from './until.ts';
@@ -66,31 +66,32 @@ describe('P5 a flood of exchanges that nobody finishes', () => {
   }
 
   /** Opens a stream to the server as the member. */
-  async function dial({ runs }: Member): Promise<{ stream: Stream; link: Link }> {
+  async function dial({ runs }: Member): Promise<ReturnType<typeof openLink>> {
     const [near, far] = await streamPair();
     void runs.respond({ stream: far, seen: undefined });
     owned.defer(() => near.abort(new Error('over')));
-    return { stream: near, link: openLink(near, { signal: AbortSignal.timeout(30_000) }) };
+    return openLink(near);
   }
 
   const spis = ({ kernel }: Member): number => kernel.allocated;
 
   /** Sends M1, returns the cookie if asked to, reads M2 and says nothing more. */
   async function begin(from: Member, returnsCookie: boolean) {
-    const { stream, link } = await dial(from);
+    const link = await dial(from);
+    const limit = { signal: AbortSignal.timeout(30_000) };
     const { m1, next } = startExchange(from.context, { inboundSpi: 0x999 });
     owned.defer(() => next.abandon());
-    await link.write(m1);
-    const first = await link.read();
+    await link.write(m1, limit);
+    const first = await link.read(limit);
     const { cookie, refusal } = decodeFrame(first, ['m2', 'cookie', 'refusal']);
     const asked = cookie !== undefined;
     if (asked && returnsCookie) {
       const step = await next.onM2(first);
       assert.ok(step.kind === 'cookie');
-      await link.write(step.m1);
-      decodeFrame(await link.read(), ['m2']);
+      await link.write(step.m1, limit);
+      decodeFrame(await link.read(limit), ['m2']);
     }
-    return { stream, asked, refusal };
+    return { stream: link.stream, asked, refusal };
   }
 
   it('costs no key and no state from some on, unless the cookie comes back', async () => {

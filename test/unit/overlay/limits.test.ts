@@ -8,13 +8,13 @@ import { everybodyIn } from '../../../src/overlay/audience.ts';
 import { Dht } from '../../../src/overlay/dht.ts';
 import { DIRECTORY_FRAMES, DIRECTORY_SUFFIX, frame } from '../../../src/overlay/directory.ts';
 import { DirectoryServer } from '../../../src/overlay/directory-server.ts';
-import { Frames } from '../../../src/overlay/frames.ts';
 import { Gate, type GateOptions, type Trust } from '../../../src/overlay/gate.ts';
 import { Membership } from '../../../src/overlay/membership.ts';
 import { RecordStore } from '../../../src/overlay/record-store.ts';
 import { Records } from '../../../src/overlay/records.ts';
 import { Spread } from '../../../src/overlay/spread.ts';
 import { MEMBERSHIP_RECORD, SPREAD_KINDS } from '../../../src/overlay/stored-kinds.ts';
+import { MessageStream } from '../../../src/wire/message-stream.ts';
 import { addresses, Cleanup, identity, listen, memberGate } from './harness.ts';
 import { MemoryNetwork } from './memory-network.ts';
 
@@ -37,7 +37,7 @@ const raw =
 
 const PROTOCOLS: Record<string, Send> = {
   [DIRECTORY_SUFFIX]: (stream) => {
-    const frames = new Frames(stream, DIRECTORY_FRAMES);
+    const frames = new MessageStream(stream, DIRECTORY_FRAMES);
     const attach = { nonce: new Uint8Array(32), session: 1, multiaddrs: [], known: undefined };
     let first = true;
     return async () => {

@@ -7,7 +7,6 @@
  */
 import assert from 'node:assert/strict';
 import type { Multiaddr } from '@multiformats/multiaddr';
-import { Frames } from '../../../src/overlay/frames.ts';
 import type { Trust } from '../../../src/overlay/gate.ts';
 import type { Host } from '../../../src/overlay/host.ts';
 import { PublishServer, publishRecord } from '../../../src/overlay/publish.ts';
@@ -26,6 +25,7 @@ import {
 import { DESCRIPTOR, type ServiceDescriptor } from '../../../src/records/descriptor.ts';
 import { type Opened, open, seal } from '../../../src/records/envelope.ts';
 import type { Revocation } from '../../../src/records/revocation.ts';
+import { MessageStream } from '../../../src/wire/message-stream.ts';
 import {
   addresses,
   Cleanup,
@@ -272,7 +272,7 @@ describe('what everybody must know', () => {
     const [{ host, tier1, gate }, trust] = [nth(supers, 0), nth(trusts, 0)];
     assert.ok(gate.isAdmitted(one.host.peerId));
     const stream = await one.tier2.gate.open(addresses(host), 'spread/1.0.0');
-    const frames = new Frames(stream, SPREAD_FRAMES);
+    const frames = new MessageStream(stream, SPREAD_FRAMES);
     for (const [i, bytes] of records.entries()) {
       await frames.write(spreadFrame({ record: { key: nth(keys, i), bytes } }), {});
     }
