@@ -26,6 +26,7 @@ import { IcvpnError } from '../errors.ts';
 import { PeerIdError } from '../records/peer-id.ts';
 import { Arrivals } from './arrivals.ts';
 import { corked } from './corked.ts';
+import { Guards } from './guard/guards.ts';
 import { type StrangerLimits, Strangers } from './strangers.ts';
 import { Surplus, type SurplusLimits } from './surplus.ts';
 
@@ -76,6 +77,8 @@ export interface Host {
   readonly components: KadDHTComponents;
   /** Ends connections of those who pass no gate. */
   readonly strangers: Strangers;
+  /** Hold what comes on connections to its limits. */
+  readonly guards: Guards;
   /** Ends idle connections of which there are too many. */
   readonly surplus: Surplus;
   /** Exchanges the addresses at which both ends can be dialled: tells the peer store, not the caller. */
@@ -96,6 +99,7 @@ export async function createHost(options: HostOptions): Promise<Host> {
   const peerId = peerIdFromPrivateKey(key);
   if (peerId.type !== 'Ed25519') throw new PeerIdError(peerId.toString());
   signal?.throwIfAborted();
+  const guards = new Guards((connection) => strangers.isSpared(connection));
   const libp2p = await createLibp2p<HostServices>({
     start: false,
     privateKey: key,
@@ -105,12 +109,14 @@ export async function createHost(options: HostOptions): Promise<Host> {
       ...(announceFilter && { announceFilter }),
     },
     transports: [
-      tcp({
-        inboundSocketInactivityTimeout: INACTIVITY_LIMIT,
-        outboundSocketInactivityTimeout: INACTIVITY_LIMIT,
-      }),
+      guards.transport(
+        tcp({
+          inboundSocketInactivityTimeout: INACTIVITY_LIMIT,
+          outboundSocketInactivityTimeout: INACTIVITY_LIMIT,
+        }),
+      ),
     ],
-    connectionEncrypters: [corked(noise())],
+    connectionEncrypters: [guards.encrypter(corked(noise()))],
     // Its own keep-alive, every 30 s on each connection, would be most of what an idle member sends.
     streamMuxers: [yamux({ enableKeepAlive: false })],
     connectionManager: {
@@ -128,6 +134,8 @@ export async function createHost(options: HostOptions): Promise<Host> {
     },
   });
   const { components } = libp2p.services.inside;
+  const strangers = new Strangers(() => libp2p.getConnections(), options.strangers);
+  libp2p.addEventListener('connection:open', ({ detail }) => guards.opened(detail));
   try {
     await libp2p.start();
     signal?.throwIfAborted();
@@ -136,13 +144,12 @@ export async function createHost(options: HostOptions): Promise<Host> {
     signal?.throwIfAborted();
     throw listenError(listen, cause);
   }
-  const strangers = new Strangers(() => libp2p.getConnections(), options.strangers);
   strangers.start();
   const surplus = new Surplus(() => libp2p.getConnections(), options.surplus);
   surplus.start();
   const identified = new WeakSet<Connection>();
   return {
-    ...{ peerId, libp2p, components, strangers, surplus },
+    ...{ peerId, libp2p, components, strangers, guards, surplus },
     identify: (connection) => {
       if (identified.has(connection)) return;
       identified.add(connection);

@@ -38,7 +38,8 @@ export abstract class Sweep {
   /** Ends what is to end. Runs by itself. @param now milliseconds of the monotonic clock */
   abstract look(now: number): void | Promise<void>;
 
-  protected isSpared(connection: Connection): boolean {
+  /** @returns whether a connection is not to be ended */
+  isSpared(connection: Connection): boolean {
     return [...this.#spares].some((spares) => spares(connection));
   }
 }

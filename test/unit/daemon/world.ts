@@ -22,6 +22,7 @@ import {
   publishAtAll,
   type SuperPeerAddress,
 } from '../../../src/index.ts';
+import { Guards } from '../../../src/overlay/guard/guards.ts';
 import type { Host } from '../../../src/overlay/host.ts';
 import { DESCRIPTOR_RECORD } from '../../../src/overlay/stored-kinds.ts';
 import { Strangers } from '../../../src/overlay/strangers.ts';
@@ -100,6 +101,7 @@ export async function hostFrom(
     ...{ key, libp2p, peerId: peerIdFromPrivateKey(key) },
     components: libp2p.services.inside.components,
     strangers: new Strangers(() => libp2p.getConnections()),
+    guards: new Guards(() => true),
     surplus: new Surplus(() => libp2p.getConnections()),
     identify: (connection) => void libp2p.services.identify.identify(connection),
     multiaddrs: () => [`/ip4/${address}/tcp/4242`],
