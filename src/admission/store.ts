@@ -14,8 +14,13 @@ import { chmodSync, closeSync, openSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { IcvpnError } from '../errors.ts';
-import { openDescriptor, type ServiceDescriptor } from '../records/descriptor.ts';
-import type { Opened } from '../records/envelope.ts';
+import {
+  compareVersions,
+  DESCRIPTOR,
+  openDescriptor,
+  type ServiceDescriptor,
+} from '../records/descriptor.ts';
+import { type Opened, openWithin } from '../records/envelope.ts';
 import { Ipv4PoolError } from '../records/virtual-address.ts';
 import type { Ticket } from './ticket.ts';
 
@@ -69,12 +74,15 @@ export class AdmissionStore {
   /** Keeps a descriptor. @returns false, changing nothing, unless it is newer than the one kept */
   putService(descriptor: Opened<ServiceDescriptor>): boolean {
     const { serviceId, sequence } = descriptor.value;
-    const put = this.#prepare(
-      `INSERT INTO service VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE
-       SET sequence = excluded.sequence, descriptor = excluded.descriptor
-       WHERE excluded.sequence > service.sequence`,
-    );
-    return put.run(serviceId.toString(), sequence, descriptor.bytes).changes === 1;
+    const id = serviceId.toString();
+    return this.#transaction(() => {
+      const kept = this.#prepare('SELECT descriptor FROM service WHERE id = ?').get(id);
+      const old = kept && openWithin(DESCRIPTOR, blob(kept['descriptor']), serviceId);
+      if (old && compareVersions(descriptor.value, old.value) <= 0) return false;
+      const put = this.#prepare('INSERT OR REPLACE INTO service VALUES (?, ?, ?)');
+      put.run(id, sequence, descriptor.bytes);
+      return true;
+    });
   }
 
   /** @returns the newest descriptor of every service. @throws EnvelopeError when one is damaged */

@@ -1,6 +1,7 @@
 /** The services that one super-peer serves: found by their descriptors, which they then follow. */
 import type { ServedService as Door } from '../admission/server.ts';
 import { IcvpnError } from '../errors.ts';
+import { holdDescriptor } from '../overlay/service-trust.ts';
 import { DESCRIPTOR_RECORD } from '../overlay/stored-kinds.ts';
 import type { ServiceDescriptor } from '../records/descriptor.ts';
 import type { Opened } from '../records/envelope.ts';
@@ -63,6 +64,8 @@ export class Services implements AsyncDisposable {
     for (const kept of await store.services()) {
       const { serviceId } = kept.value;
       if (!allowed.has(serviceId.toString())) continue;
+      // Neither of the two places may know an older one than the other.
+      await holdDescriptor(tier.store, kept);
       await this.serve(tier.records.latest(DESCRIPTOR_RECORD, serviceId) ?? kept);
     }
   }

@@ -19,7 +19,7 @@ import type { Host } from '../overlay/host.ts';
 import { RecordFiles } from '../overlay/record-files.ts';
 import { RecordStore } from '../overlay/record-store.ts';
 import { Records } from '../overlay/records.ts';
-import { ServiceTrust } from '../overlay/service-trust.ts';
+import { holdDescriptor, ServiceTrust } from '../overlay/service-trust.ts';
 import { Spread } from '../overlay/spread.ts';
 import {
   DESCRIPTOR_RECORD,
@@ -135,23 +135,19 @@ export class Tier implements AsyncDisposable {
     await using owned = new AsyncDisposableStack();
     const { kind, host, descriptor, credential, log } = options;
     const { serviceId } = descriptor.value;
-    const known: { trust?: ServiceTrust } = {};
     const store = new RecordStore({
       kinds: kind.kinds,
-      // What is read from disk before was let in before.
-      heeds: (service, issuer) =>
-        !service.equals(serviceId) || (known.trust?.heeds(issuer) ?? true),
       ...(kind.ownServiceOnly && { scope: serviceId }),
     });
     const files = await RecordFiles.open(options.directory, store);
     owned.defer(() => files.close());
+    await holdDescriptor(store, descriptor);
     // Asked only once the gate is open; by then there is something to ask.
     const gate = new Gate(host, { overlayId: serviceId, credential, trust: () => trust.trust() });
     const { maxPerNetwork } = kind;
     const network = new Dht(gate, store, maxPerNetwork === undefined ? {} : { maxPerNetwork });
     const records = new Records({ store, network });
     const trust = new ServiceTrust(records, descriptor);
-    known.trust = trust;
     trust.on('change', () => gate.recheck());
     owned.defer(() => trust.close());
     owned.defer(() => gate.close());

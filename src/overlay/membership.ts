@@ -326,14 +326,14 @@ export class Membership extends EventEmitter<MembershipEvents> {
   #holds({ present }: Claim, trust: Trust): boolean {
     if (present === undefined) return true;
     const { value } = present.credential;
-    const { epoch, previousEpochUntil, admitters, revoked } = trust;
+    const { epoch, grace, admitters, revoked } = trust;
     const now = Math.floor(this.#clock() / 1000);
     try {
       const context = {
         serviceId: this.serviceId,
         bearer: value.peerId,
         epoch,
-        previousEpochUntil,
+        grace,
         admitters,
         now,
       };

@@ -6,6 +6,7 @@ import {
   type Credential,
   CredentialError,
   checkCredential,
+  type EpochGrace,
 } from '../records/credential.ts';
 import { EnvelopeError, type Opened, open } from '../records/envelope.ts';
 
@@ -40,7 +41,7 @@ export class GateError extends IcvpnError {
 export interface Trust {
   readonly epoch: number;
   /** See CredentialContext. */
-  readonly previousEpochUntil?: number | undefined;
+  readonly grace?: readonly EpochGrace[];
   /** The super-peers that the newest descriptor names. */
   readonly admitters: readonly Ed25519PeerId[];
   /** Whether the owner, or the super-peer that signed it, has taken this credential back. */
@@ -88,7 +89,7 @@ export class PassRule {
 
   /** @returns why somebody who passed may not any more; undefined when it still may */
   fault(peer: PeerId, pass: Pass): GateError | undefined {
-    const { epoch, previousEpochUntil, admitters, revoked } = this.#trust();
+    const { epoch, grace, admitters, revoked } = this.#trust();
     if (peer.type !== 'Ed25519') return notAdmitted(peer, 'its key is not Ed25519');
     if (pass === 'admitter') {
       if (admitters.some((id) => id.equals(peer))) return undefined;
@@ -100,7 +101,7 @@ export class PassRule {
         serviceId: this.#overlayId,
         bearer: peer,
         epoch,
-        previousEpochUntil,
+        grace,
         admitters,
         now,
       });

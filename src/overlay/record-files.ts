@@ -8,7 +8,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { bytes, message, optional, required, string, uint53 } from '../codec/protobuf.ts';
+import { bytes, message, optional, required, string, uint32, uint53 } from '../codec/protobuf.ts';
 import { IcvpnError } from '../errors.ts';
 import type { Held, RecordStore } from './record-store.ts';
 
@@ -16,6 +16,9 @@ const FILE = message({
   key: required(1, string({ min: 1, max: 512 })),
   floor: required(2, uint53()),
   envelope: optional(3, bytes({ max: 4 * 1024 * 1024 })),
+  /** The rest of the floor, of kinds that have epochs. */
+  epoch: optional(4, uint32()),
+  change: optional(5, message({ epoch: required(1, uint32()), at: required(2, uint53()) })),
 });
 
 const SUFFIX = '.record';
@@ -87,7 +90,9 @@ export class RecordFiles {
   async #save(key: string, held: Held | undefined): Promise<void> {
     const file = path.join(this.#directory, nameOf(key));
     if (held === undefined) return rm(file, { force: true });
-    const content = FILE.encode({ key, floor: held.sequence, envelope: held.bytes });
+    const { sequence: floor, epoch, bytes: envelope } = held;
+    const change = this.#store.floor(key)?.change;
+    const content = FILE.encode({ key, floor, envelope, epoch: epoch || undefined, change });
     // A whole file takes the place of the old one, or the old one stays.
     const fresh = `${file}.${randomUUID()}.new`;
     await writeFile(fresh, content, { mode: 0o600 });
@@ -99,10 +104,10 @@ export class RecordFiles {
     if (name.endsWith('.new')) return rm(file, { force: true });
     if (!name.endsWith(SUFFIX)) return;
     try {
-      const { key, floor, envelope } = FILE.decode(Uint8Array.from(await readFile(file)));
+      const kept = FILE.decode(Uint8Array.from(await readFile(file)));
+      const { key, floor: sequence, epoch = 0, change, envelope } = kept;
       if (nameOf(key) !== name) return;
-      this.#store.restoreFloor(key, floor);
-      if (envelope) await this.#store.accept(key, envelope);
+      await this.#store.restore(key, { epoch, sequence, change }, envelope);
     } catch (error) {
       // A record that has ended, or a damaged file: the overlay has the others' copies.
       if (!(error instanceof IcvpnError)) throw error;

@@ -12,9 +12,16 @@ import { EventEmitter } from 'node:events';
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { compare } from 'uint8arrays/compare';
 import { IcvpnError } from '../errors.ts';
+import { compareVersions, type ServiceDescriptor, type Version } from '../records/descriptor.ts';
 import { EnvelopeError, type Opened, open } from '../records/envelope.ts';
 import { TOMBSTONE } from '../records/tombstone.ts';
-import { keyNames, REVOCATION_RECORD, recordKey, type StoredKind } from './stored-kinds.ts';
+import {
+  DESCRIPTOR_RECORD,
+  keyNames,
+  REVOCATION_RECORD,
+  recordKey,
+  type StoredKind,
+} from './stored-kinds.ts';
 
 export type RecordCode =
   /** The key names no kind that this overlay stores, or not the record under it. */
@@ -24,6 +31,8 @@ export type RecordCode =
   | 'ERR_RECORD_CONTENT'
   /** A newer version was seen already. */
   | 'ERR_RECORD_OLD'
+  /** Of an epoch that is over, or of another epoch with the same number. */
+  | 'ERR_RECORD_EPOCH'
   | 'ERR_RECORD_EXPIRED'
   | 'ERR_RECORD_FULL'
   | 'ERR_RECORDS_CLOSED';
@@ -33,6 +42,8 @@ const REMEDY: Record<RecordCode, string> = {
   ERR_RECORD_SIGNER: 'discard the record: it is forged',
   ERR_RECORD_CONTENT: 'its signer must correct it; or update this node, if it is the older one',
   ERR_RECORD_OLD: 'read the newest version, then write one with a higher sequence',
+  ERR_RECORD_EPOCH:
+    'its owner’s directory was restored from a copy: read what is published, then begin a new epoch above it',
   ERR_RECORD_EXPIRED: 'its signer must publish it anew; check both clocks',
   ERR_RECORD_FULL: 'this node stores no more: add nodes to the overlay',
   ERR_RECORDS_CLOSED: 'start the node again',
@@ -58,11 +69,27 @@ export interface Held {
   readonly kind: StoredKind<unknown>;
   readonly key: string;
   readonly service: Ed25519PeerId;
+  /** 0 for kinds without epochs. */
+  readonly epoch: number;
   readonly sequence: number;
   /** The envelope. */
   readonly bytes: Uint8Array;
   /** Absent in a tombstone. */
   readonly entry: Entry<unknown> | undefined;
+}
+
+/** A node's change from one epoch of a service to a later one. */
+export interface EpochChange {
+  /** The one before. */
+  readonly epoch: number;
+  /** When this node learned of the later one, in milliseconds since 1970. */
+  readonly at: number;
+}
+
+/** The newest version ever seen under a key. */
+export interface Floor extends Readonly<Version> {
+  /** The last change of epoch that this node saw, if any. */
+  readonly change?: EpochChange | undefined;
 }
 
 /** Whether an entry is of a kind, which is what decides the type of its value. */
@@ -74,8 +101,6 @@ export interface RecordStoreOptions {
   readonly kinds: readonly StoredKind<unknown>[];
   /** Takes records of this service only. */
   readonly scope?: Ed25519PeerId;
-  /** Whether a revocation list may count in a service, by the PeerID of its issuer as text; all do if left out. */
-  readonly heeds?: (service: Ed25519PeerId, issuer: string) => boolean;
   /** Milliseconds since 1970. */
   readonly clock?: () => number;
   /** The most records held. */
@@ -99,14 +124,13 @@ interface RecordStoreEvents {
 export class RecordStore extends EventEmitter<RecordStoreEvents> {
   readonly #kinds: ReadonlyMap<string, StoredKind<unknown>>;
   readonly #scope: Ed25519PeerId | undefined;
-  readonly #heeds: (service: Ed25519PeerId, issuer: string) => boolean;
   readonly #clock: () => number;
   readonly #maxRecords: number;
   readonly #maxBytes: number;
   readonly #held = new Map<string, Held>();
   /** When a version that is held was last heard from others, in milliseconds since 1970. */
   readonly #heard = new Map<string, number>();
-  readonly #floors = new Map<string, number>();
+  readonly #floors = new Map<string, Floor>();
   #bytes = 0;
 
   constructor(options: RecordStoreOptions) {
@@ -114,7 +138,6 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
     this.setMaxListeners(0);
     this.#kinds = new Map(options.kinds.map((kind) => [kind.namespace, kind]));
     this.#scope = options.scope;
-    this.#heeds = options.heeds ?? (() => true);
     this.#clock = options.clock ?? Date.now;
     this.#maxRecords = options.maxRecords ?? 65_536;
     this.#maxBytes = options.maxBytes ?? 256 * 1024 * 1024;
@@ -156,8 +179,8 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
     }
   }
 
-  /** The highest sequence ever seen under `key`. */
-  floor(key: string): number | undefined {
+  /** The newest version ever seen under `key`. */
+  floor(key: string): Floor | undefined {
     return this.#floors.get(key);
   }
 
@@ -166,9 +189,15 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
     return this.#heard.get(key);
   }
 
-  /** Remembers a floor from before a restart. */
-  restoreFloor(key: string, sequence: number): void {
-    if (sequence > (this.#floors.get(key) ?? -1)) this.#raise(key, sequence);
+  /**
+   * Takes back what this store held before a restart: the floor is believed, the record is checked again.
+   *
+   * @throws RecordError, EnvelopeError as `accept` does
+   */
+  async restore(key: string, floor: Floor, bytes: Uint8Array | undefined): Promise<void> {
+    const known = this.#floors.get(key);
+    if (known === undefined || compareVersions(floor, known) > 0) this.#raise(key, floor);
+    if (bytes) this.#keep(await this.#open(this.#kindOf(key), key, bytes));
   }
 
   /**
@@ -178,14 +207,46 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
    * @throws RecordError when it must not be kept, EnvelopeError when it is not a record at all
    */
   async accept(key: string, bytes: Uint8Array): Promise<Held> {
-    const kind = this.#kinds.get(key.split('/', 2)[1] ?? '');
-    if (kind === undefined) throw new RecordError('ERR_RECORD_KEY', `no kind has the key ${key}`);
+    const kind = this.#kindOf(key);
     const held = this.held(key);
     if (held === undefined || compare(held.bytes, bytes) !== 0) {
-      return this.#keep(await this.#open(kind, key, bytes));
+      const opened = await this.#open(kind, key, bytes);
+      this.#checkIssuer(opened);
+      return this.#keep(opened);
     }
     this.#heard.set(key, this.#clock());
     return held;
+  }
+
+  #kindOf(key: string): StoredKind<unknown> {
+    const kind = this.#kinds.get(key.split('/', 2)[1] ?? '');
+    if (kind === undefined) throw new RecordError('ERR_RECORD_KEY', `no kind has the key ${key}`);
+    return kind;
+  }
+
+  /**
+   * A revocation list counts while the descriptor names its issuer. Those of super-peers that were struck off
+   * stay as they were then. Where no descriptor is held every list is kept, until one is.
+   */
+  #checkIssuer({ kind, key, service }: Held): void {
+    if (kind !== REVOCATION_RECORD) return;
+    const issuer = keyNames(key)[1] ?? '';
+    const descriptor = this.get(recordKey(DESCRIPTOR_RECORD, service));
+    if (descriptor === undefined || !isOf(DESCRIPTOR_RECORD, descriptor)) return;
+    if (isIssuer(descriptor.opened.value, issuer)) return;
+    throw new RecordError('ERR_RECORD_KEY', `what ${issuer} revokes does not count`);
+  }
+
+  /** Lists that came before any descriptor did are kept only where the first one names their issuer. */
+  #dropUnnamed({ entry, service }: Held): void {
+    if (entry === undefined || !isOf(DESCRIPTOR_RECORD, entry)) return;
+    for (const list of [...this.#held.values()]) {
+      if (list.kind !== REVOCATION_RECORD || !list.service.equals(service)) continue;
+      if (isIssuer(entry.opened.value, keyNames(list.key)[1] ?? '')) continue;
+      this.#drop(list);
+      this.#floors.delete(list.key);
+      this.emit('forgotten', list.key);
+    }
   }
 
   async #open(kind: StoredKind<unknown>, key: string, bytes: Uint8Array): Promise<Held> {
@@ -209,8 +270,8 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
       throw new RecordError('ERR_RECORD_CONTENT', `${key} ends too late`);
     }
     const entry = { kind, key, opened };
-    const sequence = kind.sequence(value);
-    return this.#inScope({ kind, key, service, sequence, bytes, entry });
+    const [epoch, sequence] = [kind.epoch?.(value) ?? 0, kind.sequence(value)];
+    return this.#inScope({ kind, key, service, epoch, sequence, bytes, entry });
   }
 
   async #openTombstone(
@@ -230,16 +291,14 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
       throw new RecordError('ERR_RECORD_SIGNER', `${signer} may not end ${key}`);
     }
     const { serviceId: service, sequence } = value;
-    return this.#inScope({ kind, key, service, sequence, bytes, entry: undefined });
+    // It ends what there is, whatever the epoch.
+    const epoch = this.#floors.get(key)?.epoch ?? 0;
+    return this.#inScope({ kind, key, service, epoch, sequence, bytes, entry: undefined });
   }
 
   #inScope(held: Held): Held {
     if (this.#scope !== undefined && !held.service.equals(this.#scope)) {
       throw new RecordError('ERR_RECORD_KEY', `${held.key} belongs to another service`);
-    }
-    const signer = keyNames(held.key)[held.kind.signerPart] ?? '';
-    if (held.kind === REVOCATION_RECORD && !this.#heeds(held.service, signer)) {
-      throw new RecordError('ERR_RECORD_KEY', `what ${signer} revokes does not count`);
     }
     if (this.#ended(held)) throw new RecordError('ERR_RECORD_EXPIRED', `${held.key} has ended`);
     return held;
@@ -247,22 +306,31 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
 
   /** From here on nothing waits, so that of two records that arrive together the newer one stays. */
   #keep(fresh: Held): Held {
-    const { key, sequence, bytes } = fresh;
+    const { key, epoch, sequence, bytes } = fresh;
     const old = this.held(key);
     const floor = this.#floors.get(key);
-    const order = old && sequence === floor ? precedence(fresh, old) : 1;
+    if (floor !== undefined && epoch < floor.epoch) {
+      throw new RecordError('ERR_RECORD_EPOCH', `${key}: epoch ${epoch}, seen was ${floor.epoch}`);
+    }
+    if (old && !meansSameEpoch(fresh, old)) {
+      throw new RecordError('ERR_RECORD_EPOCH', `${key}: another epoch ${epoch} was seen first`);
+    }
+    const rank = floor === undefined ? 1 : compareVersions(fresh, floor);
+    const order = old && rank === 0 ? precedence(fresh, old) : 1;
     if (old && order === 0) return old;
-    if (order < 0 || (floor !== undefined && sequence < floor)) {
-      throw new RecordError('ERR_RECORD_OLD', `${key}: sequence ${sequence}, seen was ${floor}`);
+    if (order < 0 || rank < 0) {
+      const seen = floor?.sequence;
+      throw new RecordError('ERR_RECORD_OLD', `${key}: sequence ${sequence}, seen was ${seen}`);
     }
     if (!this.#makeRoom(fresh, old)) {
       throw new RecordError('ERR_RECORD_FULL', `no room for ${key}`);
     }
+    if (floor === undefined) this.#dropUnnamed(fresh);
     if (old) this.#drop(old);
     this.#held.set(key, fresh);
     this.#heard.set(key, this.#clock());
     this.#bytes += bytes.length;
-    this.#raise(key, sequence);
+    this.#raise(key, { epoch, sequence, change: this.#changeOf(fresh, floor) });
     this.emit('held', fresh);
     if (fresh.entry) this.emit('record', fresh.entry);
     return fresh;
@@ -288,9 +356,14 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
     return fits();
   }
 
-  #raise(key: string, sequence: number): void {
+  #changeOf({ epoch }: Held, floor: Floor | undefined): EpochChange | undefined {
+    if (floor === undefined || floor.epoch === epoch) return floor?.change;
+    return { epoch: floor.epoch, at: this.#clock() };
+  }
+
+  #raise(key: string, floor: Floor): void {
     this.#floors.delete(key);
-    this.#floors.set(key, sequence);
+    this.#floors.set(key, floor);
     if (this.#floors.size <= this.#maxRecords * FLOORS_PER_RECORD) return;
     // The oldest floor without a record goes first.
     for (const old of this.#floors.keys()) {
@@ -320,6 +393,16 @@ function checkContent<T>(kind: StoredKind<T>, value: T): void {
     throw new RecordError('ERR_RECORD_CONTENT', cause.message, { cause });
   }
 }
+
+/** Whether what has one number of epoch has one epoch's secrets. */
+function meansSameEpoch(fresh: Held, old: Held): boolean {
+  const { kind, epoch } = fresh;
+  if (!fresh.entry || !old.entry || epoch !== old.epoch) return true;
+  return kind.isSameEpoch?.(fresh.entry.opened.value, old.entry.opened.value) ?? true;
+}
+
+const isIssuer = ({ serviceId, admitters }: ServiceDescriptor, issuer: string): boolean =>
+  [serviceId, ...admitters.map(({ peerId }) => peerId)].some((each) => each.toString() === issuer);
 
 /** Of two versions with one sequence: a tombstone before a record, else by their bytes. */
 function precedence(a: Held, b: Held): number {

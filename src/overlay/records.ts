@@ -11,7 +11,13 @@ import { EnvelopeError, type Opened, open, seal } from '../records/envelope.ts';
 import { TOMBSTONE } from '../records/tombstone.ts';
 import type { RecordNetwork } from './dht.ts';
 import { timeLimit } from './host.ts';
-import { type Entry, isOf, RecordError, type RecordStore } from './record-store.ts';
+import {
+  type Entry,
+  type EpochChange,
+  isOf,
+  RecordError,
+  type RecordStore,
+} from './record-store.ts';
 import { recordKey, type StoredKind } from './stored-kinds.ts';
 
 /** Milliseconds for one read or write. */
@@ -24,6 +30,9 @@ const REPUBLISH = 3_600_000;
 const REPUBLISH_LOOK = { interval: 300_000, records: 64 };
 /** Corrections under way at the same time. */
 const MAX_REPAIRS = 8;
+
+/** Codes of what a node has that is behind. */
+const OUTDATED: readonly string[] = ['ERR_RECORD_OLD', 'ERR_RECORD_EPOCH'];
 
 type Names = readonly (string | Ed25519PeerId)[];
 
@@ -99,7 +108,10 @@ export class Records {
    * a node that lost its memory goes on above what it wrote before.
    */
   nextSequence<T>(kind: StoredKind<T>, ...names: Names): number {
-    return Math.max((this.#store.floor(recordKey(kind, ...names)) ?? 0) + 1, this.#clock());
+    return Math.max(
+      (this.#store.floor(recordKey(kind, ...names))?.sequence ?? 0) + 1,
+      this.#clock(),
+    );
   }
 
   /** Signs `value` and stores it. @throws RecordError `ERR_RECORD_OLD` when a newer one was seen */
@@ -147,6 +159,18 @@ export class Records {
   latest<T>(kind: StoredKind<T>, ...names: Names): Opened<T> | undefined {
     const entry = this.#store.get(recordKey(kind, ...names));
     return entry && isOf(kind, entry) ? entry.opened : undefined;
+  }
+
+  /** @returns all of a kind that this node holds of a service, without asking anybody */
+  held<T>(kind: StoredKind<T>, service: Ed25519PeerId): Opened<T>[] {
+    return [...this.#store.all(kind)].flatMap(({ entry, service: of }) =>
+      entry && of.equals(service) && isOf(kind, entry) ? [entry.opened] : [],
+    );
+  }
+
+  /** @returns the last change of epoch that this node saw under a key, also before a restart */
+  epochChange<T>(kind: StoredKind<T>, ...names: Names): EpochChange | undefined {
+    return this.#store.floor(recordKey(kind, ...names))?.change;
   }
 
   /**
@@ -204,7 +228,7 @@ export class Records {
     } catch (error) {
       if (error instanceof EnvelopeError) return undefined;
       if (!(error instanceof RecordError)) throw error;
-      return error.code === 'ERR_RECORD_OLD' ? 'old' : undefined;
+      return OUTDATED.includes(error.code) ? 'old' : undefined;
     }
   }
 

@@ -8,16 +8,18 @@ import { EventEmitter } from 'node:events';
 import type { AbortOptions, Ed25519PeerId } from '@libp2p/interface';
 import { equals } from 'uint8arrays/equals';
 import { type PolicyDocument, parsePolicy } from '../policy/document.ts';
-import type { ServiceDescriptor } from '../records/descriptor.ts';
+import type { EpochGrace } from '../records/credential.ts';
+import { admitterOf, compareVersions, type ServiceDescriptor } from '../records/descriptor.ts';
 import type { Opened } from '../records/envelope.ts';
 import type { PolicyRecord } from '../records/policy-record.ts';
 import { type RevocationList, Revocations } from '../records/revocation.ts';
 import type { Trust } from './gate.ts';
+import { RecordError, type RecordStore } from './record-store.ts';
 import type { Records } from './records.ts';
-import { DESCRIPTOR_RECORD, POLICY_RECORD, REVOCATION_RECORD } from './stored-kinds.ts';
+import { DESCRIPTOR_RECORD, POLICY_RECORD, REVOCATION_RECORD, recordKey } from './stored-kinds.ts';
 
-/** Seconds from when this node learns of a new epoch during which credentials of the old one hold. */
-const EPOCH_GRACE = 300;
+/** Milliseconds from when this node learns of a new epoch during which credentials of the old one hold. */
+const EPOCH_GRACE_MS = 300_000;
 
 /** The policy in force. */
 export interface ServicePolicy {
@@ -36,7 +38,9 @@ export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
   readonly #unwatch: (() => void)[];
   readonly #lists = new Map<string, RevocationList>();
   #descriptor: Opened<ServiceDescriptor>;
-  #previousEpochUntil: number | undefined;
+  /** Epochs that are over, oldest first; those whose grace has ended too are dropped at the next change. */
+  #grace: readonly EpochGrace[] = [];
+  #graceEnds: NodeJS.Timeout | undefined;
   #policy: ServicePolicy | undefined;
   #revocations: Revocations;
   #trust: Trust;
@@ -59,6 +63,7 @@ export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
 
   close(): void {
     for (const stop of this.#unwatch) stop();
+    clearTimeout(this.#graceEnds);
     this.removeAllListeners();
   }
 
@@ -76,13 +81,12 @@ export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
   }
 
   /**
-   * Whether a revocation list of this issuer counts: the owner's, one of a super-peer that the descriptor names, or
-   * that it named when the list came.
+   * Whether a revocation list that comes now counts: one of the owner or of a super-peer that the descriptor names.
    *
    * @param issuer its PeerID as text
    */
   heeds(issuer: string): boolean {
-    return this.#lists.has(issuer) || this.#issuers.some((each) => each.toString() === issuer);
+    return this.#issuers.some((each) => each.toString() === issuer);
   }
 
   /** Whether `node` was thrown out and must not be admitted again. */
@@ -111,10 +115,18 @@ export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
   #readHeld(): void {
     const { serviceId } = this;
     const descriptor = this.#records.latest(DESCRIPTOR_RECORD, serviceId);
-    if (descriptor) this.#takeDescriptor(descriptor);
+    if (descriptor && isNewer(descriptor, this.#descriptor)) this.#descriptor = descriptor;
+    const change = this.#records.epochChange(DESCRIPTOR_RECORD, serviceId);
+    // A clock that was ahead then must not make it longer now.
+    if (change) this.#endEpoch(change.epoch, Math.min(change.at, Date.now()));
+    this.#trust = this.#combine();
     const policy = this.#records.latest(POLICY_RECORD, serviceId);
     if (policy) this.#takePolicy(policy);
-    this.#readHeldLists();
+    // Also of super-peers that were struck off: their lists stand as they were then.
+    for (const { value } of this.#records.held(REVOCATION_RECORD, serviceId)) {
+      this.#lists.set(value.issuer.toString(), value);
+    }
+    this.#combineRevocations();
   }
 
   /** The owner, and the super-peers that the descriptor names. */
@@ -122,25 +134,31 @@ export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
     return [this.serviceId, ...this.#trust.admitters];
   }
 
-  #readHeldLists(): void {
-    for (const issuer of this.#issuers) {
-      const list = this.#records.latest(REVOCATION_RECORD, this.serviceId, issuer);
-      if (list) this.#takeRevocations(list.value);
+  #takeDescriptor(opened: Opened<ServiceDescriptor>): void {
+    const old = this.#descriptor;
+    if (!opened.value.serviceId.equals(this.serviceId) || !isNewer(opened, old)) return;
+    if (opened.value.epoch > old.value.epoch) this.#endEpoch(old.value.epoch, Date.now());
+    this.#descriptor = opened;
+    for (const { value } of this.#records.held(REVOCATION_RECORD, this.serviceId)) {
+      this.#setList(value);
+    }
+    this.#combineRevocations();
+    for (const { peerId } of opened.value.admitters) {
+      if (admitterOf(old.value, peerId) !== undefined) continue;
+      // Its list was not taken where it came before the descriptor that names it.
+      const names = [this.serviceId, peerId];
+      void this.#records.get(REVOCATION_RECORD, names).catch(() => undefined);
     }
   }
 
-  #takeDescriptor(opened: Opened<ServiceDescriptor>): void {
-    if (!opened.value.serviceId.equals(this.serviceId)) return;
-    const { sequence } = this.#descriptor.value;
-    if (opened.value.sequence < sequence) return;
-    // Of two with one sequence the store keeps the same one everywhere, whichever came first.
-    if (opened.value.sequence === sequence && equals(opened.bytes, this.#descriptor.bytes)) return;
-    if (opened.value.epoch > this.#descriptor.value.epoch) {
-      this.#previousEpochUntil = Date.now() / 1000 + EPOCH_GRACE;
-    }
-    this.#descriptor = opened;
-    this.#changed();
-    this.#readHeldLists(); // of super-peers that it names first
+  /** @param at when this node learned of a later epoch, in milliseconds since 1970 */
+  #endEpoch(epoch: number, at: number): void {
+    const now = Date.now();
+    const going = this.#grace.filter(({ until }) => until * 1000 > now);
+    this.#grace = [...going, { epoch, until: (at + EPOCH_GRACE_MS) / 1000 }];
+    clearTimeout(this.#graceEnds);
+    this.#graceEnds = setTimeout(() => this.#changed(), Math.max(0, at + EPOCH_GRACE_MS - now));
+    this.#graceEnds.unref();
   }
 
   #takePolicy({ value }: Opened<PolicyRecord>): void {
@@ -152,10 +170,21 @@ export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
   }
 
   #takeRevocations(list: RevocationList): void {
-    if (!list.serviceId.equals(this.serviceId) || !this.heeds(list.issuer.toString())) return;
-    if (this.#lists.get(list.issuer.toString()) === list) return;
-    // Lists of super-peers that were struck off stay: what they revoked stays revoked.
-    this.#lists.set(list.issuer.toString(), list);
+    if (list.serviceId.equals(this.serviceId) && this.#setList(list)) this.#combineRevocations();
+  }
+
+  /**
+   * Lists of super-peers that were struck off stay as they were: what they revoked while they were named stays
+   * revoked, and what they sign afterwards counts for nothing.
+   */
+  #setList(list: RevocationList): boolean {
+    const issuer = list.issuer.toString();
+    if (this.#lists.get(issuer) === list || !this.heeds(issuer)) return false;
+    this.#lists.set(issuer, list);
+    return true;
+  }
+
+  #combineRevocations(): void {
     this.#revocations = new Revocations(this.serviceId, this.#lists.values());
     this.#changed();
   }
@@ -170,9 +199,27 @@ export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
     const revocations = this.#revocations;
     return {
       epoch,
-      previousEpochUntil: this.#previousEpochUntil,
+      grace: this.#grace,
       admitters: admitters.map(({ peerId }) => peerId),
       revoked: (credential) => revocations.revoked(credential),
     };
+  }
+}
+
+/** Of two of one version the store keeps the same one everywhere, whichever came first. */
+function isNewer(a: Opened<ServiceDescriptor>, b: Opened<ServiceDescriptor>): boolean {
+  const order = compareVersions(a.value, b.value);
+  return order > 0 || (order === 0 && !equals(a.bytes, b.bytes));
+}
+
+/** Makes `descriptor` the floor of what a store takes of its service, unless it knows a newer one. */
+export async function holdDescriptor(
+  store: RecordStore,
+  descriptor: Opened<ServiceDescriptor>,
+): Promise<void> {
+  try {
+    await store.accept(recordKey(DESCRIPTOR_RECORD, descriptor.value.serviceId), descriptor.bytes);
+  } catch (error) {
+    if (!(error instanceof RecordError)) throw error;
   }
 }

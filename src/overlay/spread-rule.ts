@@ -2,11 +2,14 @@
  * What of the records that concern everybody one node pushes, to whom, and what it says and takes when
  * it compares with another. No input or output here: that is for `spread.ts`.
  */
+import { createHash } from 'node:crypto';
 import type { PeerId } from '@libp2p/interface';
+import { equals } from 'uint8arrays/equals';
+import { compareVersions } from '../records/descriptor.ts';
 import type { Audience } from './audience.ts';
 import type { Target } from './gate.ts';
 import { type Held, RecordError, type RecordStore } from './record-store.ts';
-import { MAX_KEYS, type SpreadFrame, type SpreadRecord } from './spread-messages.ts';
+import { DIGEST_LENGTH, MAX_KEYS, type SpreadFrame, type SpreadRecord } from './spread-messages.ts';
 import { keyNames, type StoredKind } from './stored-kinds.ts';
 
 export interface SpreadRuleOptions {
@@ -38,22 +41,33 @@ export class SpreadRule {
     const summary: SpreadFrame['have'] = [];
     // In the order of the kinds, so that many records of one do not crowd out those before it.
     for (const kind of kinds) {
-      for (const { key, service, sequence } of store.all(kind)) {
+      for (const { key, service, epoch, sequence, bytes } of store.all(kind)) {
         if (summary.length === MAX_KEYS) return summary;
-        if (audience.concerns(service, peer)) summary.push({ key, sequence });
+        if (!audience.concerns(service, peer)) continue;
+        summary.push({ key, epoch, sequence, digest: digestOf(bytes) });
       }
     }
     return summary;
   }
 
-  /** @returns the keys of which this node has something newer for `peer`, and of which `peer` has */
+  /**
+   * Of two that differ and say the same version each side sends its own: both then keep the same one.
+   *
+   * @returns the keys of which this node has something newer for `peer`, and of which `peer` has
+   */
   compare(have: SpreadFrame['have'], peer: PeerId): { newer: string[]; want: string[] } {
     const { store } = this.#options;
-    const theirs = new Map(have.map(({ key, sequence }) => [key, sequence]));
-    const newer = this.summary(peer).filter(
-      ({ key, sequence }) => sequence > (theirs.get(key) ?? -1),
-    );
-    const want = have.filter(({ key, sequence }) => sequence > (store.floor(key) ?? -1));
+    const theirs = new Map(have.map((each) => [each.key, each]));
+    const newer = this.summary(peer).filter((own) => {
+      const other = theirs.get(own.key);
+      return other === undefined || compareVersions(own, other) > 0 || isTwin(own, other);
+    });
+    const want = have.filter((other) => {
+      const floor = store.floor(other.key);
+      if (floor === undefined || compareVersions(other, floor) > 0) return true;
+      const held = store.held(other.key);
+      return held !== undefined && isTwin({ ...held, digest: digestOf(held.bytes) }, other);
+    });
     return { newer: newer.map(({ key }) => key), want: want.map(({ key }) => key) };
   }
 
@@ -85,6 +99,25 @@ export class SpreadRule {
       this.#sources.delete(key);
     }
   }
+}
+
+type Summary = Pick<SpreadFrame['have'][number], 'epoch' | 'sequence' | 'digest'>;
+
+/** Whether two records of one key differ though they say the same version. */
+function isTwin(a: Summary, b: Summary): boolean {
+  return compareVersions(a, b) === 0 && !equals(a.digest, b.digest);
+}
+
+/** By the bytes of the envelope, of which a store hands out the same array each time. */
+const digests = new WeakMap<Uint8Array, Uint8Array>();
+
+function digestOf(bytes: Uint8Array): Uint8Array {
+  const known = digests.get(bytes);
+  if (known !== undefined) return known;
+  const whole = createHash('sha256').update(bytes).digest();
+  const digest = Uint8Array.from(whole.subarray(0, DIGEST_LENGTH));
+  digests.set(bytes, digest);
+  return digest;
 }
 
 function isPeer(target: Target, peer: PeerId): boolean {

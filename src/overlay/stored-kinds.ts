@@ -4,7 +4,7 @@
  */
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { readPolicy } from '../policy/embedded-tests.ts';
-import { DESCRIPTOR, type ServiceDescriptor } from '../records/descriptor.ts';
+import { DESCRIPTOR, isSameEpoch, type ServiceDescriptor } from '../records/descriptor.ts';
 import { ENDPOINT, type Endpoint, MAX_ENDPOINT_LIFETIME } from '../records/endpoint.ts';
 import type { RecordKind } from '../records/envelope.ts';
 import { MEMBERSHIP, type MembershipShard } from '../records/membership.ts';
@@ -25,6 +25,10 @@ export interface StoredKind<T> {
   /** The service that the record belongs to. */
   service(value: T): Ed25519PeerId;
   sequence(value: T): number;
+  /** Goes before the sequence in the order of versions; 0 for kinds that have no epochs. */
+  epoch?(value: T): number;
+  /** Whether two versions that say the same epoch mean the same one; of others the first stays. */
+  isSameEpoch?(a: T, b: T): boolean;
   /** Seconds since 1970 from when on the record means nothing; undefined when it has no end. */
   notAfter(value: T): number | undefined;
   /** Seconds that it may last at most, where it ends; it makes room for what has no end. */
@@ -53,6 +57,8 @@ export const DESCRIPTOR_RECORD: StoredKind<ServiceDescriptor> = {
   signer: (value) => value.serviceId,
   service: (value) => value.serviceId,
   sequence: (value) => value.sequence,
+  epoch: (value) => value.epoch,
+  isSameEpoch,
   notAfter: () => undefined,
 };
 

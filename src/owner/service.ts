@@ -13,6 +13,7 @@ import { type Bootstrap, superPeerAddresses } from '../records/bootstrap.ts';
 import {
   type Admitter,
   DESCRIPTOR,
+  epochIdOf,
   MAX_ADMITTERS,
   openDescriptor,
   type ServiceDescriptor,
@@ -167,7 +168,7 @@ function freeSlot(named: ReadonlyMap<string, { slot: number }>): number {
 
 async function sign(
   key: Ed25519PrivateKey,
-  terms: Omit<ServiceDescriptor, 'admitters'>,
+  terms: Omit<ServiceDescriptor, 'admitters' | 'epochId'>,
   state: OwnerState,
 ): Promise<Opened<ServiceDescriptor>> {
   if (state.admitters.length === 0) {
@@ -190,7 +191,8 @@ async function sign(
       };
     }),
   );
-  return openDescriptor(await seal(DESCRIPTOR, { ...terms, admitters }, key));
+  const epochId = epochIdOf(serviceId, state.admissionSecrets.epochPsk);
+  return openDescriptor(await seal(DESCRIPTOR, { ...terms, epochId, admitters }, key));
 }
 
 function withBootstrap(

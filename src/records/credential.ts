@@ -61,14 +61,21 @@ export class CredentialError extends IcvpnError {
   }
 }
 
+/** An epoch that is over, and whose credentials hold for a while all the same, as do those of later ones. */
+export interface EpochGrace {
+  readonly epoch: number;
+  /** Seconds since 1970, exclusive. */
+  readonly until: number;
+}
+
 /** What a credential is held against. */
 export interface CredentialContext {
   readonly serviceId: Ed25519PeerId;
   /** Who the connection or signature proved the bearer to be. */
   readonly bearer: Ed25519PeerId;
   readonly epoch: number;
-  /** Until when, in seconds since 1970, credentials of the epoch before hold too; never when left out. */
-  readonly previousEpochUntil?: number | undefined;
+  /** Epochs that are over and whose credentials hold too; none when left out. */
+  readonly grace?: readonly EpochGrace[] | undefined;
   readonly admitters: readonly Ed25519PeerId[];
   /** Seconds since 1970. */
   readonly now: number;
@@ -76,8 +83,9 @@ export interface CredentialContext {
 
 /** Members move into a new epoch one after the other, and must not lose each other meanwhile. */
 function isOfEpoch(epoch: number, context: CredentialContext): boolean {
-  const { previousEpochUntil = 0, now } = context;
-  return epoch === context.epoch || (epoch === context.epoch - 1 && now < previousEpochUntil);
+  const { grace = [], now } = context;
+  if (epoch >= context.epoch) return epoch === context.epoch;
+  return grace.some((each) => each.epoch <= epoch && now < each.until);
 }
 
 /** @throws CredentialError saying which of its claims does not hold */

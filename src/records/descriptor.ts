@@ -4,7 +4,9 @@
  * The ServiceID is the owner's public key, so anybody who knows the ServiceID can check the
  * descriptor. The universal overlay has one too: it is the service whose members are super-peers.
  */
+import { hkdfSync } from 'node:crypto';
 import type { Ed25519PeerId } from '@libp2p/interface';
+import { equals } from 'uint8arrays/equals';
 import { formatPrefix, type Prefix, parsePrefix } from '../codec/ip.ts';
 import {
   bytes,
@@ -26,6 +28,7 @@ import { peerId } from './peer-id.ts';
 export const MAX_ADMITTERS = 64;
 /** Bytes of an attribute authority's public key; icvpn/abe writes 3,282. */
 const MAX_ATTRIBUTE_PUBLIC_KEY = 4096;
+const EPOCH_ID_LENGTH = 32;
 
 const prefix = (): Codec<Prefix> =>
   refine(string({ max: 64 }), { parse: parsePrefix, format: formatPrefix });
@@ -56,6 +59,8 @@ const codec = message({
   admitters: repeated(7, admitter, { max: MAX_ADMITTERS }),
   /** Public key of the service's attribute authority; lists of members go in clear without one. */
   attributePublicKey: optional(8, bytes({ max: MAX_ATTRIBUTE_PUBLIC_KEY })),
+  /** Commits to the secrets of the epoch: two descriptors of one epoch have the same one (`epochIdOf`). */
+  epochId: optional(9, bytes({ length: EPOCH_ID_LENGTH })),
 });
 
 export type ServiceDescriptor = Infer<typeof codec>;
@@ -79,6 +84,37 @@ export async function openDescriptor(raw: Uint8Array): Promise<Opened<ServiceDes
   }
   return opened;
 }
+
+/**
+ * HKDF-SHA256 (RFC 5869) of a random secret: who has not got the PSK learns nothing about it.
+ *
+ * @param epochPsk 32 random bytes, which the members of the epoch share
+ * @returns 32 bytes that stand for the epoch's secrets in its descriptors
+ */
+export function epochIdOf(serviceId: Ed25519PeerId, epochPsk: Uint8Array): Uint8Array {
+  const salt = serviceId.toMultihash().bytes;
+  return new Uint8Array(hkdfSync('sha256', epochPsk, salt, 'icvpn epoch id 1', EPOCH_ID_LENGTH));
+}
+
+/** Where a version stands in the order of a service's descriptors. */
+export type Version = Pick<ServiceDescriptor, 'epoch' | 'sequence'>;
+
+/**
+ * The epoch goes before the sequence, so that none of an epoch that is over comes back, whatever its sequence.
+ *
+ * @returns above 0 when `a` is the newer one, 0 when they are of one epoch and sequence
+ */
+export function compareVersions(a: Version, b: Version): number {
+  return a.epoch - b.epoch || a.sequence - b.sequence;
+}
+
+/** @returns whether two descriptors that say the same epoch mean the same one, with the same secrets */
+export function isSameEpoch(a: ServiceDescriptor, b: ServiceDescriptor): boolean {
+  return same(a.epochId, b.epochId) && same(a.attributePublicKey, b.attributePublicKey);
+}
+
+const same = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean =>
+  a === undefined || b === undefined ? a === b : equals(a, b);
 
 /** @returns the entry of `id`, if the owner lets it admit */
 export function admitterOf(service: ServiceDescriptor, id: Ed25519PeerId): Admitter | undefined {

@@ -76,6 +76,7 @@ export async function makeService(
     ipv4Prefix: { network: '100.64.0.0', length: 16 },
     credentialLifetime: 3600,
     attributePublicKey: undefined,
+    epochId: undefined,
     admitters,
     ...options.change,
   };

@@ -196,7 +196,7 @@ describe('membership shards in tier 1', () => {
     const old = keyOf(revoked.value);
     assert.equal(decrypt(old, wrappedKey(nth(shards(other), 0))).length, 32);
 
-    trust = { ...trust, epoch: 2, previousEpochUntil: Date.now() / 1000 + 300 };
+    trust = { ...trust, epoch: 2, grace: [{ epoch: 1, until: Date.now() / 1000 + 300 }] };
     const next = await makeAuthority();
     const policy = `(ServiceID: ${red.id} and epoch: 2)`;
     const anew = until(other.store, 'record', () =>
@@ -213,7 +213,7 @@ describe('membership shards in tier 1', () => {
 
   it('a shard of an epoch to come counts as soon as its authority is known', async () => {
     const next = await makeAuthority();
-    trust = { ...trust, epoch: 2, previousEpochUntil: Date.now() / 1000 + 300 };
+    trust = { ...trust, epoch: 2, grace: [{ epoch: 1, until: Date.now() / 1000 + 300 }] };
     red1.discovery.follow(2, next);
     const stored = new Promise((resolve) => red2.store.once('record', resolve));
     await join(red1, 1);

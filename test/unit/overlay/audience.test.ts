@@ -26,7 +26,15 @@ describe('to whom a super-peer pushes what is new to it', () => {
     });
     const key = recordKey(kind, service.id, issuer.id, ...more);
     const bytes = new Uint8Array();
-    const held: Held = { kind, key, service: service.id, sequence: 1, bytes, entry: undefined };
+    const held: Held = {
+      kind,
+      key,
+      service: service.id,
+      epoch: 0,
+      sequence: 1,
+      bytes,
+      entry: undefined,
+    };
     return superPeersOf(self, () => others).targets(held).length;
   }
 

@@ -117,6 +117,7 @@ export function descriptorOf(
     ipv4Prefix: { network: '100.64.0.0', length: 16 },
     credentialLifetime: 3600,
     attributePublicKey: undefined,
+    epochId: undefined,
     admitters: admitters.map((host, slot) => ({
       peerId: host.peerId,
       multiaddrs: host.multiaddrs(),

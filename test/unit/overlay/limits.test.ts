@@ -47,7 +47,9 @@ const PROTOCOLS: Record<string, Send> = {
     };
   },
   // A list of one record that the sender has (field 2), without the request for an answer.
-  'spread/1.0.0': raw(Buffer.from([0x12, 104, 0x0a, 100, ...PADDING, 0x10, 1])),
+  'spread/1.0.0': raw(
+    Buffer.from([0x12, 116, 0x0a, 100, ...PADDING, 0x10, 1, 0x18, 0, 0x22, 8, ...Buffer.alloc(8)]),
+  ),
   // PING of kad-dht: type 5 (field 1), and a key (field 2).
   'kad/1.0.0': raw(Buffer.from([0x08, 5, 0x12, 100, ...PADDING])),
 };

@@ -1,15 +1,18 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { RecordError, RecordStore } from '../../../src/overlay/record-store.ts';
 import {
+  DESCRIPTOR_RECORD,
   ENDPOINT_RECORD,
   REVOCATION_RECORD,
   recordKey,
 } from '../../../src/overlay/stored-kinds.ts';
+import type { ServiceDescriptor } from '../../../src/records/descriptor.ts';
 import type { Endpoint } from '../../../src/records/endpoint.ts';
 import { EnvelopeError, seal } from '../../../src/records/envelope.ts';
 import { TOMBSTONE } from '../../../src/records/tombstone.ts';
-import { type Identity, identity, nth } from './harness.ts';
+import { descriptorOf, type Identity, identity, nth } from './harness.ts';
 
 const service = await identity();
 const member = await identity();
@@ -56,7 +59,7 @@ describe('the record store', () => {
             await node
               .accept(key, bytes)
               .catch((error) => assert.ok(fails('ERR_RECORD_OLD')(error)));
-            const floor = node.floor(key) ?? 0;
+            const floor = node.floor(key)?.sequence ?? 0;
             assert.ok(floor >= last);
             last = floor;
           }
@@ -76,7 +79,64 @@ describe('the record store', () => {
     await assert.rejects(node.accept(key, await sealed(endpoint(4))), fails('ERR_RECORD_OLD'));
     const entry = node.get(key);
     assert.equal(entry && ENDPOINT_RECORD.sequence === entry.kind.sequence, true);
-    assert.equal(node.floor(key), 5);
+    assert.equal(node.floor(key)?.sequence, 5);
+  });
+
+  describe('descriptors', () => {
+    const kinds = [DESCRIPTOR_RECORD];
+    const at = recordKey(DESCRIPTOR_RECORD, service.id);
+    const describe = (change: Partial<ServiceDescriptor>): Promise<Uint8Array> =>
+      seal(DESCRIPTOR_RECORD.record, descriptorOf(service.id, [], change), service.key);
+
+    it('P8 P33 one of an epoch that is over never comes back, whatever its sequence', async () => {
+      const node = store({ kinds });
+      const newest = await describe({ epoch: 3, sequence: 7 });
+      await node.accept(at, newest);
+      for (const sequence of [1, 7, 8, 1_000]) {
+        const old = await describe({ epoch: 2, sequence });
+        await assert.rejects(node.accept(at, old), fails('ERR_RECORD_EPOCH'));
+      }
+      assert.deepEqual(node.get(at)?.opened.bytes, newest);
+      await node.accept(at, await describe({ epoch: 4, sequence: 2 }));
+      assert.equal(node.held(at)?.epoch, 4);
+    });
+
+    it('P8 all nodes end with the same one, whichever came first', async () => {
+      const versions = await Promise.all(
+        [1, 2, 3].flatMap((epoch) =>
+          [4, 5, 5].map((sequence, i) =>
+            describe({ epoch, sequence: sequence - epoch, name: `n${i}` }),
+          ),
+        ),
+      );
+      const order = fc.shuffledSubarray(versions, { minLength: versions.length });
+      await fc.assert(
+        fc.asyncProperty(order, order, async (one, two) => {
+          const [a, b] = [store({ kinds }), store({ kinds })];
+          for (const bytes of one) await a.accept(at, bytes).catch(() => undefined);
+          for (const bytes of two) await b.accept(at, bytes).catch(() => undefined);
+          assert.equal(a.held(at)?.epoch, 3);
+          assert.deepEqual(a.held(at)?.bytes, b.held(at)?.bytes);
+        }),
+        { numRuns: 50 },
+      );
+    });
+
+    it('P33 of two epochs with one number and other secrets the first stays', async () => {
+      const node = store({ kinds });
+      const first = { epoch: 2, epochId: randomBytes(32), attributePublicKey: randomBytes(64) };
+      await node.accept(at, await describe({ ...first, sequence: 2 }));
+      for (const other of [
+        { epochId: randomBytes(32) },
+        { epochId: undefined },
+        { attributePublicKey: randomBytes(64) },
+      ]) {
+        const second = await describe({ ...first, ...other, sequence: 9 });
+        await assert.rejects(node.accept(at, second), fails('ERR_RECORD_EPOCH'));
+      }
+      await node.accept(at, await describe({ ...first, sequence: 3 }));
+      assert.equal(node.held(at)?.sequence, 3);
+    });
   });
 
   it('P8 refuses another owner and another key', async () => {
@@ -96,7 +156,7 @@ describe('the record store', () => {
     ]) {
       await assert.rejects(node.accept(wrong, await sealed(endpoint(6))), fails('ERR_RECORD_KEY'));
     }
-    assert.equal(node.floor(key), 5);
+    assert.equal(node.floor(key)?.sequence, 5);
   });
 
   it('P8 a record that ended does not come back in an older version', async () => {
@@ -114,7 +174,7 @@ describe('the record store', () => {
     const node = store();
     const both = [await sealed(endpoint(9)), await sealed(endpoint(8))];
     await Promise.allSettled(both.map((bytes) => node.accept(key, bytes)));
-    assert.equal(node.floor(key), 9);
+    assert.equal(node.floor(key)?.sequence, 9);
     assert.deepEqual(node.get(key)?.opened.bytes, both[0]);
   });
 
@@ -191,17 +251,53 @@ describe('the record store', () => {
         { serviceId: service.id, issuer: issuer.id, sequence, revocations: [], tickets: [] },
         issuer.key,
       );
-    const kinds = [REVOCATION_RECORD, ENDPOINT_RECORD];
+    const kinds = [DESCRIPTOR_RECORD, REVOCATION_RECORD, ENDPOINT_RECORD];
+    const naming = (sequence: number, ...named: Identity[]) => {
+      const admitters = named.map(({ id: peerId }, slot) => ({
+        ...{ peerId, slot, multiaddrs: [], sealedSecrets: new Uint8Array() },
+      }));
+      const value = descriptorOf(service.id, [], { sequence, admitters });
+      return seal(DESCRIPTOR_RECORD.record, value, service.key);
+    };
+    const at = recordKey(DESCRIPTOR_RECORD, service.id);
 
     it('P11 are held of those alone who may issue some, and tombstones likewise', async () => {
-      const heeds = (_: unknown, issuer: string) => issuer === service.id.toString();
-      const node = store({ kinds, heeds });
+      const node = store({ kinds });
+      await node.accept(at, await naming(1));
       await node.accept(listKey(service), await list(service));
       await assert.rejects(node.accept(listKey(other), await list(other)), fails('ERR_RECORD_KEY'));
       const end = { serviceId: service.id, key: listKey(other), sequence: 2 };
       const tombstone = await seal(TOMBSTONE, end, other.key);
       await assert.rejects(node.accept(listKey(other), tombstone), fails('ERR_RECORD_KEY'));
-      assert.equal(node.size, 1);
+      assert.equal(node.size, 2);
+    });
+
+    it('P33 of a super-peer that was struck off stay as they were then', async () => {
+      const node = store({ kinds });
+      await node.accept(at, await naming(1, other));
+      const then = await list(other, 1);
+      await node.accept(listKey(other), then);
+      await node.accept(at, await naming(2));
+      await assert.rejects(
+        node.accept(listKey(other), await list(other, 2)),
+        fails('ERR_RECORD_KEY'),
+      );
+      assert.deepEqual(node.get(listKey(other))?.opened.bytes, then);
+    });
+
+    it('P33 that came before any descriptor go when the first one does not name their issuer', async () => {
+      const node = store({ kinds });
+      const forgotten: string[] = [];
+      node.on('forgotten', (each) => forgotten.push(each));
+      for (const issuer of [service, member, other]) {
+        await node.accept(listKey(issuer), await list(issuer));
+      }
+      await node.accept(at, await naming(1, member));
+      assert.deepEqual(forgotten, [listKey(other)]);
+      assert.deepEqual(
+        [service, member, other].map((each) => node.get(listKey(each)) !== undefined),
+        [true, true, false],
+      );
     });
 
     it('P11 take the place of endpoints where there is no more room, by number or by bytes', async () => {

@@ -155,6 +155,7 @@ export async function convergeService(
     const content: ServiceDescriptor = {
       ...{ serviceId: service, name: 'shop', sequence: 1, epoch: 1, credentialLifetime: 86_400 },
       ...{ ipv4Prefix: { network: '100.64.0.0', length: 16 }, attributePublicKey: undefined },
+      epochId: undefined,
       admitters,
     };
     return seal(DESCRIPTOR, content, ownerKey).then((bytes) => open(DESCRIPTOR, bytes));

@@ -6,13 +6,20 @@
 import assert from 'node:assert/strict';
 import type { Audience } from '../../../src/overlay/audience.ts';
 import { Spread } from '../../../src/overlay/spread.ts';
-import { POLICY_RECORD, recordKey, SPREAD_KINDS } from '../../../src/overlay/stored-kinds.ts';
+import {
+  DESCRIPTOR_RECORD,
+  POLICY_RECORD,
+  recordKey,
+  SPREAD_KINDS,
+} from '../../../src/overlay/stored-kinds.ts';
 import type { Timers } from '../../../src/overlay/timers.ts';
+import type { ServiceDescriptor } from '../../../src/records/descriptor.ts';
 import { seal } from '../../../src/records/envelope.ts';
 import {
   addresses,
   Cleanup,
   credentialFor,
+  descriptorOf,
   identity,
   listen,
   nth,
@@ -22,6 +29,7 @@ import {
 
 const service = await identity();
 const superPeer = await identity();
+const NONE = new Uint8Array();
 
 describe('a record that somebody missed', () => {
   const cleanup = new Cleanup();
@@ -63,12 +71,56 @@ describe('a record that somebody missed', () => {
     return { tier, asked, spread };
   }
 
-  const policy = (sequence: number): Promise<Uint8Array> =>
+  const policy = (sequence: number, document = '{"version":1}'): Promise<Uint8Array> =>
     seal(
       POLICY_RECORD.record,
-      { serviceId: service.id, sequence, document: Buffer.from('{"version":1}') },
+      { serviceId: service.id, sequence, document: Buffer.from(document) },
       service.key,
     );
+
+  /** Two nodes that have met, and have nothing to tell each other. */
+  async function pair() {
+    const [a, b] = [await node(() => 0), await node(() => 0)];
+    const met = [a, b].map(({ tier: { gate } }) =>
+      until(gate, 'admitted', () => gate.peers().length > 0),
+    );
+    await a.tier.dht.join([addresses(b.tier.gate.host)]);
+    await Promise.all(met);
+    await a.spread.sync(b.tier.gate.host.peerId);
+    return [a, b] as const;
+  }
+
+  it('P8 two that differ and say one sequence become the same one, whoever asks', async () => {
+    for (const asking of [0, 1]) {
+      const nodes = await pair();
+      const [a, b] = nodes;
+      const key = recordKey(POLICY_RECORD, service.id);
+      await a.tier.store.accept(key, await policy(5, '{"version":1}'));
+      await b.tier.store.accept(key, await policy(5, '{ "version": 1 }'));
+      await nth(nodes, asking).spread.sync(nth(nodes, 1 - asking).tier.gate.host.peerId);
+      const held = (each: typeof a) => each.tier.store.held(key)?.bytes;
+      const same = (): boolean => Buffer.compare(held(a) ?? NONE, held(b) ?? NONE) === 0;
+      // What the one that asks sends last may still be on its way.
+      await until(nth(nodes, 1 - asking).tier.store, 'held', same);
+    }
+  });
+
+  it('P33 of two descriptors the one of the later epoch wins, also with a lower sequence', async () => {
+    for (const asking of [0, 1]) {
+      const nodes = await pair();
+      const key = recordKey(DESCRIPTOR_RECORD, service.id);
+      const make = (change: Partial<ServiceDescriptor>) =>
+        seal(DESCRIPTOR_RECORD.record, descriptorOf(service.id, [], change), service.key);
+      const newest = await make({ epoch: 4, sequence: 6 });
+      await nth(nodes, 0).tier.store.accept(key, newest);
+      await nth(nodes, 1).tier.store.accept(key, await make({ epoch: 3, sequence: 90 }));
+      await nth(nodes, asking).spread.sync(nth(nodes, 1 - asking).tier.gate.host.peerId);
+      for (const { tier } of nodes) {
+        await until(tier.store, 'held', () => tier.store.held(key)?.epoch === 4);
+        assert.deepEqual(tier.store.held(key)?.bytes, newest);
+      }
+    }
+  });
 
   it('comes with the sync that each node begins 30 to 90 s after the one before', async () => {
     const [soon, late] = [await node(() => 0), await node(() => 0.999)];

@@ -60,10 +60,11 @@ describe('credentials', () => {
     });
   }
 
-  it('of the epoch before hold while members move on, and of no other', () => {
-    const moved = { ...context, epoch: 4, previousEpochUntil: NOW + 60 };
-    checkCredential(opened, moved);
-    for (const change of [{ now: NOW + 60 }, { epoch: 5 }, { epoch: 2 }]) {
+  it('P33 of an epoch that is over hold for their grace, and of no other', () => {
+    const moved = { ...context, epoch: 4, grace: [{ epoch: 3, until: NOW + 60 }] };
+    for (const epoch of [4, 5]) checkCredential(opened, { ...moved, epoch });
+    const later = [{ epoch: 4, until: NOW + 60 }];
+    for (const change of [{ now: NOW + 60 }, { grace: later }, { grace: [] }, { epoch: 2 }]) {
       assert.throws(() => checkCredential(opened, { ...moved, ...change }), CredentialError);
     }
   });
