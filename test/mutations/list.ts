@@ -1,6 +1,17 @@
 /** All mutations, by subject. */
 import { ADMISSION_MUTATIONS } from './admission.ts';
+import { DISCOVERY_MUTATIONS } from './discovery.ts';
+import { EVERYWHERE_MUTATIONS } from './everywhere.ts';
 import { KEY_MUTATIONS } from './keys.ts';
 import type { Mutation } from './mutation.ts';
+import { OVERLAY_MUTATIONS } from './overlay.ts';
+import { TUNNEL_MUTATIONS } from './tunnels.ts';
 
-export const MUTATIONS: readonly Mutation[] = [...ADMISSION_MUTATIONS, ...KEY_MUTATIONS];
+export const MUTATIONS: readonly Mutation[] = [
+  ...ADMISSION_MUTATIONS,
+  ...OVERLAY_MUTATIONS,
+  ...DISCOVERY_MUTATIONS,
+  ...KEY_MUTATIONS,
+  ...TUNNEL_MUTATIONS,
+  ...EVERYWHERE_MUTATIONS,
+];

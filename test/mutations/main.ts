@@ -44,7 +44,8 @@ async function checkUnchanged(sandbox: Sandbox, place: Place): Promise<void> {
   throw new Error(`unchanged, these fail: ${outcome.failed.join(', ')}\n${outcome.output}`);
 }
 
-function judge({ failed, passed, output }: Outcome): string | undefined {
+/** @returns why the mutation counts as a fault; undefined when a test caught it */
+function faultOf({ failed, passed, output }: Outcome): string | undefined {
   if (failed.length > 0) return undefined;
   return passed > 0 ? 'SURVIVES: all tests pass' : `NO TEST RAN:\n${output}`;
 }
@@ -52,10 +53,18 @@ function judge({ failed, passed, output }: Outcome): string | undefined {
 async function tryOut(sandbox: Sandbox, mutation: Mutation): Promise<void> {
   const { promise, title, file, tests, grep } = mutation;
   const test = { place: placeOf(mutation), tests, grep, bail: true };
-  const outcome = await sandbox.with(mutation, () => sandbox.test(test));
-  const fault = judge(outcome);
+  let fault: string | undefined;
+  let told: string;
+  try {
+    const outcome = await sandbox.with(mutation, () => sandbox.test(test));
+    fault = faultOf(outcome);
+    told = fault ?? `caught by: ${outcome.failed[0]}`;
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    fault = told = `CANNOT BE APPLIED: ${error.message}`;
+  }
   if (fault !== undefined) faults.push(`${promise} ${title} (${file}): ${fault}`);
-  console.log(`${promise.padEnd(4)} ${title}\n     ${fault ?? `caught by: ${outcome.failed[0]}`}`);
+  console.log(`${promise.padEnd(4)} ${title}\n     ${told}`);
 }
 
 /** Mutations in the lab go one after the other: a guest has this machine's processors. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
-import { XfrmClient } from '../../../src/ipsec/xfrm/index.ts';
+import { XfrmClient, type XfrmEvent, XfrmMonitor } from '../../../src/ipsec/xfrm/index.ts';
 import { inside } from './inside.ts';
 import {
   A,
@@ -53,6 +53,40 @@ describe('data plane', () => {
       );
     });
   }
+
+  it('P16 its SAs have extended sequence numbers and a window of 1,024, as ip xfrm shows them', async () => {
+    await using lab = await underlay();
+    await using planes = await twoPlanes(lab);
+    await establish(planes.planeA, planes.planeB);
+    for (const host of [lab.a, lab.b]) {
+      const states = (await host.run('ip', ['-d', 'xfrm', 'state'])).split(/^(?=src )/m);
+      assert.equal(states.length, 2);
+      for (const state of states) {
+        assert.match(state, /replay-window 0 .*flag .*esn/);
+        assert.match(state, /replay_window 1024/);
+      }
+    }
+  });
+
+  it('P17 closing takes the policies out of the kernel before the states', async () => {
+    await using lab = await underlay();
+    await using planes = await twoPlanes(lab);
+    await establish(planes.planeA, planes.planeB);
+    const groups = ['state', 'policy'] as const;
+    using monitor = inside(lab.a, () => new XfrmMonitor({ groups }));
+    const events: XfrmEvent['type'][] = [];
+    const states = new Promise<void>((resolve) => {
+      monitor.on('event', ({ type }) => {
+        events.push(type);
+        if (events.filter((each) => each === 'state-delete').length === 2) resolve();
+      });
+    });
+    await planes.planeA.close();
+    await states;
+    const deleted = events.filter((type) => type.endsWith('delete'));
+    assert.ok(deleted.includes('policy-delete'));
+    assert.ok(deleted.lastIndexOf('policy-delete') < deleted.indexOf('state-delete'));
+  });
 
   for (const family of ['ipv6', 'ipv4'] as const) {
     it(`P18 packets over ${family} wait for their SA, all of them, in order`, async () => {
