@@ -67,11 +67,11 @@ export const OVERLAY_MUTATIONS: readonly Mutation[] = [
   },
   {
     promise: 'P9',
-    title: 'a lookup takes the first answer',
+    title: 'a lookup ends with the first answer',
     file: 'src/overlay/records.ts',
-    find: "if (taken !== 'old') best = taken ?? best;",
-    replace: "if (taken !== 'old') best ??= taken;",
-    tests: STORE_TESTS,
+    find: 'if (++answers === MAX_ANSWERS) break;',
+    replace: 'if (++answers === 1) break;',
+    tests: [...STORE_TESTS, 'test/unit/overlay/isolation.test.ts'],
   },
   {
     promise: 'P10',
@@ -86,8 +86,9 @@ export const OVERLAY_MUTATIONS: readonly Mutation[] = [
     promise: 'P10',
     title: 'a stream is served before a credential was shown',
     file: 'src/overlay/gate.ts',
-    find: 'if (passage === undefined) {\n      stream.abort(',
-    replace: 'if (passage === null) {\n      stream.abort(',
+    find: 'const passage = this.#passages.of(connection);\n    if (passage === undefined) {',
+    replace:
+      "const passage = this.#passages.of(connection) ?? { pass: 'admitter' as const, shown: undefined };\n    if (passage === undefined) {",
     tests: GATE_TESTS,
   },
   {
@@ -116,9 +117,9 @@ export const OVERLAY_MUTATIONS: readonly Mutation[] = [
   },
   {
     promise: 'P11',
-    title: 'connections of revoked members stay',
-    file: 'src/overlay/gate.ts',
-    find: '    this.#passages.recheck();\n',
+    title: 'a revoked member passes the gate',
+    file: 'src/overlay/pass.ts',
+    find: "if (revoked?.(pass)) return notAdmitted(peer, 'its credential was revoked');",
     replace: '',
     tests: GATE_TESTS,
   },

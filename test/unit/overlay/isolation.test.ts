@@ -44,6 +44,9 @@ const FOUND = message({
   ),
 });
 
+/** kad-dht's FIND_NODE (4) and GET_VALUE (1), as anybody can write them. */
+const QUESTION = message({ type: required(1, uint32()), key: required(2, bytes({ max: 256 })) });
+
 describe('overlays are isolated', () => {
   const cleanup = new Cleanup();
   afterEach(() => cleanup.run());
@@ -117,6 +120,25 @@ describe('overlays are isolated', () => {
       assert.equal(tier.dht.size, 1);
       const { peers: known } = await tier.dht.closest('anything');
       assert.ok(!known.some((each) => each.equals(host.peerId)));
+    }
+  });
+
+  it('P10 a stranger that writes questions of kad by hand gets no answer; a member does', async () => {
+    const [[a, hostA], [b, hostB]] = await Promise.all([member(service), member(service)]);
+    await a.records.put(DESCRIPTOR_RECORD, descriptorOf(service.id, [hostA]), service.key);
+    const strange = cleanup.add(await listen((await identity()).key));
+    await b.gate.admit(addresses(hostA));
+    const signal = AbortSignal.timeout(30_000);
+    const ask = async (host: Host, type: number): Promise<number> => {
+      const kad = a.gate.protocol('kad/1.0.0');
+      const frames = lpStream(await host.libp2p.dialProtocol(addresses(hostA), kad, { signal }));
+      await frames.write(QUESTION.encode({ type, key }), { signal });
+      const answer = await frames.read({ signal });
+      return answer.byteLength;
+    };
+    for (const type of [1, 4]) {
+      assert.ok((await ask(hostB, type)) > 0);
+      await assert.rejects(ask(strange, type), (error) => !signal.aborted && error !== undefined);
     }
   });
 
