@@ -85,10 +85,21 @@ export class AdmissionStore {
     });
   }
 
-  /** @returns the newest descriptor of every service. @throws EnvelopeError when one is damaged */
-  async services(): Promise<Opened<ServiceDescriptor>[]> {
+  /**
+   * @param onDamaged told of each descriptor that cannot be read
+   * @returns the newest descriptor of every other service
+   */
+  async services(onDamaged: (error: unknown) => void): Promise<Opened<ServiceDescriptor>[]> {
     const rows = this.#prepare('SELECT descriptor FROM service ORDER BY id').all();
-    return Promise.all(rows.map(({ descriptor }) => openDescriptor(blob(descriptor))));
+    const opened: Opened<ServiceDescriptor>[] = [];
+    for (const { descriptor } of rows) {
+      try {
+        opened.push(await openDescriptor(blob(descriptor)));
+      } catch (error) {
+        onDamaged(error);
+      }
+    }
+    return opened;
   }
 
   removeService(serviceId: string): void {

@@ -44,7 +44,7 @@ export class RevocationDesk implements Disposable {
   /**
    * Throws a member out that this super-peer admitted.
    *
-   * @throws IcvpnError ERR_NOT_MY_MEMBER
+   * @throws IcvpnError ERR_NOT_MY_MEMBER; ERR_RECORD_NOT_STORED when it is out, but only until a restart
    */
   async revoke(member: Ed25519PeerId, options: AbortOptions = {}): Promise<{ service: string }[]> {
     const mine = this.#admittedHere(member);
@@ -55,7 +55,11 @@ export class RevocationDesk implements Disposable {
         "revoke it where it was admitted, or as the service's owner with --dir",
       );
     }
-    for (const service of mine) await this.#revokeFrom(service, member, options);
+    // At all before any failure is told: one that cannot be written down must not spare the member elsewhere.
+    const results = await Promise.allSettled(
+      mine.map((service) => this.#revokeFrom(service, member, options)),
+    );
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
     return mine.map(({ trust }) => ({ service: trust.serviceId.toString() }));
   }
 

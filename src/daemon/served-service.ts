@@ -55,6 +55,8 @@ export class ServedService implements AsyncDisposable {
   readonly membership: Membership;
   #terms: Terms;
   #terming: Promise<void> = Promise.resolve();
+  /** Why the newest descriptor could not be followed. */
+  #termsFailure: unknown;
   readonly #discovery: DiscoveryServer;
   readonly #owned = new AsyncDisposableStack();
 
@@ -190,8 +192,10 @@ export class ServedService implements AsyncDisposable {
       const terms = await termsOf(this.#options, descriptor);
       if (terms === undefined) return;
       this.#terms = terms;
+      this.#termsFailure = undefined;
       this.#offer(descriptor, terms);
     } catch (error) {
+      this.#termsFailure = error;
       this.#options.log('descriptor-failed', { why: String(error) });
     }
   }
@@ -202,6 +206,12 @@ export class ServedService implements AsyncDisposable {
     const keys = authorityKeys(value.attributePublicKey, attributeMasterKey);
     if (this.#discovery.follow(value.epoch, keys)) this.membership.reseal();
     attributeMasterKey?.fill(0);
+  }
+
+  /** Resolves when the newest descriptor is in force here. @throws what keeps it from that */
+  async settled(): Promise<void> {
+    await this.#terming;
+    if (this.#termsFailure !== undefined) throw this.#termsFailure;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,4 +1,14 @@
-/** The services that one super-peer serves: found by their descriptors, which they then follow. */
+/**
+ * The services that one super-peer serves: found by their descriptors, which they then follow.
+ *
+ * The record store of tier 1 is what counts. The admission store has a copy of each descriptor that was served, which
+ * a start compares: it mends a record store that lost one, and is mended where it is behind.
+ *
+ * ```
+ * admission.db ── newer or missing there ─▶ record store ─▶ allowed? ─▶ served ─▶ copy in admission.db
+ * ```
+ */
+import type { Ed25519PeerId } from '@libp2p/interface';
 import type { ServedService as Door } from '../admission/server.ts';
 import { IcvpnError } from '../errors.ts';
 import { holdDescriptor } from '../overlay/service-trust.ts';
@@ -38,11 +48,7 @@ export class Services implements AsyncDisposable {
   ofDoor(door: Door): ServedService {
     const service = this.get(door.descriptor.value.serviceId.toString());
     if (service !== undefined) return service;
-    throw new IcvpnError(
-      'ERR_NOT_SERVED',
-      'the service is no longer served',
-      'try another super-peer',
-    );
+    throw notServed('the service is no longer served');
   }
 
   status(): ServedStatus[] {
@@ -54,20 +60,28 @@ export class Services implements AsyncDisposable {
     }));
   }
 
-  /** Serves each of these services from when its descriptor is known. */
+  /** Serves each of these services from when its descriptor is known; one that fails costs that one. */
   async follow(allowed: ReadonlySet<string>): Promise<void> {
-    const { tier, store, log } = this.#options;
+    const { tier, log } = this.#options;
+    const serve = (opened: Opened<ServiceDescriptor>): Promise<void> =>
+      this.serve(opened).catch((error) => {
+        log('serve-failed', { service: opened.value.serviceId, why: String(error) });
+      });
+    await this.#restore();
     this.#unwatch = tier.records.watch(DESCRIPTOR_RECORD, (opened) => {
-      if (!allowed.has(opened.value.serviceId.toString())) return;
-      void this.serve(opened).catch((error) => log('serve-failed', { why: String(error) }));
+      if (allowed.has(opened.value.serviceId.toString())) void serve(opened);
     });
-    for (const kept of await store.services()) {
-      const { serviceId } = kept.value;
-      if (!allowed.has(serviceId.toString())) continue;
-      // Neither of the two places may know an older one than the other.
-      await holdDescriptor(tier.store, kept);
-      await this.serve(tier.records.latest(DESCRIPTOR_RECORD, serviceId) ?? kept);
+    for (const id of allowed) {
+      const known = tier.records.latest(DESCRIPTOR_RECORD, id);
+      if (known !== undefined) await serve(known);
     }
+  }
+
+  /** Gives the record store what it has lost; what it knows to be old it does not take. */
+  async #restore(): Promise<void> {
+    const { tier, store, log } = this.#options;
+    const kept = await store.services((error) => log('descriptor-damaged', { why: String(error) }));
+    for (const each of kept) await holdDescriptor(tier.store, each);
   }
 
   /** Begins to serve a service, unless it is served already. */
@@ -77,9 +91,19 @@ export class Services implements AsyncDisposable {
     return done;
   }
 
-  /** Resolves when every descriptor that has arrived so far is served. */
-  settled(): Promise<void> {
-    return this.#queue;
+  /**
+   * Resolves when an allowed service is served as its newest descriptor has it.
+   *
+   * @throws IcvpnError with why it is not, `ERR_NOT_SERVED` where nothing else is known
+   */
+  async settled(serviceId: Ed25519PeerId): Promise<void> {
+    await this.#queue;
+    const known = this.#options.tier.records.latest(DESCRIPTOR_RECORD, serviceId);
+    // One that failed when it came is tried again: the cause may be gone.
+    if (known !== undefined) await this.serve(known);
+    const service = this.get(serviceId.toString());
+    if (service === undefined) throw notServed(`this super-peer does not serve ${serviceId}`);
+    await service.settled();
   }
 
   async #serve(descriptor: Opened<ServiceDescriptor>): Promise<void> {
@@ -92,17 +116,29 @@ export class Services implements AsyncDisposable {
     this.#options.log('serves', { service: id, sequence: descriptor.value.sequence });
   }
 
-  /** What is served is served again after a restart, at once and whatever the overlay then knows. */
+  /** A copy, from which a lost record store is mended. */
   #keep(service: ServedService): void {
-    const { store } = this.#options;
-    store.putService(service.descriptor);
-    service.trust.on('change', () => store.putService(service.descriptor));
+    const { store, log } = this.#options;
+    const keep = (): void => {
+      try {
+        store.putService(service.descriptor);
+      } catch (error) {
+        // The record store has it; the next start mends the copy.
+        log('descriptor-not-kept', { service: service.trust.serviceId, why: String(error) });
+      }
+    };
+    keep();
+    service.trust.on('change', keep);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#unwatch?.();
     await this.#queue;
-    for (const service of this.#served.values()) await service[Symbol.asyncDispose]();
+    await using all = new AsyncDisposableStack();
+    for (const service of this.#served.values()) all.use(service);
     this.#served.clear();
   }
 }
+
+const notServed = (message: string): IcvpnError =>
+  new IcvpnError('ERR_NOT_SERVED', message, 'try another super-peer');

@@ -113,7 +113,9 @@ export class SuperPeer implements AsyncDisposable {
     const publish = new PublishServer({
       ...{ host, records: tier.records },
       allow: (id) => allowed.has(id.toString()) || id.equals(overlay.value.serviceId),
-      settled: () => services.settled(),
+      settled: async (id) => {
+        if (allowed.has(id.toString())) await services.settled(id);
+      },
     });
     await publish.start();
     owned.defer(() => publish.close());

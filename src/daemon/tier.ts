@@ -139,7 +139,9 @@ export class Tier implements AsyncDisposable {
       kinds: kind.kinds,
       ...(kind.ownServiceOnly && { scope: serviceId }),
     });
-    const files = await RecordFiles.open(options.directory, store);
+    const files = await RecordFiles.open(options.directory, store, {
+      onFailure: (error) => log('records-not-stored', { why: String(error) }),
+    });
     owned.defer(() => files.close());
     await holdDescriptor(store, descriptor);
     // Asked only once the gate is open; by then there is something to ask.

@@ -59,8 +59,11 @@ export interface PublishServerOptions {
   readonly records: Records;
   /** Whether the operator of this super-peer lets it serve a service. */
   readonly allow: (serviceId: Ed25519PeerId) => boolean;
-  /** Resolves when what was stored has taken effect; the owner is answered then. */
-  readonly settled?: () => Promise<void>;
+  /**
+   * Resolves when what was stored of a service has taken effect; the owner is answered then.
+   * @throws IcvpnError when it has not: the owner is told why
+   */
+  readonly settled?: (serviceId: Ed25519PeerId) => Promise<void>;
 }
 
 export class PublishServer {
@@ -121,7 +124,7 @@ export class PublishServer {
           : records.latest(DESCRIPTOR_RECORD, service)?.value;
       this.#check(service, descriptor);
       const { replicas } = await records.putSealed(kind, envelope, { signal });
-      await this.#options.settled?.();
+      await this.#options.settled?.(service);
       return { holders: replicas + 1, code: undefined, reason: undefined };
     } catch (error) {
       if (!(error instanceof IcvpnError)) throw error;
@@ -153,6 +156,9 @@ const REMEDIES: Readonly<Record<string, string>> = {
   ERR_PUBLISH_NOT_ALLOWED: 'ask the super-peer’s operator to allow the service',
   ERR_RECORD_OLD: 'publish one with a higher sequence',
   ERR_RECORD_CONTENT: 'correct it and publish it again',
+  ERR_RECORD_NOT_STORED: 'have room made on the super-peer’s disk, then publish again',
+  ERR_NOT_SERVED: 'see the super-peer’s log, or have its operator do so, then publish again',
+  ERR_SEALED_SECRETS: 'add the super-peer’s current card to the service, then publish again',
 };
 
 /**

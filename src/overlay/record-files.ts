@@ -4,12 +4,25 @@
  *
  * One file per key in a directory of its own, named by the key's hash, each replaced as a whole. What
  * comes from the files is checked like what comes from the network; only the floors are believed.
+ *
+ * ```
+ *  durable kinds ─▶ group: all that wait ─▶ fsync each, rename, one fsync of the directory ─▶ acknowledged
+ *  other kinds   ─▶ one by one, when no durable record waits, without fsync
+ * ```
  */
-import { createHash, randomUUID } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { bytes, message, optional, required, string, uint32, uint53 } from '../codec/protobuf.ts';
 import { IcvpnError } from '../errors.ts';
+import {
+  type FileContent,
+  makeDirectory,
+  removeFile,
+  removeStaleTemporaries,
+  replaceFiles,
+  replaceFileUnsynced,
+} from '../files/atomic.ts';
 import type { Held, RecordStore } from './record-store.ts';
 
 const FILE = message({
@@ -22,18 +35,38 @@ const FILE = message({
 });
 
 const SUFFIX = '.record';
+/** Files that are written in one group. */
+const MAX_GROUP = 64;
+/** Milliseconds until what the disk refused is tried again. */
+const RETRY_MS = 10_000;
+
+/** What is to be written under a key, and who waits for it. */
+interface Waiting {
+  readonly held: Held;
+  readonly waiters: PromiseWithResolvers<void>[];
+}
+
+export interface RecordFilesOptions {
+  /** Told when the disk begins to refuse records. */
+  readonly onFailure?: (error: unknown) => void;
+}
 
 export class RecordFiles {
   readonly #directory: string;
   readonly #store: RecordStore;
-  /** What is to be written or, when undefined, deleted. */
-  readonly #waiting = new Map<string, Held | undefined>();
+  readonly #options: RecordFilesOptions;
+  /** By key: what others wait for, what may take its time, and what is to be deleted. */
+  readonly #durable = new Map<string, Waiting>();
+  readonly #later = new Map<string, Held>();
+  readonly #forgotten = new Set<string>();
   #writing: Promise<void> | undefined;
   #failure: unknown;
+  #retry: NodeJS.Timeout | undefined;
 
-  private constructor(directory: string, store: RecordStore) {
+  private constructor(directory: string, store: RecordStore, options: RecordFilesOptions) {
     this.#directory = directory;
     this.#store = store;
+    this.#options = options;
   }
 
   /**
@@ -41,10 +74,16 @@ export class RecordFiles {
    *
    * @param directory made, with mode 0700, when it is not there
    */
-  static async open(directory: string, store: RecordStore): Promise<RecordFiles> {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-    const files = new RecordFiles(directory, store);
+  static async open(
+    directory: string,
+    store: RecordStore,
+    options: RecordFilesOptions = {},
+  ): Promise<RecordFiles> {
+    await makeDirectory(directory);
+    await removeStaleTemporaries(directory, 0);
+    const files = new RecordFiles(directory, store, options);
     for (const name of await readdir(directory)) await files.#load(name);
+    store.persistBy((held) => files.#persist(held));
     store.on('held', files.#onHeld);
     store.on('forgotten', files.#onForgotten);
     return files;
@@ -55,6 +94,9 @@ export class RecordFiles {
     this.#store.off('held', this.#onHeld);
     this.#store.off('forgotten', this.#onForgotten);
     await this.#writing;
+    await this.#store.storeAgain();
+    clearTimeout(this.#retry);
+    this.#store.persistBy(undefined);
     if (this.#failure !== undefined) {
       throw new IcvpnError(
         'ERR_RECORD_FILES',
@@ -65,43 +107,91 @@ export class RecordFiles {
     }
   }
 
-  readonly #onHeld = (held: Held): void => this.#write(held.key, held);
-  readonly #onForgotten = (key: string): void => this.#write(key, undefined);
-
-  #write(key: string, held: Held | undefined): void {
-    this.#waiting.set(key, held);
+  #persist(held: Held): Promise<void> {
+    const waiter = Promise.withResolvers<void>();
+    // Whoever waits for the version before is served by the one that takes its place.
+    const waiters = [...(this.#durable.get(held.key)?.waiters ?? []), waiter];
+    this.#durable.set(held.key, { held, waiters });
+    this.#forgotten.delete(held.key);
     this.#writing ??= this.#drain();
+    return waiter.promise;
   }
 
+  readonly #onHeld = (held: Held): void => {
+    if (held.kind.durable) return;
+    this.#later.set(held.key, held);
+    this.#forgotten.delete(held.key);
+    this.#writing ??= this.#drain();
+  };
+
+  readonly #onForgotten = (key: string): void => {
+    this.#later.delete(key);
+    for (const waiter of this.#durable.get(key)?.waiters ?? []) waiter.resolve();
+    this.#durable.delete(key);
+    this.#forgotten.add(key);
+    this.#writing ??= this.#drain();
+  };
+
   async #drain(): Promise<void> {
-    for (const [key, held] of this.#waiting) {
-      this.#waiting.delete(key);
-      try {
-        await this.#save(key, held);
-        this.#failure = undefined;
-      } catch (error) {
-        this.#failure = error;
-      }
+    // What comes in this very turn joins the first group.
+    await Promise.resolve();
+    while (this.#durable.size + this.#later.size + this.#forgotten.size > 0) {
+      if (this.#durable.size > 0) await this.#writeGroup();
+      else await this.#writeOne();
     }
     // At once: what comes a moment later must find that nobody writes any more.
     this.#writing = undefined;
   }
 
-  async #save(key: string, held: Held | undefined): Promise<void> {
-    const file = path.join(this.#directory, nameOf(key));
-    if (held === undefined) return rm(file, { force: true });
-    const { sequence: floor, epoch, bytes: envelope } = held;
+  async #writeGroup(): Promise<void> {
+    const group = [...this.#durable.values()].slice(0, MAX_GROUP);
+    for (const { held } of group) this.#durable.delete(held.key);
+    const files = group.map(({ held }) => this.#fileOf(held));
+    const errors = await replaceFiles(this.#directory, files);
+    this.#note(errors.find((error) => error !== undefined));
+    for (const [i, { waiters }] of group.entries()) {
+      const error = errors[i];
+      for (const waiter of waiters) error ? waiter.reject(error) : waiter.resolve();
+    }
+  }
+
+  async #writeOne(): Promise<void> {
+    try {
+      const [gone] = this.#forgotten;
+      const [held] = this.#later.values();
+      if (gone !== undefined) {
+        this.#forgotten.delete(gone);
+        await removeFile(path.join(this.#directory, nameOf(gone)));
+      } else if (held !== undefined) {
+        this.#later.delete(held.key);
+        const file = this.#fileOf(held);
+        await replaceFileUnsynced(file.path, file.bytes);
+      }
+      this.#note(undefined);
+    } catch (error) {
+      this.#note(error);
+    }
+  }
+
+  #fileOf({ key, sequence: floor, epoch, bytes: envelope }: Held): FileContent {
     const change = this.#store.floor(key)?.change;
-    const content = FILE.encode({ key, floor, envelope, epoch: epoch || undefined, change });
-    // A whole file takes the place of the old one, or the old one stays.
-    const fresh = `${file}.${randomUUID()}.new`;
-    await writeFile(fresh, content, { mode: 0o600 });
-    await rename(fresh, file);
+    return {
+      path: path.join(this.#directory, nameOf(key)),
+      bytes: FILE.encode({ key, floor, envelope, epoch: epoch || undefined, change }),
+    };
+  }
+
+  #note(error: unknown): void {
+    const began = this.#failure === undefined && error !== undefined;
+    this.#failure = error;
+    if (error === undefined) return;
+    if (began) this.#options.onFailure?.(error);
+    clearTimeout(this.#retry);
+    this.#retry = setTimeout(() => void this.#store.storeAgain(), RETRY_MS).unref();
   }
 
   async #load(name: string): Promise<void> {
     const file = path.join(this.#directory, name);
-    if (name.endsWith('.new')) return rm(file, { force: true });
     if (!name.endsWith(SUFFIX)) return;
     try {
       const kept = FILE.decode(Uint8Array.from(await readFile(file)));

@@ -6,7 +6,16 @@
  * one that ended or was dropped for lack of space does not come back in an older version. Two
  * records with one sequence are ordered by their bytes, so that every node keeps the same one.
  *
- * No input or output here: what arrives and leaves is for `records.ts` and `dht.ts`.
+ * What must outlive a power cut is in force at once, then on the disk, then told to others and acknowledged:
+ *
+ * ```
+ * accept ─▶ checked, newer ─▶ 'record': in force ─▶ on the disk ─▶ 'held': told on ─▶ accept returns
+ *                                                └▶ disk refuses ─▶ 'held' ─▶ ERR_RECORD_NOT_STORED
+ * ```
+ *
+ * A revocation that a full disk refuses therefore counts all the same, and nobody is told that it is held here.
+ *
+ * No input or output here: what arrives and leaves is for `records.ts` and `dht.ts`, the disk for `record-files.ts`.
  */
 import { EventEmitter } from 'node:events';
 import type { Ed25519PeerId } from '@libp2p/interface';
@@ -35,6 +44,8 @@ export type RecordCode =
   | 'ERR_RECORD_EPOCH'
   | 'ERR_RECORD_EXPIRED'
   | 'ERR_RECORD_FULL'
+  /** It is in force on this node, but not on its disk. */
+  | 'ERR_RECORD_NOT_STORED'
   | 'ERR_RECORDS_CLOSED';
 
 const REMEDY: Record<RecordCode, string> = {
@@ -46,6 +57,8 @@ const REMEDY: Record<RecordCode, string> = {
     'its owner’s directory was restored from a copy: read what is published, then begin a new epoch above it',
   ERR_RECORD_EXPIRED: 'its signer must publish it anew; check both clocks',
   ERR_RECORD_FULL: 'this node stores no more: add nodes to the overlay',
+  ERR_RECORD_NOT_STORED:
+    'make room on the disk of that node, then publish again: until then a restart forgets the record',
   ERR_RECORDS_CLOSED: 'start the node again',
 };
 
@@ -115,10 +128,21 @@ const FLOORS_PER_RECORD = 4;
 interface RecordStoreEvents {
   /** A record came that is newer than what was held. */
   record: [Entry<unknown>];
-  /** The same, or a tombstone. */
+  /** The same, or a tombstone; what is to be on the disk is by then, unless the disk refused it. */
   held: [Held];
   /** There was no room to remember even the floor of a key. */
   forgotten: [string];
+}
+
+/** Resolves when a record is on the disk. */
+export type Persist = (held: Held) => Promise<void>;
+
+/** A record that is in force but not on the disk. */
+interface Unstored {
+  readonly held: Held;
+  /** Of its writing: what went wrong, or undefined. */
+  readonly outcome: Promise<{ readonly error: unknown } | undefined>;
+  over: boolean;
 }
 
 export class RecordStore extends EventEmitter<RecordStoreEvents> {
@@ -131,6 +155,8 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
   /** When a version that is held was last heard from others, in milliseconds since 1970. */
   readonly #heard = new Map<string, number>();
   readonly #floors = new Map<string, Floor>();
+  readonly #unstored = new Map<string, Unstored>();
+  #persist: Persist | undefined;
   #bytes = 0;
 
   constructor(options: RecordStoreOptions) {
@@ -189,6 +215,22 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
     return this.#heard.get(key);
   }
 
+  /** From now on durable records are written by `persist` before they are acknowledged. */
+  persistBy(persist: Persist | undefined): void {
+    this.#persist = persist;
+  }
+
+  /** Whether what is held under `key` may be told as held: it is on the disk, where it has to be. */
+  isStored(key: string): boolean {
+    return !this.#unstored.has(key);
+  }
+
+  /** Tries again to write what the disk refused. */
+  async storeAgain(): Promise<void> {
+    const failed = [...this.#unstored.values()].filter(({ over }) => over);
+    await Promise.all(failed.map(({ held }) => this.#write(held)?.outcome));
+  }
+
   /**
    * Takes back what this store held before a restart: the floor is believed, the record is checked again.
    *
@@ -203,8 +245,8 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
   /**
    * Checks a record or tombstone and keeps it when it is newer than what is held.
    *
-   * @returns what is held under `key` afterwards: `bytes`
-   * @throws RecordError when it must not be kept, EnvelopeError when it is not a record at all
+   * @returns what is held under `key` afterwards: `bytes`, on the disk where its kind is durable
+   * @throws RecordError when it must not be kept or was not stored, EnvelopeError when it is not a record at all
    */
   async accept(key: string, bytes: Uint8Array): Promise<Held> {
     const kind = this.#kindOf(key);
@@ -212,10 +254,46 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
     if (held === undefined || compare(held.bytes, bytes) !== 0) {
       const opened = await this.#open(kind, key, bytes);
       this.#checkIssuer(opened);
-      return this.#keep(opened);
+      return this.#acknowledge(this.#keep(opened));
     }
     this.#heard.set(key, this.#clock());
-    return held;
+    return this.#acknowledge(held);
+  }
+
+  /** @throws RecordError `ERR_RECORD_NOT_STORED` */
+  async #acknowledge(held: Held): Promise<Held> {
+    const known = this.#unstored.get(held.key);
+    if (known?.held !== held) return held;
+    const unstored = known.over ? this.#write(held) : known;
+    const failure = await unstored?.outcome;
+    if (failure === undefined) return held;
+    const { error: cause } = failure;
+    const full = cause instanceof IcvpnError && cause.code === 'ERR_DISK_FULL';
+    const why = full ? 'the disk is full' : String(cause);
+    const message = `not stored, though in force until this node restarts: ${why} (${held.key})`;
+    throw new RecordError('ERR_RECORD_NOT_STORED', message, { cause });
+  }
+
+  /** @param over called when the record is on the disk, or cannot be */
+  #write(held: Held, over: () => void = () => {}): Unstored | undefined {
+    const persist = this.#persist;
+    if (persist === undefined) return undefined;
+    const isCurrent = (): boolean => this.#unstored.get(held.key) === unstored;
+    const outcome = persist(held).then(
+      () => {
+        if (isCurrent()) this.#unstored.delete(held.key);
+        over();
+        return undefined;
+      },
+      (error: unknown) => {
+        unstored.over = true;
+        over();
+        return { error };
+      },
+    );
+    const unstored: Unstored = { held, outcome, over: false };
+    this.#unstored.set(held.key, unstored);
+    return unstored;
   }
 
   #kindOf(key: string): StoredKind<unknown> {
@@ -306,7 +384,7 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
 
   /** From here on nothing waits, so that of two records that arrive together the newer one stays. */
   #keep(fresh: Held): Held {
-    const { key, epoch, sequence, bytes } = fresh;
+    const { kind, key, epoch, sequence, bytes } = fresh;
     const old = this.held(key);
     const floor = this.#floors.get(key);
     if (floor !== undefined && epoch < floor.epoch) {
@@ -331,7 +409,9 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
     this.#heard.set(key, this.#clock());
     this.#bytes += bytes.length;
     this.#raise(key, { epoch, sequence, change: this.#changeOf(fresh, floor) });
-    this.emit('held', fresh);
+    const tell = (): void => void (this.#held.get(key) === fresh && this.emit('held', fresh));
+    const unstored = kind.durable ? this.#write(fresh, tell) : undefined;
+    if (unstored === undefined) tell();
     if (fresh.entry) this.emit('record', fresh.entry);
     return fresh;
   }
@@ -380,6 +460,7 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
   }
 
   #drop({ key, bytes }: Held): void {
+    this.#unstored.delete(key);
     if (this.#held.delete(key)) this.#bytes -= bytes.length;
     this.#heard.delete(key);
   }

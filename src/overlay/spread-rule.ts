@@ -35,8 +35,12 @@ export class SpreadRule {
     return audience.targets(record).filter((target) => !source || !isPeer(target, source));
   }
 
-  /** @returns what this node has that concerns `peer`, at most 1,024 records */
+  /** @returns what this node holds that concerns `peer`, at most 1,024 records; not what its disk has refused */
   summary(peer: PeerId): SpreadFrame['have'] {
+    return this.#inForce(peer).filter(({ key }) => this.#options.store.isStored(key));
+  }
+
+  #inForce(peer: PeerId): SpreadFrame['have'] {
     const { store, kinds, audience } = this.#options;
     const summary: SpreadFrame['have'] = [];
     // In the order of the kinds, so that many records of one do not crowd out those before it.
@@ -58,7 +62,7 @@ export class SpreadRule {
   compare(have: SpreadFrame['have'], peer: PeerId): { newer: string[]; want: string[] } {
     const { store } = this.#options;
     const theirs = new Map(have.map((each) => [each.key, each]));
-    const newer = this.summary(peer).filter((own) => {
+    const newer = this.#inForce(peer).filter((own) => {
       const other = theirs.get(own.key);
       return other === undefined || compareVersions(own, other) > 0 || isTwin(own, other);
     });

@@ -33,6 +33,11 @@ export interface StoredKind<T> {
   notAfter(value: T): number | undefined;
   /** Seconds that it may last at most, where it ends; it makes room for what has no end. */
   readonly longest?: number;
+  /**
+   * Whether a node has it on the disk before it says that it holds it: the owner's word, and a super-peer's. What its
+   * signer writes anew before long need not be.
+   */
+  readonly durable?: boolean;
   /** Whether the content can be used; a store keeps nothing for which this throws an IcvpnError. */
   check?(value: T): void;
 }
@@ -60,6 +65,7 @@ export const DESCRIPTOR_RECORD: StoredKind<ServiceDescriptor> = {
   epoch: (value) => value.epoch,
   isSameEpoch,
   notAfter: () => undefined,
+  durable: true,
 };
 
 /** Membership shards: in tier 1. */
@@ -97,6 +103,7 @@ export const REVOCATION_RECORD: StoredKind<RevocationList> = {
   service: (value) => value.serviceId,
   sequence: (value) => value.sequence,
   notAfter: () => undefined,
+  durable: true,
 };
 
 /**
@@ -112,6 +119,7 @@ export const POLICY_RECORD: StoredKind<PolicyRecord> = {
   service: (value) => value.serviceId,
   sequence: (value) => value.sequence,
   notAfter: () => undefined,
+  durable: true,
   check: ({ document }) => void readPolicy(document),
 };
 

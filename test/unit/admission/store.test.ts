@@ -41,13 +41,13 @@ describe('admission store', () => {
     assert.equal(store.putService(second), true);
     assert.equal(store.putService(first), false);
     reopen();
-    const kept = await store.services();
+    const kept = await store.services(assert.ifError);
     assert.deepEqual(
       kept.map(({ value }) => value.sequence),
       [2],
     );
     store.removeService(owner.id.toString());
-    assert.deepEqual(await store.services(), []);
+    assert.deepEqual(await store.services(assert.ifError), []);
   });
 
   it('says what is wrong with a file that is no store', () => {
