@@ -27,6 +27,7 @@ export async function revokeMember(
     issuer: serviceId,
     sequence: (old?.sequence ?? 0) + 1,
     revocations: [...kept, { peerId: member, serial: undefined, since }],
+    tickets: old?.tickets ?? [],
   };
   const bytes = await seal(REVOCATION, list, await readOwnerKey(dir));
   await writeFile(listPath(dir), bytes);
