@@ -32,7 +32,7 @@ describe('a super-peer that comes later, and that a service then names', () => {
     return openCard(await makeCard(state, [listen]));
   }
 
-  it('knows before it admits whom the owner has thrown out', async () => {
+  it('P11 knows before it admits whom the owner has thrown out', async () => {
     const signal = AbortSignal.timeout(50_000);
     const dir = await mkdtemp(join(tmpdir(), 'icvpn-late-'));
     owned.defer(() => rm(dir, { recursive: true }));
@@ -52,15 +52,22 @@ describe('a super-peer that comes later, and that a service then names', () => {
     };
     const [here, elsewhere] = places;
     assert.ok(here && elsewhere);
-    await start(here);
+    const before = await start(here);
+    const membersHere = () => before.status().services.find(({ name }) => name === 'late')?.members;
     await publishAtAll(descriptor.value, DESCRIPTOR_RECORD, descriptor.bytes, { signal });
     const [at] = bootstrap.superPeers;
     assert.ok(at);
     const vm = await hostFrom('127.0.0.1');
     owned.defer(() => vm.close());
     await admit(vm, at, bootstrap);
+    assert.equal(membersHere(), 1);
     const list = await revokeMember(shop, vm.peerId);
     await publishAtAll(descriptor.value, REVOCATION_RECORD, list.bytes, { signal });
+    assert.equal(
+      membersHere(),
+      0,
+      'P11 a revoked member is off the list when the owner is answered',
+    );
 
     const node = await start(elsewhere);
     await until('they are together in tier 1', () => node.status().superPeers.length === 1);
