@@ -466,7 +466,7 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
   }
 }
 
-function checkContent<T>(kind: StoredKind<T>, value: T): void {
+function checkContent<T>(kind: StoredKind<T>, value: NoInfer<T>): void {
   try {
     kind.check?.(value);
   } catch (cause) {

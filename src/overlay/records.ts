@@ -117,7 +117,7 @@ export class Records {
   /** Signs `value` and stores it. @throws RecordError `ERR_RECORD_OLD` when a newer one was seen */
   async put<T>(
     kind: StoredKind<T>,
-    value: T,
+    value: NoInfer<T>,
     key: PrivateKey,
     options: AbortOptions = {},
   ): Promise<PutResult<T>> {

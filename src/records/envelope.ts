@@ -103,7 +103,7 @@ function signed(name: string, payload: Uint8Array): Uint8Array {
  */
 export async function seal<T>(
   kind: RecordKind<T>,
-  value: T,
+  value: NoInfer<T>,
   key: PrivateKey,
   options?: AbortOptions,
 ): Promise<Uint8Array> {
