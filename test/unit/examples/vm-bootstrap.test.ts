@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -23,9 +24,11 @@ const bootstrap = formatBootstrap(
   ),
 );
 
+const source = { url: 'https://example.com/icvpn.tgz', sha256: 'ab'.repeat(32) };
+
 describe('VM bootstrap example', () => {
   it('hands the bootstrap data on unchanged, for root alone', () => {
-    const [head, ...rest] = userData(bootstrap, ['web']).split('\n');
+    const [head, ...rest] = userData(bootstrap, ['web'], source).split('\n');
     assert.equal(head, '#cloud-config');
     const { write_files: files } = JSON.parse(rest.join('\n'));
     const file = files.find(({ path }: { path: string }) => path.endsWith('bootstrap.json'));
@@ -34,7 +37,9 @@ describe('VM bootstrap example', () => {
   });
 
   it('writes a start script that a shell parses, whatever the roles are called', async () => {
-    const { write_files: files } = JSON.parse(userData(bootstrap, ["d'b", '$(reboot)']).slice(14));
+    const { write_files: files } = JSON.parse(
+      userData(bootstrap, ["d'b", '$(reboot)'], source).slice(14),
+    );
     const script = files.find(({ path }: { path: string }) => path.endsWith('icvpn-member'));
     const dir = await mkdtemp(join(tmpdir(), 'icvpn-example-'));
     try {
@@ -47,5 +52,43 @@ describe('VM bootstrap example', () => {
     } finally {
       await rm(dir, { recursive: true });
     }
+  });
+
+  it('installs nothing whose hash is not the one that was given', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'icvpn-example-'));
+    try {
+      const archive = join(dir, 'icvpn.tgz');
+      await writeFile(archive, 'not what was meant');
+      const url = `file://${archive}`;
+      const script = async (sha256: string): Promise<string> => {
+        const data = JSON.parse(userData(bootstrap, [], { url, sha256 }).slice(14));
+        assert.deepEqual(data.runcmd, [['/usr/local/sbin/icvpn-install']]);
+        const install = data.write_files.find(({ path }: { path: string }) =>
+          path.endsWith('icvpn-install'),
+        );
+        // What the VM has and this machine need not have says that it was called.
+        const stubs = ['npm', 'n', 'systemctl', 'icvpn', 'timeout', 'rm']
+          .map((name) => `${name}() { echo "${name} $*"; }`)
+          .join('\n');
+        const file = join(dir, 'install');
+        await writeFile(file, install.content.replace('set -e', `set -e\n${stubs}`));
+        return (await run('bash', [file])).stdout;
+      };
+      const right = createHash('sha256').update('not what was meant').digest('hex');
+      assert.match(await script(right), /npm install --global .*\.tgz/);
+      await assert.rejects(script(source.sha256), (error: Error & { stdout?: string }) => {
+        assert.doesNotMatch(error.stdout ?? '', /npm install/);
+        return true;
+      });
+    } finally {
+      await rm(dir, { recursive: true });
+    }
+  });
+
+  it('takes no package without a hash, nor one that comes in clear', () => {
+    assert.throws(() => userData(bootstrap, [], { ...source, sha256: 'ab' }), RangeError);
+    assert.throws(() => userData(bootstrap, [], { ...source, url: 'http://x/y' }), RangeError);
+    const named = userData(bootstrap, [], source).match(/npm install --global \S+?(?=\\n)/g);
+    assert.deepEqual(named, ['npm install --global n', 'npm install --global \\"$package\\"']);
   });
 });
