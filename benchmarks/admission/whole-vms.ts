@@ -178,7 +178,7 @@ offer<VmsCalls>({
   admitPatiently: async () => {
     const again: string[] = [];
     const done = await timed(vms, vms.length, async (vm) => {
-      const { admission } = await admitAtAny({
+      const { answer: admission } = await admitAtAny({
         ...{ ...theService(), superPeers: [superPeerOf(vm)], host: vm, key: vm.key, roles: [] },
         ...{ vmid: `i-${vm.peerId.toString().slice(-12)}`, multiaddrs: vm.multiaddrs() },
         log: (_event, { why } = {}) => void again.push(String(why)),

@@ -1,6 +1,7 @@
 /** What a VM is given, and the checks that it makes of it: nothing is taken on trust. */
 import type { Ed25519PeerId } from '@libp2p/interface';
 import {
+  CLOCK_SKEW_SECONDS,
   CREDENTIAL,
   type Credential,
   CredentialError,
@@ -77,20 +78,18 @@ function check(
   { self, superPeer, serviceId, vmid, clock }: Accepting,
 ): void {
   const { value } = credential;
+  const now = Math.floor(clock() / 1000);
+  // A credential begins at the moment at which its super-peer signs it.
+  const ahead = now - value.notBefore;
+  if (Math.abs(ahead) > CLOCK_SKEW_SECONDS) throw new ClockError(ahead, superPeer);
   try {
     checkCredential(credential, {
-      serviceId,
-      bearer: self,
+      ...{ serviceId, now, bearer: self },
       epoch: descriptor.epoch,
       admitters: [superPeer],
-      now: Math.floor(clock() / 1000),
     });
   } catch (cause) {
     if (!(cause instanceof CredentialError)) throw cause;
-    if (cause.fault === 'early' || cause.fault === 'expired') {
-      const message = `the clocks of this machine and of ${superPeer} differ: ${cause.message}`;
-      throw new ClockError(message, { cause });
-    }
     throw new AdmissionProtocolError(cause.message, { cause });
   }
   if (value.vmid !== vmid || value.ipv6 !== ipv6Address(serviceId, self)) {

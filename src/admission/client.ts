@@ -187,7 +187,7 @@ const ADMISSION_REFUSED: RefusalText = {
 };
 const RENEWAL_REFUSED: RefusalText = {
   message: 'the super-peer does not renew this credential',
-  remedy: 'be admitted anew with the service secret',
+  remedy: 'be admitted anew: give the bootstrap data of the service with --bootstrap',
 };
 
 function accepted(reply: Reply, refusal = ADMISSION_REFUSED): Reply {

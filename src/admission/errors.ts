@@ -37,15 +37,19 @@ export class AdmissionProtocolError extends IcvpnError {
   }
 }
 
-/** The super-peer's certificate of membership does not hold by this machine's clock. */
+/** The clocks of this machine and of the super-peer are further apart than two minutes. */
 export class ClockError extends IcvpnError {
-  constructor(message: string, options?: ErrorOptions) {
+  /** Seconds by which this machine's clock is ahead; negative when it is behind. */
+  readonly ahead: number;
+
+  constructor(ahead: number, superPeer: { toString(): string }) {
+    const by = `${Math.abs(ahead)} s ${ahead < 0 ? 'behind' : 'ahead of'}`;
     super(
       'ERR_CLOCK',
-      message,
-      'set the clock of this machine (or of the super-peer); they may differ by two minutes',
-      options,
+      `the clock of this machine is ${by} that of the super-peer ${superPeer}`,
+      'set the clock of this machine (or of the super-peer), best by NTP; they may differ by two minutes',
     );
+    this.ahead = ahead;
   }
 }
 

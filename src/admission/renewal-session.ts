@@ -7,14 +7,20 @@
  * one state falls behind at the owner's next renewal, and a node key alone renews nothing.
  *
  * No SRP, no state at the super-peer: any super-peer that the descriptor names can do it.
+ *
+ * A credential that has ended is renewed too, for {@link WAY_BACK_SECONDS}: a VM that was suspended or cut
+ * off for longer than its credential comes back so. Its address may have gone to another member meanwhile;
+ * the super-peer gives it one as at an admission, and counts as the one that admitted it.
  */
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { IcvpnError } from '../errors.ts';
 import {
+  CLOCK_SKEW_SECONDS,
   CREDENTIAL,
   type Credential,
   CredentialError,
   checkCredential,
+  WAY_BACK_SECONDS,
 } from '../records/credential.ts';
 import { EnvelopeError, type Opened, open } from '../records/envelope.ts';
 import { type Accepting, type Admission, acceptProvision } from './accept.ts';
@@ -86,7 +92,7 @@ export async function renew(
 }
 
 async function grant(
-  { key, assignIpv4, allowedSubnets, revoked }: ServerContext,
+  { key, self, assignIpv4, allowedSubnets, barred, revoked }: ServerContext,
   run: {
     service: ServedService;
     shown: Opened<Credential>;
@@ -99,9 +105,13 @@ async function grant(
 ): Promise<Verdict> {
   const { service, shown, answer, nonce, request, now } = run;
   const { peerId, address: remoteAddress } = run.remote;
-  const { vmid, roles, admittedBy } = shown.value;
-  if (revoked(service, shown)) throw new Unavailable('this VM was revoked');
-  const ipv4 = assignIpv4(service, peerId, shown.value.ipv4);
+  const { vmid, roles, notAfter } = shown.value;
+  const ended = now >= notAfter + CLOCK_SKEW_SECONDS;
+  if (revoked(service, shown) || (ended && barred(service, peerId))) {
+    throw new Unavailable('this VM was revoked');
+  }
+  const admittedBy = ended ? self : shown.value.admittedBy;
+  const ipv4 = assignIpv4(service, peerId, ended ? undefined : shown.value.ipv4);
   const subnets = grantedSubnets(request.subnets, allowedSubnets(service, { peerId, vmid, roles }));
   const bearer = { peerId, vmid, roles, ipv4, admittedBy, subnets };
   const credential = await issueCredential(service, bearer, { key, now });
@@ -140,9 +150,11 @@ function faultOf(
   const { serviceId, epoch, admitters } = descriptor.value;
   // The service may have moved on to a new epoch: renewal is how its members follow.
   const shownEpoch = Math.min(shown.value.epoch, epoch);
+  const within = now < shown.value.notAfter + WAY_BACK_SECONDS;
+  const at = within ? Math.min(now, shown.value.notAfter) : now;
   try {
     checkCredential(shown, {
-      ...{ serviceId, bearer, now, epoch: shownEpoch },
+      ...{ serviceId, bearer, now: at, epoch: shownEpoch },
       admitters: admitters.map((each) => each.peerId),
     });
     return undefined;

@@ -35,7 +35,8 @@ function memberText(status: MemberStatus): string {
   return [
     `${status.service.name}: ${status.vmid} is ${status.ipv4}, ${status.ipv6} on ${status.interface}`,
     policyLine(status.policy),
-    `attached to ${status.superPeer ?? 'no super-peer'}; credential ends ${status.credentialEnds}`,
+    `attached to ${status.superPeer ?? 'no super-peer'}; epoch ${status.epoch}; credential ends ${status.credentialEnds}`,
+    ...(status.waiting === null ? [] : [status.waiting]),
     table(['VM', 'IPv4', 'IPv6', 'underlay', 'traffic', 'packets'], rows),
   ].join('\n');
 }

@@ -1,39 +1,37 @@
-/** Admission from the side of who asks: one super-peer after the other until one admits. */
+/**
+ * Admission from the side of the VM: one super-peer after the other until one admits.
+ *
+ * ```
+ *  round ─ admitted ──────────────────────────────────────────────▶ credential
+ *    ▲ └── all refuse, for good ──────────────────────────────────▶ SuperPeersError
+ *    │ └── busy, silent, unreachable, as before the network is up ─┐ until patience ends
+ *    └────────────────────── pause ◀──────────────────────────────┘
+ * ```
+ */
 import { randomInt } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Ed25519PeerId, Ed25519PrivateKey } from '@libp2p/interface';
-import { type Admission, requestAdmission } from '../admission/client.ts';
+import { type Admission, requestAdmission, superPeerOf } from '../admission/client.ts';
 import { AdmissionBusyError } from '../admission/errors.ts';
 import { ADMISSION_PROTOCOL } from '../admission/server.ts';
+import { TicketError } from '../admission/ticket.ts';
 import { IcvpnError } from '../errors.ts';
 import type { Host } from '../overlay/host.ts';
 import type { SuperPeerAddress } from '../records/bootstrap.ts';
+import { type Answered, askSuperPeers, type Failure, SuperPeersError } from './ask-super-peers.ts';
 import type { Log } from './log.ts';
+import { PATIENCE_MS, Waiting } from './patience.ts';
+import { shuffled } from './shuffled.ts';
 
-/** One super-peer gets this long before the next is tried. */
-const TRY_TIMEOUT_MS = 15_000;
-/** Super-peers that are busy, or too slow to say so, are asked again for so long, in milliseconds. */
-const PATIENCE_MS = 120_000;
-/** A try that failed after so many milliseconds ran into somebody's time limit. */
-const SLOW_MS = 5_000;
-/** Seconds to wait before a super-peer is asked again that had no time to say when. */
-const SLOW_WAIT_S = 1;
-
-export class AdmissionUnreachableError extends IcvpnError {
-  constructor(tried: number, options?: ErrorOptions) {
-    super(
-      'ERR_SUPER_PEERS_UNREACHABLE',
-      `none of the ${tried} super-peers could be reached`,
-      'check that they run and that their addresses in the bootstrap data can be dialled from here',
-      options,
-    );
-  }
-}
+/** Pauses between rounds, in milliseconds: doubled each time, up to the limit, and half as much again at random. */
+const PAUSE = { first: 1_000, most: 5_000 };
+/** The part of the patience for which a clock that differs is given time to be set right. */
+const CLOCK_PART = 0.25;
 
 export interface AdmissionWish {
   readonly host: Host;
   readonly key: Ed25519PrivateKey;
-  /** Tried in this order. */
+  /** Asked in an order of each VM's own. */
   readonly superPeers: readonly SuperPeerAddress[];
   readonly serviceId: Ed25519PeerId;
   readonly secret: string;
@@ -42,74 +40,81 @@ export interface AdmissionWish {
   /** CIDRs behind this node that it would announce; none if left out. */
   readonly subnets?: readonly string[];
   readonly multiaddrs: string[];
+  /** Milliseconds for which super-peers are asked again; two minutes when left out. */
+  readonly patience?: number;
   readonly log: Log;
   readonly signal: AbortSignal;
 }
 
-interface Admitted {
-  readonly admission: Admission;
-  readonly at: SuperPeerAddress;
-}
-
 /**
- * Asks again where a super-peer was busy, or did not get round to an answer, or had no room for
- * another connection: many VMs may start at the same moment.
+ * Asks again where a super-peer was busy, did not answer, or could not be reached: many VMs may start at
+ * the same moment, and one may start before its network is up.
  *
- * @returns what the first super-peer that answered gave, and which one that was
- * @throws the super-peer's refusal, which another would only repeat
- * @throws AdmissionUnreachableError
+ * @returns what the first super-peer that admits gave, and which one that was
+ * @throws SuperPeersError when all of them refused, or none admitted in time
  */
-export async function admitAtAny(wish: AdmissionWish): Promise<Admitted> {
-  const patience = AbortSignal.timeout(PATIENCE_MS);
-  for (;;) {
-    const result = await round(wish);
-    if ('admission' in result) return result;
-    const { retryAfter, last } = result;
-    if (retryAfter === undefined || patience.aborted) {
-      throw new AdmissionUnreachableError(wish.superPeers.length, { cause: last });
-    }
-    // Not all at the same moment again.
-    const wait = retryAfter * 1000 + randomInt(retryAfter * 1000);
-    await sleep(wait, undefined, { signal: wish.signal });
-  }
-}
-
-/** What every super-peer would say: the secret or ticket is wrong, or not even well-formed. */
-const FINAL = ['ERR_ADMISSION_REFUSED', 'ERR_SECRET_TYPO', 'ERR_TICKET'];
-
-interface Failed {
-  /** Seconds; set when one of the super-peers may have time later. */
-  readonly retryAfter: number | undefined;
-  readonly last: unknown;
-}
-
-async function round(wish: AdmissionWish): Promise<Admitted | Failed> {
-  let retryAfter: number | undefined;
-  let last: unknown;
-  for (const at of wish.superPeers) {
-    const signal = AbortSignal.any([wish.signal, AbortSignal.timeout(TRY_TIMEOUT_MS)]);
-    const begin = performance.now();
+export async function admitAtAny(wish: AdmissionWish): Promise<Answered<Admission>> {
+  const { patience = PATIENCE_MS, signal, log } = wish;
+  const superPeers = shuffled(await askable(wish));
+  const began = performance.now();
+  using waiting = new Waiting('a super-peer to admit this VM', log);
+  for (let pause = PAUSE.first; ; pause = Math.min(2 * pause, PAUSE.most)) {
     try {
-      const stream = await wish.host.libp2p.dialProtocol(at.multiaddr, ADMISSION_PROTOCOL, {
-        signal,
-      });
-      const admission = await requestAdmission(stream, { ...wish, superPeer: at.peerId, signal });
-      return { admission, at };
+      return await round(wish, superPeers);
     } catch (error) {
-      wish.signal.throwIfAborted();
-      if (error instanceof IcvpnError && FINAL.includes(error.code)) throw error;
-      wish.log('admission-failed', { superPeer: at.peerId, why: String(error) });
-      retryAfter = waitAfter(error, performance.now() - begin) ?? retryAfter;
-      last = error;
+      if (!(error instanceof SuperPeersError)) throw error;
+      const wait = Math.max(pause, busyFor(error.failures));
+      const elapsed = performance.now() - began;
+      if (isFinal(error, elapsed, patience) || elapsed + wait > patience) throw error;
+      waiting.because(error.message);
+      // Not all at the same moment again.
+      await sleep(wait + randomInt(Math.ceil(wait / 2)), undefined, { signal });
     }
   }
-  return { retryAfter, last };
 }
 
-/** @returns seconds, or undefined when the same would only happen again */
-function waitAfter(error: unknown, took: number): number | undefined {
-  if (error instanceof AdmissionBusyError) return error.retryAfter;
-  // What libp2p calls it when the other end hangs up before the end of the handshake.
-  const hungUp = error instanceof Error && error.name === 'EncryptionFailedError';
-  return hungUp || took >= SLOW_MS ? SLOW_WAIT_S : undefined;
+function round(
+  wish: AdmissionWish,
+  superPeers: readonly SuperPeerAddress[],
+): Promise<Answered<Admission>> {
+  const { host, log, signal: stop } = wish;
+  return askSuperPeers({
+    ...{ superPeers, log, signal: stop },
+    ...{ what: 'admits this VM', event: 'admission-failed' },
+    ask: async ({ peerId: superPeer, multiaddr }, signal) => {
+      const stream = await host.libp2p.dialProtocol(multiaddr, ADMISSION_PROTOCOL, { signal });
+      return requestAdmission(stream, { ...wish, superPeer, signal });
+    },
+  });
+}
+
+/** A ticket is for one super-peer: others need not be asked. @throws TicketError, SecretTypoError */
+async function askable({ secret, superPeers }: AdmissionWish): Promise<SuperPeerAddress[]> {
+  const only = await superPeerOf(secret);
+  if (only === undefined) return [...superPeers];
+  const those = superPeers.filter(({ peerId }) => peerId.equals(only));
+  if (those.length > 0) return those;
+  throw new TicketError(
+    `the ticket is for the super-peer ${only}, which the bootstrap data does not name`,
+    'get ticket and bootstrap data anew from the owner of the service',
+  );
+}
+
+/** Nothing that a super-peer could tell in a minute differs: the secret is wrong, or the request is. */
+const FINAL = ['ERR_ADMISSION_REFUSED', 'ERR_SECRET_TYPO', 'ERR_TICKET', 'ERR_SUBNET'];
+
+function isFinal({ failures }: SuperPeersError, elapsed: number, patience: number): boolean {
+  return failures.every(({ error }) => {
+    // What cannot even be encoded.
+    if (error instanceof RangeError || error instanceof TypeError) return true;
+    if (!(error instanceof IcvpnError)) return false;
+    if (error.code === 'ERR_CLOCK') return elapsed > CLOCK_PART * patience;
+    return FINAL.includes(error.code);
+  });
+}
+
+/** @returns the milliseconds after which the first of the busy super-peers has time again */
+function busyFor(failures: readonly Failure[]): number {
+  const busy = failures.map(({ error }) => error).filter((e) => e instanceof AdmissionBusyError);
+  return busy.length === 0 ? 0 : 1000 * Math.min(...busy.map(({ retryAfter }) => retryAfter));
 }

@@ -2,7 +2,6 @@
 import { IcvpnError } from '../errors.ts';
 import type { PolicyDocument } from '../policy/document.ts';
 import { permittedSubnets } from '../policy/evaluate.ts';
-import { AdmissionUnreachableError } from './admit.ts';
 import { policyMember } from './policy.ts';
 import { type RenewalWish, renewAtAny } from './renew.ts';
 import type { Standing } from './standing.ts';
@@ -21,7 +20,7 @@ export class SubnetRefusedError extends IcvpnError {
 /**
  * Renews the credential if it is for other subnets than these.
  *
- * @throws SubnetRefusedError, AdmissionUnreachableError
+ * @throws SubnetRefusedError, SuperPeersError
  */
 export async function announced(
   standing: Standing,
@@ -33,8 +32,6 @@ export async function announced(
     return standing;
   }
   const renewed = await renewAtAny(standing, wish, signal);
-  signal.throwIfAborted();
-  if (renewed === undefined) throw new AdmissionUnreachableError(wish.superPeers().length);
   const refused = missing(renewed, subnets);
   if (refused.length === 0) return renewed;
   throw new SubnetRefusedError(renewed.credential.value.vmid, refused);

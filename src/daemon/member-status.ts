@@ -13,14 +13,34 @@ import type { MemberStatus, MemberView, PeerStatus, PolicyView, SaStatus } from 
 import { addressesOf } from './underlay.ts';
 
 export interface StatusSources {
+  /** Why the credential is not renewed, where that was tried and failed. */
+  readonly renewalProblem: string | undefined;
   readonly host: Host;
   readonly service: ServiceDescriptor;
   readonly credential: Opened<Credential>;
   readonly dataPlane: DataPlane;
-  readonly directory: DirectoryClient;
+  readonly directory: Pick<DirectoryClient, 'members' | 'superPeer' | 'problem'>;
   readonly peers: Peers;
   readonly policy: PolicyEnforcement;
   readonly interfaceName: string;
+}
+
+/** @param now seconds since 1970 */
+export function waitsFor(
+  {
+    credential,
+    directory,
+    renewalProblem,
+  }: Pick<StatusSources, 'credential' | 'directory' | 'renewalProblem'>,
+  now: number,
+): string | undefined {
+  const { notAfter } = credential.value;
+  if (notAfter <= now) {
+    const why = renewalProblem ?? directory.problem ?? 'none has answered yet';
+    return `its credential ended at ${new Date(notAfter * 1000).toISOString()}: waits for a super-peer to renew it (${why})`;
+  }
+  if (directory.superPeer !== undefined) return undefined;
+  return `waits for a super-peer of the service (${directory.problem ?? 'none has answered yet'})`;
 }
 
 type Counters = Awaited<ReturnType<DataPlane['counters']>>;
@@ -40,6 +60,7 @@ export async function memberStatus(from: StatusSources): Promise<MemberStatus> {
     epoch: me.epoch,
     credentialEnds: new Date(me.notAfter * 1000).toISOString(),
     superPeer: from.directory.superPeer?.toString() ?? null,
+    waiting: waitsFor(from, Date.now() / 1000) ?? null,
     admittedBy: me.admittedBy.toString(),
     policy: from.policy.status() ?? null,
     members: from.directory

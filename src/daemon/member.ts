@@ -56,6 +56,7 @@ export class Member implements AsyncDisposable {
     return memberStatus({
       ...this.#parts,
       credential: renewal.standing.credential,
+      renewalProblem: renewal.problem,
       service: tier.trust.descriptor.value,
       interfaceName: this.#options.interfaceName,
     });

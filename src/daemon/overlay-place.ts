@@ -9,7 +9,6 @@
  *                            this super-peer ─▶ stays connected to some of them
  * ```
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { multiaddr } from '@multiformats/multiaddr';
 import { DirectoryClient } from '../overlay/directory-client.ts';
 import type { Target } from '../overlay/gate.ts';
@@ -18,8 +17,6 @@ import { contacts } from './contacts.ts';
 import type { Log } from './log.ts';
 import type { Contact, Tier } from './tier.ts';
 
-/** Milliseconds before all named super-peers are tried again. */
-const RETRY = 10_000;
 /** Milliseconds that saying goodbye may take. */
 const GOODBYE = 2_000;
 
@@ -47,7 +44,11 @@ export class OverlayPlace implements AsyncDisposable {
     this.#directory.on('change', (members) => {
       tier.keep([...this.#bootstrap(), ...contacts(gate.host.peerId, members)]);
     });
-    this.#attaching = this.#attach();
+    this.#directory.on('round', () => {
+      options.log('attach-failed', { why: this.#directory.problem ?? 'unknown' });
+    });
+    // Not waited for: a super-peer that starts while all named ones are down serves its services.
+    this.#attaching = this.#directory.attach({ signal: this.#closed.signal }).catch(() => {});
   }
 
   /** After a renewal: the others are to have the newer credential. */
@@ -64,19 +65,6 @@ export class OverlayPlace implements AsyncDisposable {
     const named = superPeerAddresses(tier.trust.descriptor.value);
     const targets = [...superPeers, ...named].map((each) => each.multiaddr.toString());
     return [...new Set(targets)].map((each) => multiaddr(each));
-  }
-
-  /** Not waited for: a super-peer that starts while all named ones are down serves its services. */
-  async #attach(): Promise<void> {
-    const { signal } = this.#closed;
-    while (!signal.aborted) {
-      try {
-        return await this.#directory.attach({ signal });
-      } catch (error) {
-        if (!signal.aborted) this.#options.log('attach-failed', { why: String(error) });
-        await sleep(RETRY, undefined, { signal }).catch(() => undefined);
-      }
-    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -5,11 +5,9 @@ import { ADMISSION_PROTOCOL } from '../admission/server.ts';
 import type { SecureCache } from '../keymgmt/cache/secure-cache.ts';
 import type { Host } from '../overlay/host.ts';
 import type { SuperPeerAddress } from '../records/bootstrap.ts';
+import { askSuperPeers } from './ask-super-peers.ts';
 import type { Log } from './log.ts';
 import { type Standing, saveStanding } from './standing.ts';
-
-/** One super-peer gets this long before the next is tried. */
-const TRY_TIMEOUT_MS = 15_000;
 
 export interface RenewalWish {
   readonly host: Host;
@@ -26,33 +24,28 @@ export interface RenewalWish {
 /**
  * What the old standing held that is secret is overwritten, and the new one kept in the cache.
  *
- * @returns undefined when none of the super-peers renewed
+ * @throws SuperPeersError when none of the super-peers renewed, the signal's reason when it came
  */
 export async function renewAtAny(
   standing: Standing,
   wish: RenewalWish,
   stop: AbortSignal,
-): Promise<Standing | undefined> {
+): Promise<Standing> {
   const { host, key, cache, serviceId, subnets = [], log } = wish;
-  for (const { peerId, multiaddr } of wish.superPeers()) {
-    const signal = AbortSignal.any([stop, AbortSignal.timeout(TRY_TIMEOUT_MS)]);
-    try {
+  const { credential, renewalKey } = standing;
+  const { answer: renewed, at } = await askSuperPeers({
+    ...{ superPeers: wish.superPeers(), log, signal: stop },
+    ...{ what: 'renews the credential', event: 'renewal-failed' },
+    ask: async ({ peerId: superPeer, multiaddr }, signal) => {
       const stream = await host.libp2p.dialProtocol(multiaddr, ADMISSION_PROTOCOL, { signal });
-      const { credential, renewalKey } = standing;
       const multiaddrs = host.multiaddrs().slice(0, 8);
       const own = { credential, renewalKey, multiaddrs, subnets };
-      const renewed = await requestRenewal(stream, {
-        ...{ key, superPeer: peerId, serviceId, signal, ...own },
-      });
-      await saveStanding(cache, renewed);
-      standing.renewalKey.fill(0);
-      const until = new Date(renewed.credential.value.notAfter * 1000).toISOString();
-      log('renewed', { by: peerId, until });
-      return renewed;
-    } catch (error) {
-      if (stop.aborted) return undefined;
-      log('renewal-failed', { superPeer: peerId, why: String(error) });
-    }
-  }
-  return undefined;
+      return requestRenewal(stream, { key, superPeer, serviceId, signal, ...own });
+    },
+  });
+  await saveStanding(cache, renewed);
+  renewalKey.fill(0);
+  const until = new Date(renewed.credential.value.notAfter * 1000).toISOString();
+  log('renewed', { by: at.peerId, until });
+  return renewed;
 }

@@ -31,6 +31,7 @@ export interface RenewalOptions extends RenewalWish {
 export class Renewal implements AsyncDisposable {
   readonly #options: RenewalOptions;
   #standing: Standing;
+  #problem: string | undefined;
   readonly #closed = new AbortController();
   /** Aborted to make the next renewal due at once. */
   #hurry = new AbortController();
@@ -40,6 +41,11 @@ export class Renewal implements AsyncDisposable {
     this.#standing = standing;
     this.#options = options;
     this.#running = this.#run();
+  }
+
+  /** Why the last round renewed nothing; undefined when it did, or none was due. */
+  get problem(): string | undefined {
+    return this.#problem;
   }
 
   get standing(): Standing {
@@ -76,11 +82,17 @@ export class Renewal implements AsyncDisposable {
 
   /** @returns whether one super-peer renewed */
   async #round(): Promise<boolean> {
-    const renewed = await renewAtAny(this.#standing, this.#options, this.#closed.signal);
-    if (renewed === undefined) return false;
-    this.#standing = renewed;
-    this.#options.onRenewed(renewed);
-    return true;
+    try {
+      const renewed = await renewAtAny(this.#standing, this.#options, this.#closed.signal);
+      this.#problem = undefined;
+      this.#standing = renewed;
+      this.#options.onRenewed(renewed);
+      return true;
+    } catch (error) {
+      // A super-peer may answer at the next round; status tells why none has.
+      this.#problem = error instanceof Error ? error.message : String(error);
+      return false;
+    }
   }
 
   #isLacking(): boolean {

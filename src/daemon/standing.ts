@@ -8,8 +8,6 @@ import type { SecureCache } from '../keymgmt/cache/secure-cache.ts';
 import { CREDENTIAL, type Credential } from '../records/credential.ts';
 import { DESCRIPTOR, openDescriptor, type ServiceDescriptor } from '../records/descriptor.ts';
 import { type Opened, open } from '../records/envelope.ts';
-import { type AdmissionWish, admitAtAny } from './admit.ts';
-import type { NodeState } from './state.ts';
 
 export interface Standing {
   readonly credential: Opened<Credential>;
@@ -37,27 +35,17 @@ export async function saveStanding(cache: SecureCache, standing: Standing): Prom
   raw.fill(0);
 }
 
-/** @returns the standing in the cache; where there is none, admits this node, once */
-export async function obtainStanding(
-  state: NodeState,
-  wish: Omit<AdmissionWish, 'key' | 'multiaddrs'>,
-): Promise<Standing> {
-  const kept = await loadStanding(state.cache, Date.now() / 1000);
-  if (kept?.credential.value.serviceId.equals(wish.serviceId)) return kept;
-  const multiaddrs = wish.host.multiaddrs();
-  const { admission, at } = await admitAtAny({ ...wish, key: state.key, multiaddrs });
-  await saveStanding(state.cache, admission);
-  wish.log('was-admitted', { service: wish.serviceId, by: at.peerId });
-  return admission;
+/** Whether the credential has ended by this machine's clock. */
+export function hasEnded({ credential }: Standing): boolean {
+  return credential.value.notAfter <= Date.now() / 1000;
 }
 
-/** @returns undefined when there is none, or its credential ended before `now` (seconds since 1970) */
-export async function loadStanding(cache: SecureCache, now: number): Promise<Standing | undefined> {
+/** @returns undefined when there is none; the credential may have ended */
+export async function loadStanding(cache: SecureCache): Promise<Standing | undefined> {
   const raw = await cache.get('standing');
   if (raw === undefined) return undefined;
   const value = stored.decode(raw);
   raw.fill(0);
   const credential = await open(CREDENTIAL, value.credential);
-  if (credential.value.notAfter <= now) return undefined;
   return { ...value, credential, descriptor: await openDescriptor(value.descriptor) };
 }

@@ -14,6 +14,8 @@ export interface MemberStatus {
   readonly credentialEnds: string;
   /** The super-peer whose directory this member is attached to. */
   readonly superPeer: string | null;
+  /** What this member waits for, and why it has not come; null when it is attached and its credential holds. */
+  readonly waiting: string | null;
   /** Where this member was admitted. */
   readonly admittedBy: string;
   /** The owner's newest policy that this member knows; null while it knows none. */

@@ -18,12 +18,12 @@ import { admitterOf, openDescriptor, type ServiceDescriptor } from '../records/d
 import { EnvelopeError, type Opened } from '../records/envelope.ts';
 import { Door } from './door.ts';
 import type { Log } from './log.ts';
+import { obtainStanding } from './obtain-standing.ts';
 import { OverlayPlace } from './overlay-place.ts';
 import { Renewal } from './renewal.ts';
 import { RevocationDesk } from './revocations.ts';
 import { sealingKey } from './sealing-key.ts';
 import { type ServedStatus, Services } from './services.ts';
-import { obtainStanding } from './standing.ts';
 import { NodeState } from './state.ts';
 import { type Contact, TIER_1, Tier } from './tier.ts';
 import { underlayOnly } from './underlay.ts';

@@ -88,7 +88,7 @@ function checkPosition(
 export async function openListed(
   { credential: raw, multiaddrs }: ListedMember,
   superPeer: Ed25519PeerId,
-  { serviceId, trust, clock }: UpdateContext,
+  { serviceId, trust, clock }: Pick<UpdateContext, 'serviceId' | 'trust' | 'clock'>,
 ): Promise<Member | undefined> {
   const { epoch, grace, admitters, revoked } = trust();
   const now = Math.floor(clock() / 1000);

@@ -40,8 +40,6 @@ import type { Member } from './membership.ts';
 
 /** Milliseconds before a super-peer is tried again, when all have failed: at first, at most. */
 const RETRY = { first: 500, most: 10_000 };
-/** Rounds over all super-peers before the first attachment is given up: one may be starting, or busy. */
-const FIRST_ROUNDS = 4;
 
 /** Milliseconds for which a member stays that the first list of a new attachment leaves out. */
 const DOUBT = 20_000;
@@ -57,6 +55,8 @@ export interface DirectoryClientOptions {
   readonly multiaddrs: () => readonly string[];
   readonly trust: () => Trust;
   readonly seal?: Pick<DirectorySeal, 'open'>;
+  /** The members from before a restart: confirmed or dropped like those of an earlier attachment. */
+  readonly known?: readonly Member[];
   /** Milliseconds since 1970. */
   readonly clock?: () => number;
 }
@@ -73,6 +73,8 @@ interface DirectoryClientEvents {
   attached: [Ed25519PeerId];
   /** The stream ended; another super-peer is being tried. */
   detached: [unknown];
+  /** Every super-peer has been tried, and none holds an attachment. */
+  round: [];
 }
 
 export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
@@ -88,6 +90,8 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
   #frames: MessageStream<DirectoryFrame> | undefined;
   #superPeer: Ed25519PeerId | undefined;
   #session = 0;
+  /** Why no attachment stands; undefined while one does, and before the first try has ended. */
+  #problem: unknown;
   /** Whether the attachment that ends is to be begun again where it was. */
   #again = false;
   #running: Promise<void> | undefined;
@@ -96,7 +100,8 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
     super();
     this.#options = options;
     this.#clock = options.clock ?? Date.now;
-    const { gate, trust, seal = PLAIN } = options;
+    const { gate, trust, seal = PLAIN, known = [] } = options;
+    for (const each of known) this.#members.set(peerIdKey(each.peerId), each);
     this.#context = {
       ...{ serviceId: gate.overlayId, self: gate.host.peerId, trust, seal, clock: this.#clock },
     };
@@ -107,6 +112,12 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
     return this.#superPeer;
   }
 
+  /** Why this member is attached to no super-peer, as far as that is known. */
+  get problem(): string | undefined {
+    if (this.#superPeer !== undefined || this.#problem === undefined) return undefined;
+    return this.#problem instanceof Error ? this.#problem.message : String(this.#problem);
+  }
+
   members(): Member[] {
     return [...this.#members.values()];
   }
@@ -114,8 +125,10 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
   /**
    * Attaches to a super-peer and stays attached, at another one when that fails, until `close`.
    *
-   * @returns once the first list is there
-   * @throws DirectoryClientError `ERR_DIRECTORY_UNREACHABLE` when every super-peer failed four times
+   * @param options.signal ends the tries for the first attachment
+   * @returns once the first list is there, or at `close`
+   * @throws DirectoryClientError `ERR_DIRECTORY_UNREACHABLE` when the signal came by a time limit;
+   * else the signal's reason
    */
   async attach(options: AbortOptions = {}): Promise<void> {
     if (this.#running !== undefined) return;
@@ -168,8 +181,7 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
   ): Promise<void> {
     let delay = RETRY.first;
     let first = true;
-    let last: unknown;
-    for (let round = 1; !this.#life.signal.aborted; round++) {
+    while (!this.#life.signal.aborted) {
       for (const superPeer of this.#options.superPeers()) {
         if (this.#life.signal.aborted) break;
         do {
@@ -181,18 +193,19 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
               ready();
             });
           } catch (error) {
-            last = error;
+            this.#problem = error;
             if (first && wish?.aborted) break;
             if (this.listenerCount('detached') > 0) this.emit('detached', error);
           }
         } while (this.#again && !this.#life.signal.aborted);
         if (first && wish?.aborted) break;
       }
-      if (first && (round === FIRST_ROUNDS || wish?.aborted)) {
+      if (first && wish?.aborted) {
         this.#running = undefined;
-        failed(wish?.aborted ? wish.reason : unreachable(last));
+        failed(isTimeout(wish.reason) ? unreachable(this.#problem) : wish.reason);
         return;
       }
+      this.emit('round');
       // Not all at the same moment: a super-peer that restarts has many members.
       const jitter = 0.5 + Math.random() / 2;
       const signal = first && wish ? AbortSignal.any([wish, this.#life.signal]) : this.#life.signal;
@@ -319,6 +332,9 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
     }, DOUBT);
   }
 }
+
+const isTimeout = (reason: unknown): boolean =>
+  reason instanceof Error && reason.name === 'TimeoutError';
 
 function unreachable(cause: unknown): DirectoryClientError {
   const why = cause instanceof Error ? `: ${cause.message}` : '';

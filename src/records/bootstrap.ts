@@ -36,26 +36,32 @@ export interface SuperPeerAddress {
   readonly multiaddr: Multiaddr;
 }
 
-export interface Bootstrap {
+/** What bootstrap data says of a service, whether or not the secret is still known. */
+export interface KnownService {
   readonly serviceId: Ed25519PeerId;
   readonly name: string;
   readonly superPeers: readonly SuperPeerAddress[];
-  readonly secret: string;
+  /** The service secret or a ticket. */
+  readonly secret: string | undefined;
   readonly descriptor: Uint8Array | undefined;
+}
+
+export interface Bootstrap extends KnownService {
+  readonly secret: string;
 }
 
 const FIELDS = ['icvpn', 'serviceId', 'name', 'superPeers', 'secret', 'descriptor'];
 const MAX_LENGTH = 1024 * 1024;
 const MAX_SUPER_PEERS = 64;
 
-export function formatBootstrap(data: Bootstrap): string {
+export function formatBootstrap(data: KnownService): string {
   const { serviceId, name, superPeers, secret, descriptor } = data;
   const json = {
     icvpn: 1,
     serviceId: serviceId.toString(),
     name,
     superPeers: superPeers.map((each) => each.multiaddr.toString()),
-    secret,
+    ...(secret !== undefined && { secret }),
     ...(descriptor && { descriptor: Buffer.from(descriptor).toString('base64') }),
   };
   return `${JSON.stringify(json, undefined, 2)}\n`;
@@ -63,6 +69,13 @@ export function formatBootstrap(data: Bootstrap): string {
 
 /** @throws BootstrapError that names the field */
 export function parseBootstrap(text: string): Bootstrap {
+  const { secret, ...service } = parseKnownService(text);
+  if (secret === undefined) throw new BootstrapError('"secret" is not text');
+  return { ...service, secret };
+}
+
+/** As {@link parseBootstrap}; the secret may be absent. @throws BootstrapError that names the field */
+export function parseKnownService(text: string): KnownService {
   if (text.length > MAX_LENGTH) throw new BootstrapError(`longer than ${MAX_LENGTH} characters`);
   const json = parseObject(text);
   for (const key of json.keys()) {
@@ -78,7 +91,7 @@ export function parseBootstrap(text: string): Bootstrap {
     serviceId: field('serviceId', () => parsePeerId(textOf(json, 'serviceId'))),
     name: textOf(json, 'name'),
     superPeers: list.map((each) => field('superPeers', () => parseSuperPeerAddress(each))),
-    secret: textOf(json, 'secret'),
+    secret: json.has('secret') ? textOf(json, 'secret') : undefined,
     descriptor,
   };
 }

@@ -23,6 +23,12 @@ import { peerId } from './peer-id.ts';
 /** How far two clocks may be apart, in seconds, before times are taken as wrong. */
 export const CLOCK_SKEW_SECONDS = 120;
 
+/**
+ * Seconds after its end for which a credential, with the renewal key that came with it, still brings its
+ * bearer back: 90 days. Revocations must be kept for as long.
+ */
+export const WAY_BACK_SECONDS = 90 * 24 * 3600;
+
 /** The most subnets that one member announces. */
 export const MAX_SUBNETS = 16;
 

@@ -30,12 +30,13 @@ export const DIRECTORY_NONCE_LENGTH = 32;
 /** Bytes of a feed's id. */
 export const FEED_ID_LENGTH = 16;
 
-const listed = message({
+/** A member as a directory lists it: its credential, and where it can be dialled. */
+export const listedMember = message({
   credential: required(1, bytes({ max: CREDENTIAL.maxLength })),
   multiaddrs: repeated(2, string({ min: 1, max: 256 }), { max: 8 }),
 });
 
-export type ListedMember = Infer<typeof listed>;
+export type ListedMember = Infer<typeof listedMember>;
 
 const recipient = message({
   peerId: required(1, peerId()),
@@ -52,7 +53,7 @@ const codec = message({
   sequence: required(5, uint53()),
   /** The sequence that this update goes on from; absent in the first one of an attachment. */
   base: optional(6, uint53()),
-  joined: repeated(7, listed, { max: MAX_DIRECTORY_MEMBERS }),
+  joined: repeated(7, listedMember, { max: MAX_DIRECTORY_MEMBERS }),
   left: repeated(8, peerId(), { max: MAX_DIRECTORY_MEMBERS }),
   /** Without a base: a bit for each member that the recipient said it knows, first ones in the low bits. */
   kept: optional(9, bytes({ max: MAX_DIRECTORY_MEMBERS / 8 })),

@@ -14,7 +14,7 @@ import { superPeerAddresses } from '../../src/records/bootstrap.ts';
 import { MessageStream } from '../../src/wire/message-stream.ts';
 
 await using state = await NodeState.open(process.argv[2] ?? '', {});
-const standing = await loadStanding(state.cache, Date.now() / 1000);
+const standing = await loadStanding(state.cache);
 const at = standing && superPeerAddresses(standing.descriptor.value)[0]?.multiaddr;
 if (standing === undefined || at === undefined) throw new Error('no standing');
 const { serviceId, epoch } = standing.credential.value;

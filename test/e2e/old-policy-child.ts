@@ -19,7 +19,7 @@ import { superPeerAddresses } from '../../src/records/bootstrap.ts';
 const [stateDir = '', member = '', file = ''] = process.argv.slice(2);
 const signal = AbortSignal.timeout(60_000);
 await using state = await NodeState.open(stateDir, {});
-const standing = await loadStanding(state.cache, Date.now() / 1000);
+const standing = await loadStanding(state.cache);
 const [superPeer] = standing ? superPeerAddresses(standing.descriptor.value) : [];
 if (standing === undefined || superPeer === undefined) throw new Error('no standing');
 const directory = await mkdtemp(join(tmpdir(), 'icvpn-old-'));

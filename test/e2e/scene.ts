@@ -29,6 +29,8 @@ export interface Net {
 export class Scene<N extends Net = Topology> implements AsyncDisposable {
   readonly net: N;
   readonly #daemons: TestProcess[] = [];
+  /** Options of super-peers: the services that they serve. */
+  #allowed: readonly string[] = [];
   #owned: AsyncDisposableStack;
   readonly #dir: string;
 
@@ -77,13 +79,19 @@ export class Scene<N extends Net = Topology> implements AsyncDisposable {
       const made = await this.done(sp, 'service', ...create(name), ...more);
       allowed.push('--allow-service', JSON.parse(made).serviceId);
     }
-    for (const [i, each] of superPeers.entries()) {
-      const overlay = ['--overlay', this.file('overlay.json'), ...allowed];
-      await this.#start(each, 'super-peer', 'run', ...this.#state(`sp${i}`), ...overlay);
-    }
+    this.#allowed = allowed;
+    for (const i of superPeers.keys()) await this.runSuperPeer(i);
     for (const name of Object.keys(services)) {
       await this.done(sp, 'service', 'publish', '--dir', this.file(name));
     }
+  }
+
+  /** Starts a super-peer; for one that a test has stopped, too. */
+  runSuperPeer(i: number): Promise<TestProcess> {
+    const at = this.net.superPeers[i];
+    assert.ok(at);
+    const overlay = ['--overlay', this.file('overlay.json'), ...this.#allowed];
+    return this.#start(at, 'super-peer', 'run', ...this.#state(`sp${i}`), ...overlay);
   }
 
   /**

@@ -1,12 +1,11 @@
 /** `icvpn up`: a VM in a service. */
-import { hostname } from 'node:os';
 import type { Command } from 'commander';
-import { createLog } from '../../daemon/log.ts';
+import { createLog, type Log } from '../../daemon/log.ts';
 import { readBootstrap } from '../../owner/files.ts';
 import type { EncapsulationPolicy } from '../../policy/grant.ts';
 import { announceOption, DEFAULT_LISTEN, listenOption, subnetOption } from '../address-options.ts';
 import { runDaemon } from '../daemon.ts';
-import { startDetached } from '../detach.ts';
+import { reportProgress, startDetached } from '../detach.ts';
 import {
   cacheKey,
   DEFAULT_MEMBER_STATE,
@@ -15,7 +14,9 @@ import {
   keyFileOption,
   parseCount,
   parsePort,
+  parseRoles,
   parseTextList,
+  parseVmid,
   stateOption,
 } from '../options.ts';
 import { print } from '../output.ts';
@@ -26,8 +27,8 @@ interface UpOptions {
   readonly state: string;
   readonly cacheKey?: string;
   readonly bootstrap?: string;
-  readonly vmid: string;
-  readonly role: string[];
+  readonly vmid?: string;
+  readonly role?: string[];
   readonly listen: string[];
   readonly announce: string[];
   readonly interface: string;
@@ -37,6 +38,7 @@ interface UpOptions {
   readonly subnetInterface: string[];
   readonly saLifetime?: number;
   readonly saIdle?: number;
+  readonly wait: number;
   readonly foreground: boolean;
   readonly json: boolean;
 }
@@ -48,8 +50,12 @@ export function addUpCommand(program: Command, context: CliContext): void {
     .option('--bootstrap <file>', 'bootstrap data of the service; needed at the first start only')
     .addOption(stateOption(DEFAULT_MEMBER_STATE))
     .addOption(keyFileOption())
-    .option('--vmid <id>', 'name of this instance', hostname())
-    .option('--role <role>', 'role of this VM; may be given again', parseTextList, [])
+    .option(
+      '--vmid <id>',
+      'name of this instance; the host name when left out at the first start',
+      parseVmid,
+    )
+    .option('--role <role>', 'role of this VM; may be given again', parseRoles)
     .addOption(listenOption(DEFAULT_LISTEN))
     .addOption(announceOption())
     .option('--interface <name>', 'network interface to make', 'icvpn0')
@@ -68,6 +74,12 @@ export function addUpCommand(program: Command, context: CliContext): void {
       'give the SAs of a peer up after so long without a packet; 900 when left out',
       parseCount,
     )
+    .option(
+      '--wait <seconds>',
+      'how long a first start waits for super-peers that do not answer',
+      parseCount,
+      120,
+    )
     .option('--foreground', 'stay in the foreground until stopped, as service managers want', false)
     .addOption(jsonOption())
     .action((options: UpOptions, command: Command) => up(options, command, context));
@@ -76,21 +88,26 @@ export function addUpCommand(program: Command, context: CliContext): void {
 async function up(options: UpOptions, command: Command, context: CliContext): Promise<void> {
   if (!options.foreground) {
     const args = ['up', ...(command.parent?.args.slice(1) ?? [])];
-    const status = await startDetached(options.state, args);
+    const status = await startDetached(options.state, args, {
+      signal: context.signal,
+      onProgress: (line) => context.output.err(`icvpn: ${line}\n`),
+    });
     return print(context.output, options.json, status, statusText);
   }
-  const { Member } = await import('../../daemon/member.ts');
   const bootstrap = options.bootstrap && (await readBootstrap(options.bootstrap));
+  const log = logProgress(createLog(context.output.err));
   await runDaemon({
     stateDir: options.state,
     signal: context.signal,
-    start: (signal) =>
-      Member.start({
+    // Loading libp2p takes most of a second: the control socket answers before.
+    start: async (signal) => {
+      const { Member } = await import('../../daemon/member.ts');
+      return Member.start({
         stateDir: options.state,
         ...cacheKey(options),
         ...(bootstrap && { bootstrap }),
-        vmid: options.vmid,
-        roles: options.role,
+        ...(options.vmid !== undefined && { vmid: options.vmid }),
+        ...(options.role && { roles: options.role }),
         listen: options.listen,
         announce: options.announce,
         interfaceName: options.interface,
@@ -100,9 +117,21 @@ async function up(options: UpOptions, command: Command, context: CliContext): Pr
         subnetInterfaces: options.subnetInterface,
         ...(options.saLifetime && { saLifetimes: { seconds: options.saLifetime } }),
         ...(options.saIdle && { saIdle: options.saIdle * 1000 }),
-        log: createLog(context.output.err),
+        patience: options.wait * 1000,
+        log,
         signal,
-      }),
+      });
+    },
     onUp: async (daemon) => print(context.output, options.json, await daemon.status(), statusText),
   });
+}
+
+/** What a start waits for is told to the command that started the daemon, too. */
+function logProgress(log: Log): Log {
+  return (event, fields = {}) => {
+    log(event, fields);
+    if (event !== 'waiting') return;
+    const { for: what, seconds, why } = fields;
+    reportProgress(`waiting for ${what} since ${seconds} s: ${why}`);
+  };
 }

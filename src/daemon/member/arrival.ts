@@ -9,20 +9,22 @@ import { type Prefix, parsePrefix } from '../../codec/ip.ts';
 import { findSite } from '../../ipsec/dataplane/find-site.ts';
 import { DataPlane, type Site } from '../../ipsec/dataplane.ts';
 import { createHost, type Host } from '../../overlay/host.ts';
-import type { Bootstrap } from '../../records/bootstrap.ts';
+import type { KnownService } from '../../records/bootstrap.ts';
 import { interfaceId, ipv6Prefix } from '../../records/virtual-address.ts';
 import { announced } from '../announced.ts';
+import { SuperPeersError } from '../ask-super-peers.ts';
 import { ObservedAddresses } from '../observed.ts';
-import { obtainStanding, type Standing } from '../standing.ts';
+import { obtainStanding } from '../obtain-standing.ts';
+import { hasEnded, loadStanding, type Standing } from '../standing.ts';
 import { NodeState } from '../state.ts';
 import { isUnderlay, machineAddresses, underlayOnly } from '../underlay.ts';
-import { keepBootstrap } from './bootstrap.ts';
+import { forgetSecret, keepService, knownService } from './bootstrap.ts';
 import type { MemberOptions } from './options.ts';
 import { KnownSuperPeers } from './super-peers.ts';
 
 export interface Arrival {
   readonly state: NodeState;
-  readonly bootstrap: Bootstrap;
+  readonly bootstrap: KnownService;
   readonly site: Site;
   readonly host: Host;
   readonly observed: ObservedAddresses;
@@ -46,7 +48,7 @@ export async function arrive(
   const { signal, log, subnets = [], subnetInterfaces = [] } = options;
   const state = owned.use(await NodeState.open(options.stateDir, options));
   const { key, cache } = state;
-  const bootstrap = await keepBootstrap(state, options.bootstrap);
+  const bootstrap = await knownService(state, options.bootstrap);
   const { serviceId } = bootstrap;
   const site = await findSite({ subnets, interfaces: subnetInterfaces }, { signal });
   await DataPlane.probe({ ifId: interfaceId(serviceId), site, signal });
@@ -62,10 +64,22 @@ export async function arrive(
       isUnderlay: (address) => isUnderlay(address, virtual),
     }),
   );
-  const admitted = await obtainStanding(state, { ...bootstrap, ...options, host });
+  const before = await loadStanding(cache);
+  // A start that ends before its admission goes on with what it was given.
+  if (before?.credential.value.serviceId.equals(serviceId) !== true) {
+    await keepService(state, bootstrap);
+  }
+  const admitted = await obtainStanding(state, { ...options, ...bootstrap, host });
+  if (!hasEnded(admitted)) await forgetSecret(state, bootstrap);
   superPeers.follow(() => admitted.descriptor.value);
   const own = { host, key, cache, serviceId, subnets, log };
-  const standing = await announced(admitted, { ...own, superPeers: () => superPeers.all }, signal);
+  const renewed = announced(admitted, { ...own, superPeers: () => superPeers.all }, signal);
+  const standing = await renewed.catch((error: unknown) => {
+    // A VM that was a member goes on with what its credential names; the renewal asks for the rest.
+    if (!(error instanceof SuperPeersError) || before === undefined) throw error;
+    log('subnets-unconfirmed', { subnets: subnets.join() || 'none', why: error.message });
+    return admitted;
+  });
   for (const each of [virtual, inside]) each.push(standing.descriptor.value.ipv4Prefix);
   return { state, bootstrap, site, host, observed, superPeers, virtual, inside, standing };
 }

@@ -10,8 +10,10 @@ export interface MemberOptions {
   readonly keyFile?: string;
   /** Needed at the first start; kept in the secure cache from then on. */
   readonly bootstrap?: Bootstrap;
-  readonly vmid: string;
-  readonly roles: string[];
+  /** Name of this instance; left out, the one that it was admitted with, or the host name. */
+  readonly vmid?: string;
+  /** Left out, those that it was admitted with, or those of its ticket. */
+  readonly roles?: readonly string[];
   readonly listen: string[];
   readonly announce: string[];
   readonly interfaceName: string;
@@ -27,6 +29,8 @@ export interface MemberOptions {
   readonly udpPort?: number;
   /** Milliseconds without a packet after which a peer's SAs are given up. */
   readonly saIdle?: number;
+  /** Milliseconds for which a first start waits for super-peers; two minutes when left out. */
+  readonly patience?: number;
   readonly log: Log;
   readonly signal: AbortSignal;
 }

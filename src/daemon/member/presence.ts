@@ -2,21 +2,29 @@
  * How a member keeps itself known, and knows the others: the directory, its endpoint record, a fresh credential.
  *
  * ```
- *  directory ─▶ members, policy ─▶ policy in force ─▶ renewal, endpoint record, roaming
+ *  first start   directory ─▶ members, policy ─▶ policy in force ─▶ renewal, endpoint record, roaming
+ *  restart       secure cache ─▶ members ─┐          ▲
+ *                records ─▶ last policy ──┴──────────┘   the directory joins when a super-peer answers
  * ```
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Multiaddr } from '@multiformats/multiaddr';
 import { DirectoryClient } from '../../overlay/directory-client.ts';
 import { lacking, missing } from '../announced.ts';
 import { contacts } from '../contacts.ts';
 import { DiscoveryClient } from '../discovery-client.ts';
 import { EndpointPublisher } from '../endpoint.ts';
+import { PATIENCE_MS } from '../patience.ts';
 import { learnPolicy } from '../policy-news.ts';
 import { Renewal } from '../renewal.ts';
 import { Roaming } from '../roaming.ts';
 import type { Arrival } from './arrival.ts';
+import { KnownMembers } from './known-members.ts';
 import type { Network } from './network.ts';
 import type { MemberOptions } from './options.ts';
+
+/** Milliseconds in which a super-peer that answers tells its news before peers from the cache count. */
+const FIRST_NEWS_MS = 1_500;
 
 export interface Presence {
   readonly directory: DirectoryClient;
@@ -24,7 +32,8 @@ export interface Presence {
 }
 
 /**
- * Returns when this member is attached to a super-peer, enforces the policy, and has told where it is.
+ * Returns when this member enforces the policy and knows its peers: from a super-peer, or from its cache
+ * where a run before this one left it there.
  *
  * @param owned ends it
  * @throws IcvpnError with what is wrong
@@ -46,12 +55,29 @@ export async function becomePresent(
       observed: () => observed.addresses,
     }),
   );
-  const directory = openDirectory(options, arrival, network, owned);
-  await directory.attach({ signal });
-  await learnPolicy(tier, directory, { log, signal });
+  const known = owned.use(
+    await KnownMembers.open({
+      ...{ cache: state.cache, log },
+      context: {
+        ...{ self: state.peerId, serviceId: bootstrap.serviceId, clock: Date.now },
+        trust: () => tier.trust.trust(),
+      },
+    }),
+  );
+  const restarts = known.fromBefore;
+  const directory = openDirectory(options, arrival, network, known, owned);
+  if (restarts) await startFromCache(options, arrival, network, { directory, known }, owned);
+  else {
+    const patience = AbortSignal.timeout(options.patience ?? PATIENCE_MS);
+    await directory.attach({ signal: AbortSignal.any([signal, patience]) });
+    await learnPolicy(tier, directory, { log, signal });
+    known.confirm();
+  }
   await policy.open();
   const renewal = owned.use(keepFresh(options, arrival, network, directory));
-  await endpoint.publish();
+  const told = endpoint.publish();
+  // Without super-peers there may be nobody to tell, and dials to absent peers take their time.
+  if (!restarts) await told;
   observed.on('change', () => void endpoint.publish());
   owned.use(
     new Roaming({
@@ -68,6 +94,7 @@ function openDirectory(
   { log }: MemberOptions,
   arrival: Arrival,
   { tier, policy }: Network,
+  known: KnownMembers,
   owned: AsyncDisposableStack,
 ): DirectoryClient {
   const { host, superPeers } = arrival;
@@ -85,13 +112,55 @@ function openDirectory(
   const directory = new DirectoryClient({
     ...{ gate, trust, seal, superPeers: targets },
     multiaddrs: () => host.multiaddrs(),
+    known: known.all(),
   });
   owned.defer(() => directory.goodbye());
   directory.on('change', (members) => {
+    known.follow(members);
     tier.keep(contacts(peerId, members));
     policy.follow(members);
   });
+  let told: string | undefined;
+  directory.on('attached', (superPeer) => {
+    told = undefined;
+    log('attached', { superPeer });
+  });
+  directory.on('round', () => {
+    const why = directory.problem ?? 'no answer';
+    if (why !== told) log('attach-failed', { why });
+    told = why;
+  });
   return directory;
+}
+
+/** A super-peer that answers at once is heard first. When none does, what the cache has is in force. */
+async function startFromCache(
+  { log, signal }: MemberOptions,
+  { state: { peerId } }: Arrival,
+  { tier, policy }: Network,
+  { directory, known }: { directory: DirectoryClient; known: KnownMembers },
+  owned: AsyncDisposableStack,
+): Promise<void> {
+  const life = new AbortController();
+  const news = AbortSignal.any([signal, life.signal]);
+  const joining = directory
+    .attach({ signal: life.signal })
+    .then(() => learnPolicy(tier, directory, { log, signal: news }))
+    .then(() => known.confirm())
+    .catch((error) => {
+      if (!life.signal.aborted) log('policy-unknown', { why: String(error) });
+    });
+  owned.defer(async () => {
+    life.abort();
+    await joining;
+  });
+  const round = new Promise<void>((resolve) => directory.once('round', resolve));
+  await Promise.race([joining, round, sleep(FIRST_NEWS_MS, undefined, { signal })]);
+  if (directory.superPeer !== undefined) return;
+  const members = known.all();
+  log('started-from-cache', { members: members.length, why: directory.problem ?? 'no answer yet' });
+  tier.keep(contacts(peerId, members));
+  policy.follow(members);
 }
 
 function keepFresh(

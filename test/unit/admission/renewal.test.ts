@@ -6,7 +6,7 @@ import { renew } from '../../../src/admission/renewal-session.ts';
 import { sealRenewalState } from '../../../src/admission/renewal-token.ts';
 import { makeAdmissionSecrets } from '../../../src/admission/sealed.ts';
 import type { ServerContext } from '../../../src/admission/server-session.ts';
-import { CREDENTIAL } from '../../../src/records/credential.ts';
+import { CREDENTIAL, WAY_BACK_SECONDS } from '../../../src/records/credential.ts';
 import { open, seal } from '../../../src/records/envelope.ts';
 import { Revocations } from '../../../src/records/revocation.ts';
 import { admission, attemptRenewal, contextOf, renewal, why } from './runs.ts';
@@ -140,10 +140,37 @@ describe('renewal', () => {
     assert.equal(await refusal(at(1, { clock: () => start - 119_000 })), 'renewed');
     assert.equal(await refusal(at(1, { clock: () => start - 121_000 })), 'credential: early');
     assert.equal(await refusal(at(1, { clock: () => start + lifetime + 118_000 })), 'renewed');
+  });
+
+  it('P36 brings a VM back whose credential has ended, for 90 days, with an address that is free', async () => {
+    const lifetime = 3600_000;
+    const bound = lifetime + WAY_BACK_SECONDS * 1000;
+    const asked: unknown[] = [];
+    const assignIpv4: ServerContext['assignIpv4'] = (_service, _peer, current) => {
+      asked.push(current);
+      return '100.64.3.9';
+    };
+    const later = at(1, { clock: () => start + bound - 1000, assignIpv4 });
+    const next = await renewal(later, { vm, serviceId, last });
+    assert.deepEqual(asked, [undefined], 'not the old address, which may be another member’s now');
+    assert.equal(next.credential.value.ipv4, '100.64.3.9');
+    assert.ok(next.credential.value.admittedBy.equals(superPeers[1].id));
     assert.equal(
-      await refusal(at(1, { clock: () => start + lifetime + 121_000 })),
+      await refusal(at(1, { clock: () => start + bound + 1000 })),
       'credential: expired',
     );
+  });
+
+  it('P36 does not bring back whom anybody has thrown out meanwhile', async () => {
+    const clock = (): number => start + 7200_000;
+    const barred = (): boolean => true;
+    assert.equal(await refusal(at(1, { clock, barred })), 'this VM was revoked');
+    const thief = await makeIdentity();
+    assert.equal(await refusal(at(1, { clock }), { seenAs: thief.id }), 'credential: peer');
+    const wrong = Uint8Array.from(last.renewalKey);
+    wrong[0] = (wrong[0] ?? 0) ^ 1;
+    const stolen = { last: { ...last, renewalKey: wrong } };
+    assert.equal(await refusal(at(1, { clock }), stolen), 'wrong confirmation');
   });
 
   it('tells a member whose clock is wrong', async () => {

@@ -87,7 +87,7 @@ describe('a super-peer in a flood from one host', () => {
     superPeer: SuperPeerAddress,
     onFailure = (_: string) => {},
   ) {
-    const { admission } = await admitAtAny({
+    const { answer: admission } = await admitAtAny({
       ...{ ...service, superPeers: [superPeer], host: vm, key: vm.key },
       ...{ vmid: `i-${vm.peerId}`, roles: [], multiaddrs: [] },
       log: (_event, { why } = {}) => onFailure(String(why)),

@@ -230,7 +230,8 @@ describe('what everybody must know', () => {
     const [one, two, three] = members;
     assert.ok(one && two && three);
     const id = three.host.peerId;
-    await three.directory.attach().catch(() => undefined);
+    const soon = AbortSignal.timeout(500);
+    await three.directory.attach({ signal: soon }).catch(() => undefined);
     nth(supers, 1).membership.add(three.credential, []);
     await until(one.directory, 'change', () => one.directory.members().length === 3);
     assert.ok(two.tier2.gate.isAdmitted(id));
