@@ -8,7 +8,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import { type Accepting, type Admission, acceptProvision } from './accept.ts';
 import { AdmissionProtocolError, AdmissionRefusedError } from './errors.ts';
-import { isStrongEnough, stretch } from './kdf.ts';
+import { isBearable, isStrongEnough, stretch } from './kdf.ts';
 import { admissionTranscript, RunKeys } from './keys.ts';
 import type { Login } from './login.ts';
 import {
@@ -61,6 +61,16 @@ export class ClientSession {
   async challenge(challenge: Challenge): Promise<Proof> {
     const { login, self: vm, superPeer, request } = this.#context;
     const { salt, kdf, B } = challenge;
+    if (kdf !== undefined && login.kind === 'machine') {
+      // A secret beyond guessing is stretched by nobody: this challenge belongs to another one.
+      throw new AdmissionRefusedError(
+        'the super-peer has no secret for this service that icvpn made',
+        'check the ServiceID and the service secret in the bootstrap data with the owner',
+      );
+    }
+    if (kdf !== undefined && !isBearable(kdf)) {
+      throw new AdmissionProtocolError('the super-peer wants the secret stretched too much');
+    }
     if (kdf !== undefined && !isStrongEnough(kdf)) {
       throw new AdmissionProtocolError('the super-peer wants the secret stretched too little');
     }

@@ -9,7 +9,12 @@ import { MessageStreamError } from '../wire/errors.ts';
 import { MessageStream, RAW } from '../wire/message-stream.ts';
 import type { Admission } from './accept.ts';
 import { ClientSession } from './client-session.ts';
-import { AdmissionBusyError, AdmissionProtocolError, AdmissionRefusedError } from './errors.ts';
+import {
+  AdmissionBusyError,
+  AdmissionProtocolError,
+  AdmissionRefusedError,
+  AdmissionRequestError,
+} from './errors.ts';
 import { loginOf } from './login.ts';
 import {
   Answer,
@@ -18,7 +23,9 @@ import {
   Opening,
   Proof,
   type Refusal,
+  RenewalRequest,
   Reply,
+  Request,
   UNAVAILABLE,
   UNSUPPORTED,
 } from './messages.ts';
@@ -58,7 +65,7 @@ export interface AdmissionRequest extends CommonOptions {
   readonly roles: string[];
 }
 
-export interface RenewalRequest extends CommonOptions {
+export interface RenewalOptions extends CommonOptions {
   /** The credential that runs out. */
   readonly credential: Opened<Credential>;
   /** What came with it. */
@@ -69,7 +76,7 @@ export interface RenewalRequest extends CommonOptions {
  * Asks a super-peer for membership, over a stream of `ADMISSION_PROTOCOL`. The stream is closed, or
  * aborted, in the end.
  *
- * @throws SecretTypoError, TicketError before anything is sent
+ * @throws SecretTypoError, TicketError, AdmissionRequestError before anything is sent
  * @throws AdmissionRefusedError when the secret is wrong or the service unknown
  * @throws AdmissionBusyError when the super-peer has too much to do
  * @throws AdmissionProtocolError when the super-peer does not keep to the protocol or hangs up
@@ -80,12 +87,14 @@ export async function requestAdmission(
   options: AdmissionRequest,
 ): Promise<Admission> {
   const { vmid, roles, multiaddrs, subnets = [], superPeer } = options;
+  const request = { vmid, roles, multiaddrs, subnets: [...subnets] };
+  assertFits(stream, () => Request.encode(request));
   return attempt(stream, superPeer, options.signal, async (link, signal) => {
     const login = await loginOf(options.secret, options);
     const session = new ClientSession({
       ...accepting(options, vmid),
       login,
-      request: { vmid, roles, multiaddrs, subnets: [...subnets] },
+      request,
       random: (length) => randomBytes(length),
     });
     try {
@@ -106,14 +115,16 @@ export async function requestAdmission(
  * Renews a credential at any super-peer of the service, over a stream of `ADMISSION_PROTOCOL`.
  * Replace both credential and renewal key by what it gives.
  *
+ * @throws AdmissionRequestError before anything is sent
  * @throws AdmissionRefusedError when the member must be admitted anew
  * @throws AdmissionBusyError, AdmissionProtocolError, ClockError as `requestAdmission` does
  */
-export async function requestRenewal(stream: Stream, options: RenewalRequest): Promise<Admission> {
+export async function requestRenewal(stream: Stream, options: RenewalOptions): Promise<Admission> {
   const { credential, multiaddrs, subnets = [], superPeer } = options;
+  const request = { multiaddrs, subnets: [...subnets] };
+  assertFits(stream, () => RenewalRequest.encode(request));
   return attempt(stream, superPeer, options.signal, async (link, signal) => {
     const nonce = randomBytes(NONCE_LENGTH);
-    const request = { multiaddrs, subnets: [...subnets] };
     const own = { credential, state: options.renewalKey, request, nonce };
     const session = new RenewalSession(accepting(options, credential.value.vmid), own);
     try {
@@ -126,6 +137,17 @@ export async function requestRenewal(stream: Stream, options: RenewalRequest): P
       session.wipe();
     }
   });
+}
+
+/** @throws AdmissionRequestError when a request cannot be encoded */
+function assertFits(stream: Stream, encode: () => Uint8Array): void {
+  try {
+    encode();
+  } catch (error) {
+    const cause = error instanceof Error ? error : new Error(String(error));
+    stream.abort(cause);
+    throw new AdmissionRequestError(cause);
+  }
 }
 
 /** Runs one conversation within its time, and leaves the stream closed. */

@@ -37,6 +37,18 @@ export class AdmissionProtocolError extends IcvpnError {
   }
 }
 
+/** What this node would ask for does not fit into a request: no super-peer could be asked. */
+export class AdmissionRequestError extends IcvpnError {
+  constructor(cause: Error) {
+    super(
+      'ERR_ADMISSION_REQUEST',
+      `what this VM would ask for cannot be sent: ${cause.message}`,
+      'give other values for what is named',
+      { cause },
+    );
+  }
+}
+
 /** The clocks of this machine and of the super-peer are further apart than two minutes. */
 export class ClockError extends IcvpnError {
   /** Seconds by which this machine's clock is ahead; negative when it is behind. */

@@ -20,7 +20,26 @@ export type ScryptParameters = Infer<typeof codec>;
 /** RFC 7914's interactive setting doubled: about 0.1 s and 32 MiB on a VM of 2025. */
 export const DEFAULT_SCRYPT: ScryptParameters = { cost: 15, r: 8, p: 1 };
 
+/** What a VM does for a super-peer at most: twice the memory of the default, four times its work. */
+const MOST_MEMORY = 2 * memoryOf(DEFAULT_SCRYPT);
+const MOST_WORK = 4 * workOf(DEFAULT_SCRYPT);
+
 const STRETCHED_LENGTH = 32;
+
+/** @returns bytes (RFC 7914, section 6) */
+function memoryOf({ cost, r }: ScryptParameters): number {
+  return 128 * 2 ** cost * r;
+}
+
+/** @returns what the time of a run is proportional to */
+function workOf(parameters: ScryptParameters): number {
+  return memoryOf(parameters) * parameters.p;
+}
+
+/** Whether parameters ask for no more than a VM gives to a super-peer that has proved nothing yet. */
+export function isBearable(parameters: ScryptParameters): boolean {
+  return memoryOf(parameters) <= MOST_MEMORY && workOf(parameters) <= MOST_WORK;
+}
 
 /** Whether parameters are at least the default: less would help only who guesses. */
 export function isStrongEnough(parameters: ScryptParameters): boolean {

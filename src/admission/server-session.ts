@@ -211,14 +211,15 @@ export class ServerSession {
     if (ticket.vmid !== undefined && ticket.vmid !== request.vmid) {
       throw new Unavailable('the ticket is for another VM');
     }
-    const bound = ticket.roles.length > 0;
-    if (bound && !request.roles.every((role) => ticket.roles.includes(role))) {
-      throw new Unavailable(`the ticket is for the roles ${ticket.roles.join(', ')} only`);
+    if (!request.roles.every((role) => ticket.roles.includes(role))) {
+      const allowed =
+        ticket.roles.length === 0 ? 'no roles' : `the roles ${ticket.roles.join(', ')}`;
+      throw new Unavailable(`the ticket is for ${allowed} only`);
     }
     if (tickets.useTicket(ticket, this.#remote.peerId, now) === 'used') {
       throw new Unavailable('the ticket was used by another VM');
     }
-    return bound && request.roles.length === 0 ? ticket.roles : request.roles;
+    return request.roles.length === 0 ? ticket.roles : request.roles;
   }
 }
 

@@ -51,7 +51,7 @@ const codec = message({
   verifier: required(6, bytes({ length: GROUP_2048.N.length })),
   /** The only VM that may use it; any when absent. */
   vmid: optional(7, string({ min: 1, max: 128 })),
-  /** The only roles that its VM may have; any when empty. */
+  /** The only roles that its VM may have; none when empty. */
   roles: repeated(8, string({ min: 1, max: 64 }), { max: 16 }),
 });
 

@@ -101,12 +101,10 @@ async function askable({ secret, superPeers }: AdmissionWish): Promise<SuperPeer
 }
 
 /** Nothing that a super-peer could tell in a minute differs: the secret is wrong, or the request is. */
-const FINAL = ['ERR_ADMISSION_REFUSED', 'ERR_SECRET_TYPO', 'ERR_TICKET', 'ERR_SUBNET'];
+const FINAL = ['ERR_ADMISSION_REFUSED', 'ERR_ADMISSION_REQUEST', 'ERR_SECRET_TYPO', 'ERR_TICKET'];
 
 function isFinal({ failures }: SuperPeersError, elapsed: number, patience: number): boolean {
   return failures.every(({ error }) => {
-    // What cannot even be encoded.
-    if (error instanceof RangeError || error instanceof TypeError) return true;
     if (!(error instanceof IcvpnError)) return false;
     if (error.code === 'ERR_CLOCK') return elapsed > CLOCK_PART * patience;
     return FINAL.includes(error.code);

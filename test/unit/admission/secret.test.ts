@@ -1,8 +1,17 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
-import { SecretTypoError } from '../../../src/admission/errors.ts';
-import { stretch } from '../../../src/admission/kdf.ts';
+import { ClientSession } from '../../../src/admission/client-session.ts';
+import { AdmissionRefusedError, SecretTypoError } from '../../../src/admission/errors.ts';
+import {
+  DEFAULT_SCRYPT,
+  isBearable,
+  type ScryptParameters,
+  stretch,
+} from '../../../src/admission/kdf.ts';
+import { loginOf } from '../../../src/admission/login.ts';
 import { makeServiceSecret, parseServiceSecret } from '../../../src/admission/secret.ts';
+import { makeIdentity } from './world.ts';
 
 const text = (secret: string): string => Buffer.from(parseServiceSecret(secret).bytes).toString();
 
@@ -68,5 +77,37 @@ describe('service secrets', () => {
     const other = await stretch(human, salt, { ...parameters, p: 2 });
     assert.notDeepEqual(first, other);
     assert.deepEqual(await stretch(human, salt, undefined), Uint8Array.from(human.bytes));
+  });
+
+  it('P5 cost a VM no more than the owner’s own choice would, by some margin', () => {
+    assert.ok(isBearable(DEFAULT_SCRYPT));
+    assert.ok(isBearable({ cost: 16, r: 8, p: 2 }));
+    for (const dear of [
+      { cost: 18, r: 16, p: 4 },
+      { cost: 17, r: 8, p: 1 },
+      { cost: 15, r: 8, p: 5 },
+      { cost: 15, r: 17, p: 1 },
+    ]) {
+      assert.ok(!isBearable(dear), JSON.stringify(dear));
+    }
+  });
+
+  it('P5 that icvpn made are stretched for no super-peer, and nobody’s beyond bounds', async () => {
+    const vm = await makeIdentity();
+    const [superPeer, owner] = [await makeIdentity(), await makeIdentity()];
+    const challenged = async (secret: string, kdf: ScryptParameters): Promise<unknown> => {
+      const at = { superPeer: superPeer.id, serviceId: owner.id };
+      const session = new ClientSession({
+        ...{ ...at, self: vm.id, vmid: 'i-1', login: await loginOf(secret, at) },
+        ...{ random: (length) => randomBytes(length), clock: Date.now },
+        request: { vmid: 'i-1', roles: [], multiaddrs: [], subnets: [] },
+      });
+      const B = new Uint8Array(256).fill(1);
+      const challenge = { nonce: randomBytes(32), salt: randomBytes(32), kdf, B };
+      return session.challenge(challenge);
+    };
+    await assert.rejects(challenged(makeServiceSecret(), DEFAULT_SCRYPT), AdmissionRefusedError);
+    const dear = { cost: 18, r: 16, p: 4 };
+    await assert.rejects(challenged('correct horse', dear), /stretched too much/);
   });
 });

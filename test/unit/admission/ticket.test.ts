@@ -153,6 +153,13 @@ describe('tickets', () => {
     assert.equal(why(await use(secret, { vmid: 'i-7' })), 'admitted');
   });
 
+  it('P33 give no role that the owner did not write into them', async () => {
+    const secret = await ticket();
+    assert.match(why(await use(secret, { roles: ['db'] })), /for no roles only/);
+    const given = await admission(at(0), { vm, serviceId: shop.owner.id, secret });
+    assert.deepEqual(given.credential.value.roles, []);
+  });
+
   it('can be for some roles only, and give them', async () => {
     const secret = await ticket({ roles: ['db', 'cache'] });
     assert.match(why(await use(secret, { roles: ['db', 'web'] })), /roles db, cache only/);
