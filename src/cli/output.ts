@@ -49,6 +49,13 @@ function systemError(error: Error): string | undefined {
       return `no permission for ${path}: run as root or as its owner`;
     case 'EISDIR':
       return `${path} is a directory: give a file`;
+    case 'EROFS':
+      return `${path} is on a file system that cannot be written: remount it, or give a --state elsewhere`;
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return `no space left for ${path}: make room on the disk`;
+    case 'ENOTDIR':
+      return `${path} leads through a file that is no directory: check the path`;
     case 'EEXIST':
       return `${path} exists already: choose another name`;
     default:

@@ -63,7 +63,7 @@ function pathText({ sa, path, underlay }: PeerStatus): string {
   const how =
     path.encapsulation === 'esp' ? 'ESP' : `ESP in UDP to ${endpoint(underlay, path.remotePort)}`;
   const lost = path.passes === false ? '; NOTHING ARRIVES' : '';
-  return `${how}: ${whyText(path)}${lost}`;
+  return `${how}: ${whyText(path)}; ${sa.suite ?? 'suite unknown'}${lost}`;
 }
 
 function endpoint(address: string | null, port: number | null): string {

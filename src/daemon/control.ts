@@ -144,6 +144,14 @@ export async function controlRequest(
   } catch (cause) {
     options.signal.throwIfAborted();
     if (cause instanceof ControlError) throw cause;
+    if (isDenied(cause)) {
+      throw new ControlError(
+        'ERR_NO_PERMISSION',
+        `no permission to ask the daemon of the state directory ${stateDir}`,
+        'run the command as root, or as the user that the daemon runs as',
+        { cause },
+      );
+    }
     throw new ControlError(
       'ERR_NOT_RUNNING',
       `no daemon answers in the state directory ${stateDir}`,
@@ -154,6 +162,9 @@ export async function controlRequest(
     socket.destroy();
   }
 }
+
+const isDenied = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && ['EACCES', 'EPERM'].includes(String(error.code));
 
 async function wholeText(socket: Socket): Promise<string> {
   const chunks: Buffer[] = [];

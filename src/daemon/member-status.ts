@@ -92,7 +92,7 @@ function peerStatus(
   };
 }
 
-function saStatus({ spis }: Peer, counters: Counters): SaStatus | null {
+function saStatus({ spis, suite }: Peer, counters: Counters): SaStatus | null {
   const find = (spi: number | undefined) => counters.find((each) => each.spi === spi);
   const [inbound, outbound] = [find(spis?.inboundSpi), find(spis?.outboundSpi)];
   if (inbound === undefined || outbound === undefined) return null;
@@ -103,6 +103,7 @@ function saStatus({ spis }: Peer, counters: Counters): SaStatus | null {
     packetsOut: Number(outbound.packets),
     bytesIn: Number(inbound.bytes),
     bytesOut: Number(outbound.bytes),
+    suite: suite ?? null,
   };
 }
 

@@ -12,6 +12,7 @@ import type { Connection, Ed25519PeerId, Stream } from '@libp2p/interface';
 import type { ExpireNotice, MappingNotice } from '../ipsec/dataplane.ts';
 import type { SaPair } from '../ipsec/lifecycle/events.ts';
 import { EXCHANGE_PROTOCOL_SUFFIX } from '../keymgmt/exchange/protocol.ts';
+import type { Suite } from '../keymgmt/exchange/suite.ts';
 import type { GatedHandler } from '../overlay/gate.ts';
 import type { Member as Listed } from '../overlay/membership.ts';
 import { ENDPOINT_RECORD } from '../overlay/stored-kinds.ts';
@@ -51,6 +52,8 @@ export interface Peer {
   readonly subnets: readonly string[];
   readonly spis: SaPair | undefined;
   readonly path: PathStatus | undefined;
+  /** What the SAs in use were agreed with. */
+  readonly suite: Suite | undefined;
 }
 
 export class Peers implements AsyncDisposable {
@@ -128,8 +131,8 @@ export class Peers implements AsyncDisposable {
     const entry = this.#entries.get(peerId.toString());
     if (entry === undefined) return undefined;
     const { addresses, underlay, pair, subnets } = entry;
-    const { current: spis, path } = pair;
-    return { peerId, ...addresses, underlay: underlay.remote, subnets, spis, path };
+    const { current: spis, path, suite } = pair;
+    return { peerId, ...addresses, underlay: underlay.remote, subnets, spis, path, suite };
   }
 
   /** Makes the peers equal to the list, this member itself left out. */

@@ -75,6 +75,8 @@ export interface SaStatus {
   readonly packetsOut: number;
   readonly bytesIn: number;
   readonly bytesOut: number;
+  /** What their keys were agreed with: X25519, alone or with ML-KEM-768. */
+  readonly suite: 'x25519' | 'x25519-mlkem768' | null;
 }
 
 /**

@@ -165,6 +165,12 @@ export async function createHost(options: HostOptions): Promise<Host> {
   };
 }
 
+/** @param message libp2p's, which has a line and a stack for each address. @returns the system's word */
+function listenCause(message: string): string {
+  const [, why] = /\blisten (E[A-Z]+: [^\n]*)/.exec(message) ?? [];
+  return why ?? message.split('\n')[0] ?? '';
+}
+
 function listenError(listen: readonly string[], cause: unknown): unknown {
   if (!(cause instanceof Error)) return cause;
   const where = listen.join(', ');
@@ -179,8 +185,8 @@ function listenError(listen: readonly string[], cause: unknown): unknown {
   if (cause.name === 'UnsupportedListenAddressesError') {
     return new HostError(
       'ERR_LISTEN',
-      `cannot listen at one of ${where}: ${cause.message.split('\n').at(-2)?.trim() ?? ''}`,
-      'give addresses of this machine, such as /ip4/0.0.0.0/tcp/4001',
+      `cannot listen at ${where}: ${listenCause(cause.message)}`,
+      'give --listen addresses of this machine, such as /ip4/0.0.0.0/tcp/4242',
       { cause },
     );
   }

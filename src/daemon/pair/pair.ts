@@ -19,6 +19,7 @@ import { PairLifecycle } from '../../ipsec/lifecycle/machine.ts';
 import { DEFAULT_TIMING, type Timing } from '../../ipsec/lifecycle/timing.ts';
 import type { ExchangeContext } from '../../keymgmt/exchange/context.ts';
 import type { ExchangeResult } from '../../keymgmt/exchange/protocol.ts';
+import type { Suite } from '../../keymgmt/exchange/suite.ts';
 import type { PathStatus } from '../status.ts';
 import { PeerPath } from './path.ts';
 import { PathWatch } from './path-watch.ts';
@@ -31,6 +32,8 @@ import { type Line, type PairPlane, Runs, type RunsOptions } from './runs.ts';
 const DRAIN = 1_000;
 /** Milliseconds that telling a peer may take when this node leaves. */
 const FAREWELL = 1_500;
+/** Exchanges that cross may leave more than one pair of SAs for a while. */
+const MAX_SUITES = 4;
 /** The longest that a timer of Node's waits. */
 const MAX_TIMER = 2 ** 31 - 1;
 
@@ -70,6 +73,8 @@ export class Pair {
   readonly #work = new Set<Promise<void>>();
   readonly #drains = new Set<NodeJS.Timeout>();
   #underlay: Underlay | undefined;
+  /** What the newest SAs were agreed with, by inbound SPI. */
+  readonly #suites = new Map<number, Suite>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: PairOptions) {
@@ -105,6 +110,12 @@ export class Pair {
   /** The SAs in use. */
   get current(): SaPair | undefined {
     return this.#life.pair;
+  }
+
+  /** What the SAs in use were agreed with. */
+  get suite(): Suite | undefined {
+    const { pair } = this.#life;
+    return pair && this.#suites.get(pair.inboundSpi);
   }
 
   /** How ESP gets to the peer; undefined before the first exchange. */
@@ -218,11 +229,13 @@ export class Pair {
   }
 
   #established(result: ExchangeResult, outdated: boolean): void {
-    const { inboundSpi, outboundSpi, lifetimes, path, transcriptHash } = result;
+    const { inboundSpi, outboundSpi, lifetimes, path, suite, transcriptHash } = result;
+    this.#suites.set(inboundSpi, suite);
+    for (const [spi] of this.#suites) if (this.#suites.size > MAX_SUITES) this.#suites.delete(spi);
     const pair = { inboundSpi, outboundSpi };
     const run = Buffer.from(transcriptHash).toString('hex').slice(0, 16);
     const how = { in: path.udp === undefined ? 'esp' : 'udp', why: path.why };
-    this.#options.log('sa-installed', { peer: this.#id, ...pair, run, ...how });
+    this.#options.log('sa-installed', { peer: this.#id, ...pair, run, ...how, suite });
     this.#tell({ type: 'established', pair, limits: lifetimes });
     if (outdated) this.renew();
     else this.#track(this.#watch.check(outboundSpi, 0));

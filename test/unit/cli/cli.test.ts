@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { generateKeyPair } from '@libp2p/crypto/keys';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { AuditLog } from '../../../src/admission/audit.ts';
+import { errorLine } from '../../../src/cli/output.ts';
 import { runCli } from '../../../src/cli/program.ts';
 import { parseBootstrap } from '../../../src/records/bootstrap.ts';
 
@@ -86,6 +87,43 @@ describe('icvpn command line', () => {
       assert.match(err, line);
     });
   }
+
+  it('P34 refuses an overlay’s bootstrap data, which would let a VM into tier 1', async () => {
+    const at = ['--address', '/ip4/127.0.0.1/tcp/4242'];
+    const card = path('overlay-sp.card');
+    await icvpn('super-peer', 'card', '--state', path('overlay-sp'), ...at, '--out', card);
+    const overlay = ['--name', 'tier1', '--dir', path('overlay'), '--super-peer', card];
+    const file = path('overlay.json');
+    const made = await icvpn('overlay', 'create', ...overlay, '--bootstrap', file);
+    assert.equal(made.code, 0, made.err);
+    const state = ['--state', path('vm')];
+    const { code, err } = await icvpn('up', '--foreground', ...state, '--bootstrap', file);
+    assert.equal(code, 1);
+    assert.match(err, /"tier1", an overlay, which super-peers join .*--overlay\n$/);
+  });
+
+  it('P34 says what is wrong with a disk in a line, and does not call it a defect', () => {
+    for (const [code, line] of [
+      ['EROFS', /\/x\/y is on a file system that cannot be written: /],
+      ['ENOSPC', /no space left for \/x\/y: /],
+    ] as const) {
+      const error = Object.assign(new Error(`${code}: open`), { code, path: '/x/y' });
+      assert.match(errorLine(error), line);
+    }
+  });
+
+  it('P22 P34 names a VMID or role that no credential can carry', async () => {
+    for (const [option, value] of [
+      ['--vmid', ''],
+      ['--vmid', 'x'.repeat(129)],
+      ['--vmid', 'a\nb'],
+      ['--role', '\u001b[31m'],
+    ] as const) {
+      const { code, err } = await icvpn('up', '--foreground', option, value);
+      assert.equal(code, 2);
+      assert.match(err, new RegExp(`${option} <\\w+>.*(empty|over|control)`));
+    }
+  });
 
   it('P23 makes a card and a service, and prints no secret', async () => {
     const at = ['--address', '/ip4/127.0.0.1/tcp/4242'];

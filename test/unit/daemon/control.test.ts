@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { chmod, mkdtemp, rm, stat } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -43,6 +43,19 @@ describe('control socket', () => {
   it('says when no daemon is there', async () => {
     await assert.rejects(controlRequest(dir, 'x', { signal }), code('ERR_NOT_RUNNING'));
     await assert.rejects(controlRequest(join(dir, 'no'), 'x', { signal }), code('ERR_NOT_RUNNING'));
+  });
+
+  it('P34 says when another user may not ask the daemon that is there', async () => {
+    await using _ = await ControlServer.listen(dir, async () => 1);
+    const root = process.geteuid?.() === 0;
+    await chmod(dir, root ? 0o700 : 0);
+    try {
+      if (root) process.seteuid?.(65_534);
+      await assert.rejects(controlRequest(dir, 'status', { signal }), code('ERR_NO_PERMISSION'));
+    } finally {
+      if (root) process.seteuid?.(0);
+      await chmod(dir, 0o700);
+    }
   });
 
   it('refuses a second daemon, and takes the place of a killed one', async () => {

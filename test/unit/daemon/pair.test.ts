@@ -16,6 +16,7 @@ import { HalfOpen } from '../../../src/daemon/pair/half-open.ts';
 import { Pair } from '../../../src/daemon/pair/pair.ts';
 import type { Timing } from '../../../src/ipsec/lifecycle/timing.ts';
 import type { ExchangeContext } from '../../../src/keymgmt/exchange/context.ts';
+import { ALL_SUITES, type Suite } from '../../../src/keymgmt/exchange/suite.ts';
 import type { EncapsulationPolicy } from '../../../src/policy/grant.ts';
 import { type Pair as Contexts, idOf, newPair } from '../exchange/fixture.ts';
 import { MemoryKernel } from './memory-kernel.ts';
@@ -38,6 +39,8 @@ class End {
   passes: (inUdp: boolean) => boolean = () => true;
   /** ESP as it is or in UDP, as this end wants it. */
   policy: EncapsulationPolicy = 'auto';
+  /** What this end offers or takes. */
+  suites: readonly Suite[] = ALL_SUITES;
   /** What the network does with this end's exchange streams. */
   dial: () => Promise<Stream>;
 
@@ -59,7 +62,10 @@ class End {
       local: idOf(context.identity.key),
       remote: context.peer,
       dataPlane: this.kernel,
-      context: () => ({ ...context, lifetimes, path: { ...context.path, policy: this.policy } }),
+      context: () => ({
+        ...{ ...context, lifetimes, suites: this.suites },
+        path: { ...context.path, policy: this.policy },
+      }),
       open: async () => ({ stream: await this.dial(), seen: undefined }),
       touch: () => this.touch(other()),
       halfOpen: new HalfOpen(),
@@ -131,6 +137,23 @@ describe('pair of members', () => {
     const [a, b] = await connected();
     assertSame(a, b);
     assert.ok(single(a, b));
+  });
+
+  it('P34 tells which suite the SAs in use were agreed with, at either end and in the log', async () => {
+    for (const [suites, wanted] of [
+      [ALL_SUITES, 'x25519-mlkem768'],
+      [['x25519'], 'x25519'],
+    ] as const) {
+      const [a, b] = make();
+      a.suites = suites;
+      assert.equal(a.pair.suite, undefined);
+      a.pair.acquire();
+      await until('keys', () => [a, b].every(({ pair }) => pair.current !== undefined));
+      for (const { pair, log } of [a, b]) {
+        assert.equal(pair.suite, wanted);
+        assert.ok(log.some((each) => each.includes(`"suite":"${wanted}"`)));
+      }
+    }
   });
 
   it('P16 soft limits lie before the hard ones, and each rekey has new keys and SPIs', async () => {

@@ -21,10 +21,12 @@ describe('the host', () => {
     });
   });
 
-  it('says that an address is not this machine’s', async () => {
+  it('P34 says that an address is not this machine’s, in the system’s words', async () => {
     const { key } = await identity();
     await assert.rejects(createHost({ key, listen: ['/ip4/192.0.2.1/tcp/0'] }), {
       code: 'ERR_LISTEN',
+      message:
+        'cannot listen at /ip4/192.0.2.1/tcp/0: EADDRNOTAVAIL: address not available 192.0.2.1',
     });
   });
 
