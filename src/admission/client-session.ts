@@ -61,14 +61,9 @@ export class ClientSession {
   async challenge(challenge: Challenge): Promise<Proof> {
     const { login, self: vm, superPeer, request } = this.#context;
     const { salt, kdf, B } = challenge;
-    if (kdf !== undefined && login.kind === 'machine') {
-      // A secret beyond guessing is stretched by nobody: this challenge belongs to another one.
-      throw new AdmissionRefusedError(
-        'the super-peer has no secret for this service that icvpn made',
-        'check the ServiceID and the service secret in the bootstrap data with the owner',
-      );
-    }
-    if (kdf !== undefined && !isBearable(kdf)) {
+    // A secret that icvpn made is stretched by no service: whoever asks for that refuses it anyway.
+    const stretching = login.kind === 'human' ? kdf : undefined;
+    if (stretching !== undefined && !isBearable(stretching)) {
       throw new AdmissionProtocolError('the super-peer wants the secret stretched too much');
     }
     if (kdf !== undefined && !isStrongEnough(kdf)) {
@@ -81,7 +76,7 @@ export class ClientSession {
       );
     }
     const hello = this.#hello;
-    const password = await stretch(login, salt, kdf);
+    const password = await stretch(login, salt, stretching);
     const who = { identity: hello.identity, salt };
     const x = engine.x(who, password);
     const srp = forbidden(() => engine.clientSession(who, { a: this.#a, A: hello.A, x }, B));
