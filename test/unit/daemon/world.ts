@@ -42,7 +42,13 @@ export interface Arranged {
 }
 
 /** Makes an overlay of `count` super-peers and a service that they all serve; starts nothing. */
-export async function arrange(dir: string, count: number, signal: AbortSignal): Promise<Arranged> {
+export async function arrange(
+  dir: string,
+  count: number,
+  signal: AbortSignal,
+  /** Of credentials, in seconds. */
+  credentialLifetime = 3600,
+): Promise<Arranged> {
   const places: Place[] = [];
   const superPeers = [];
   for (let i = 0; i < count; i++) {
@@ -52,7 +58,7 @@ export async function arrange(dir: string, count: number, signal: AbortSignal): 
     superPeers.push(await openCard(await makeCard(state, [place.listen])));
     places.push(place);
   }
-  const common = { superPeers, credentialLifetime: 3600, signal };
+  const common = { superPeers, credentialLifetime, signal };
   const prefixes = { overlay: '100.127.0.0', shop: '100.64.0.0' };
   const create = (name: keyof typeof prefixes) =>
     createService({
