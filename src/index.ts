@@ -28,11 +28,14 @@
  * ```
  */
 
+export type { Delivery, DeliveryOptions } from './daemon/delivery.ts';
+export { deliver } from './daemon/delivery.ts';
 export type { Log, LogFields } from './daemon/log.ts';
 export { createLog } from './daemon/log.ts';
 export { MemberError } from './daemon/member/bootstrap.ts';
 export type { MemberOptions } from './daemon/member/options.ts';
 export { Member } from './daemon/member.ts';
+export { OwnerLink } from './daemon/owner-link.ts';
 export type { Publication } from './daemon/publish.ts';
 export { publishAtAll } from './daemon/publish.ts';
 export { makeCard } from './daemon/sealing-key.ts';
@@ -53,10 +56,11 @@ export {
   POLICY_RECORD,
   REVOCATION_RECORD,
 } from './overlay/stored-kinds.ts';
-export { OwnerError, readDescriptor } from './owner/directory.ts';
+export { readDescriptor, readOwner } from './owner/directory.ts';
+export { OwnerError } from './owner/errors.ts';
 export { readBootstrap, writeBootstrap } from './owner/files.ts';
 export { signPolicy } from './owner/policy.ts';
-export { revokeMember } from './owner/revocation.ts';
+export { revokeMember, revokeTickets } from './owner/revocation.ts';
 export type { NewService, ServiceUpdate, SignedService } from './owner/service.ts';
 export { createService, updateService } from './owner/service.ts';
 export type { NewTicket } from './owner/ticket.ts';

@@ -35,7 +35,9 @@ export const subnetOption = (): Option =>
     .argParser(list((text: string): string => formatPrefix(parsePrefix(text))))
     .default([]);
 
-export const parsePeerIdList: (text: string, before: Ed25519PeerId[]) => Ed25519PeerId[] =
-  list(parsePeerId);
+export const parsePeerIdList: (
+  text: string,
+  before: Ed25519PeerId[] | undefined,
+) => Ed25519PeerId[] = list(parsePeerId);
 
 export const parsePeerIdText: (text: string) => Ed25519PeerId = argument(parsePeerId);

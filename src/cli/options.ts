@@ -14,9 +14,11 @@ export function argument<T>(parse: (text: string) => T): (text: string) => T {
 }
 
 /** The same for an option that may be given several times. */
-export function list<T>(parse: (text: string) => T): (text: string, before: T[]) => T[] {
+export function list<T>(
+  parse: (text: string) => T,
+): (text: string, before: T[] | undefined) => T[] {
   const one = argument(parse);
-  return (text, before) => [...before, one(text)];
+  return (text, before = []) => [...before, one(text)];
 }
 
 export const jsonOption = (): Option => new Option('--json', 'print JSON').default(false);
@@ -42,7 +44,6 @@ export const cacheKey = (options: { cacheKey?: string }): { keyFile?: string } =
 export const cardsOption = (): Option =>
   new Option('--super-peer <card>', 'card of a super-peer that may admit; may be given again')
     .argParser(list((text: string) => text))
-    .default([])
     .makeOptionMandatory();
 
 export const parseCount = argument((text: string): number => {
@@ -86,6 +87,6 @@ export const parseDate: (text: string) => Date = argument((text) => {
 export const serviceDirOption = (): Option =>
   new Option('--dir <dir>', 'directory that the service was created with').makeOptionMandatory();
 
-export const parseTextList: (text: string, before: string[]) => string[] = list(
+export const parseTextList: (text: string, before: string[] | undefined) => string[] = list(
   (text: string): string => text,
 );

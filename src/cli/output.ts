@@ -25,43 +25,68 @@ export function print<T>(
   output.out(json ? `${JSON.stringify(data)}\n` : `${asText(data)}\n`);
 }
 
+interface Told {
+  readonly code: string;
+  readonly message: string;
+  readonly remedy: string;
+}
+
 /** One line that says what is wrong and what to do. */
 export function errorLine(error: unknown): string {
-  if (error instanceof IcvpnError)
-    return `icvpn: ${oneLine(error.message)}: ${error.remedy.replace(/\.$/, '')}\n`;
-  const known = error instanceof Error ? systemError(error) : undefined;
-  if (known !== undefined) return `icvpn: ${known}\n`;
-  const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-  return `icvpn: ${oneLine(text)}: this is a defect of icvpn; please report it\n`;
+  const { message, remedy } = told(error);
+  return `icvpn: ${oneLine(message)}: ${remedy.replace(/\.$/, '')}\n`;
+}
+
+/** The same for programs, with the code that never changes. */
+export function errorJson(error: unknown): string {
+  return `${JSON.stringify({ error: told(error) })}\n`;
+}
+
+function told(error: unknown): Told {
+  if (error instanceof IcvpnError) {
+    const { code, message, remedy } = error;
+    return { code, message, remedy };
+  }
+  if (error instanceof Error) {
+    const known = systemError(error);
+    if (known !== undefined) return known;
+    if (error.name === 'AbortError') {
+      return { code: 'ERR_STOPPED', message: 'stopped by a signal', remedy: 'run it again' };
+    }
+  }
+  const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  const remedy = 'this is a defect of icvpn; please report it';
+  return { code: 'ERR_INTERNAL', message, remedy };
 }
 
 const oneLine = (text: string): string => text.replaceAll(/\s*\n\s*/g, ' ');
 
-/** Errors of files that a person named, in words. */
-function systemError(error: Error): string | undefined {
-  if (!('code' in error) || !('path' in error)) return undefined;
-  const { path } = error;
-  switch (error.code) {
-    case 'ENOENT':
-      return `${path} does not exist: check the path`;
-    case 'EACCES':
-    case 'EPERM':
-      return `no permission for ${path}: run as root or as its owner`;
-    case 'EISDIR':
-      return `${path} is a directory: give a file`;
-    case 'EROFS':
-      return `${path} is on a file system that cannot be written: remount it, or give a --state elsewhere`;
-    case 'ENOSPC':
-    case 'EDQUOT':
-      return `no space left for ${path}: make room on the disk`;
-    case 'ENOTDIR':
-      return `${path} leads through a file that is no directory: check the path`;
-    case 'EEXIST':
-      return `${path} exists already: choose another name`;
-    default:
-      return undefined;
-  }
+/** Errors of files, directories and addresses that a person named, in words. */
+function systemError(error: Error): Told | undefined {
+  const code = 'code' in error ? String(error.code) : '';
+  const where =
+    'path' in error ? String(error.path) : 'address' in error ? String(error.address) : '';
+  const [what, remedy] = SYSTEM_ERRORS[code] ?? [];
+  if (what === undefined || remedy === undefined) return undefined;
+  // Writing to an open file tells the operation and not the path.
+  return { code, message: where === '' ? error.message : what.replace('%', where), remedy };
 }
+
+const SYSTEM_ERRORS: Readonly<Record<string, readonly [string, string]>> = {
+  ENOENT: ['% does not exist', 'check the path'],
+  EACCES: ['no permission for %', 'run as root or as its owner'],
+  EPERM: ['no permission for %', 'run as root or as its owner'],
+  EISDIR: ['% is a directory', 'give a file'],
+  ENOTDIR: ['a part of % is no directory', 'check the path'],
+  EEXIST: ['% exists already', 'choose another name'],
+  EROFS: ['% is on a file system that cannot be written', 'remount it, or give a path elsewhere'],
+  ENOSPC: ['no space left for %', 'make room on the disk'],
+  EDQUOT: ['no room in the disk quota for %', 'make room, then try again'],
+  ENAMETOOLONG: ['the name % is too long', 'choose a shorter one'],
+  EMFILE: ['too many open files', 'raise the limit of open files (ulimit -n)'],
+  EADDRINUSE: ['% is in use by another program', 'stop that, or listen elsewhere (--listen)'],
+  EADDRNOTAVAIL: ['% is no address of this machine', 'listen at one that is (--listen)'],
+};
 
 /** A table with aligned columns. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

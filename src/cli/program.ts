@@ -6,7 +6,8 @@
  */
 import { Command, CommanderError } from 'commander';
 import { reportStart } from './detach.ts';
-import { errorLine, type Output } from './output.ts';
+import { errorJson, errorLine, type Output } from './output.ts';
+import { version } from './version.ts';
 
 /** What every command gets: where to write, and when to stop. */
 export interface CliContext {
@@ -45,14 +46,17 @@ const GROUPS: readonly {
 
 export const EXIT_FAILURE = 1;
 export const EXIT_USAGE = 2;
+/** What was signed is kept, and some super-peer has not taken it. */
+export const EXIT_NOT_WHOLE = 3;
 
 /**
  * @param args without the program's name
- * @returns the exit code: 0, 1 when it failed, 2 when the command line is wrong
+ * @returns the exit code: 0, 1 when it failed, 2 when the command line is wrong, 3 when it succeeded in part
  */
 export async function runCli(args: readonly string[], context: CliContext): Promise<number> {
   const program = new Command('icvpn')
     .description("one private, encrypted network for a service's VMs in several clouds")
+    .version(await version(), '--version', 'print the version')
     .showHelpAfterError(false);
   const called = GROUPS.filter(({ words }) => words.includes(args[0] ?? ''));
   for (const { load } of called.length > 0 ? called : GROUPS) (await load())(program, context);
@@ -64,8 +68,8 @@ export async function runCli(args: readonly string[], context: CliContext): Prom
     if (error instanceof CommanderError) return usage(error, args, context.output);
     const line = errorLine(error);
     reportStart({ error: line.replace(/^icvpn: /, '').trimEnd() });
-    context.output.err(line);
-    return EXIT_FAILURE;
+    context.output.err(args.includes('--json') ? errorJson(error) : line);
+    return codeOf(error) === 'ERR_NOT_WHOLE' ? EXIT_NOT_WHOLE : EXIT_FAILURE;
   }
 }
 
@@ -84,10 +88,23 @@ function configure(command: Command, output: Output): void {
 function usage(error: CommanderError, args: readonly string[], output: Output): number {
   if (error.exitCode === 0) return 0;
   if (error.code !== 'commander.help') {
-    const option = args.findIndex((each) => each.startsWith('-'));
-    const words = option < 0 ? args : args.slice(0, option);
     const what = error.message.replace(/^error: /, '').replaceAll(/\s*\n\s*/g, ' ');
-    output.err(`icvpn: ${what}: see icvpn ${[...words, '--help'].join(' ')}\n`);
+    const remedy = `see icvpn ${[...knownWords(error, args), '--help'].join(' ')}`;
+    const { code } = error;
+    const json = `${JSON.stringify({ error: { code, message: what, remedy } })}\n`;
+    output.err(args.includes('--json') ? json : `icvpn: ${what}: ${remedy}\n`);
   }
   return EXIT_USAGE;
 }
+
+/** The words of a command line that name commands; what is not known has no help. */
+function knownWords({ code, message }: CommanderError, args: readonly string[]): readonly string[] {
+  const option = args.findIndex((each) => each.startsWith('-'));
+  const words = option < 0 ? args : args.slice(0, option);
+  if (code !== 'commander.unknownCommand') return words;
+  const unknown = words.findIndex((each) => message.includes(`'${each}'`));
+  return unknown < 0 ? words : words.slice(0, unknown);
+}
+
+const codeOf = (error: unknown): unknown =>
+  error instanceof Error && 'code' in error ? error.code : undefined;

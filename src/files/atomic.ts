@@ -15,7 +15,7 @@ import { link, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { IcvpnError } from '../errors.ts';
 
-const TEMPORARY = '.tmp-';
+const TEMPORARY = '.icvpn-tmp-';
 /** A temporary file lives for milliseconds; one this old was left by a crash. */
 const STALE_MS = 60_000;
 

@@ -5,7 +5,7 @@
  * recognize (as there is with a file that exists, by process id and age). It holds between containers that share
  * the directory, too, which an abstract socket would not. Node has no flock; koffi calls it.
  */
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import koffi from 'koffi';
@@ -52,30 +52,46 @@ export class DirectoryLock implements AsyncDisposable {
    * @throws LockError `ERR_LOCKED`, which names the holder, when another one keeps it; the file system's error
    */
   static async take(dir: string, options: LockOptions): Promise<DirectoryLock> {
-    const { purpose, waitMs, signal } = options;
+    const { purpose, waitMs } = options;
     const path = join(dir, LOCK_FILE);
-    const file = await open(path, 'a+', 0o600);
-    try {
-      const end = performance.now() + waitMs;
-      for (;;) {
-        signal?.throwIfAborted();
-        const errno = flock(file.fd, LOCK_EX | LOCK_NB);
-        if (errno === 0) break;
-        if (errno !== EAGAIN && errno !== EINTR) throw unlockable(path, errno);
-        if (performance.now() > end) throw await locked(dir, file, waitMs);
-        await delay(POLL_MS, undefined, signal && { signal });
+    const end = performance.now() + waitMs;
+    for (;;) {
+      const file = await open(path, 'a+', 0o600);
+      try {
+        const held = await hold(path, file, { dir, end, ...options });
+        if (held) {
+          await note(file, purpose);
+          return new DirectoryLock(file);
+        }
+      } catch (error) {
+        await file.close();
+        throw error;
       }
-      await note(file, purpose);
-      return new DirectoryLock(file);
-    } catch (error) {
+      // Its last holder has removed the file together with the directory.
       await file.close();
-      throw error;
     }
   }
 
-  /** Closing the file gives the lock back. The file stays: one that is removed could be locked twice. */
+  /** Closing the file gives the lock back. The file stays. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#file.close();
+  }
+}
+
+/** @returns false when what was locked is not the file at `path` any more. @throws LockError */
+async function hold(
+  path: string,
+  file: FileHandle,
+  { dir, end, waitMs, signal }: LockOptions & { dir: string; end: number },
+): Promise<boolean> {
+  for (;;) {
+    signal?.throwIfAborted();
+    const errno = flock(file.fd, LOCK_EX | LOCK_NB);
+    if (errno === 0)
+      return (await stat(path).catch(() => undefined))?.ino === (await file.stat()).ino;
+    if (errno !== EAGAIN && errno !== EINTR) throw unlockable(path, errno);
+    if (performance.now() > end) throw await locked(dir, file, waitMs);
+    await delay(POLL_MS, undefined, signal && { signal });
   }
 }
 

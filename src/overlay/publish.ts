@@ -1,29 +1,43 @@
 /**
- * How a service's owner gets a descriptor, a policy or a revocation list into tier 1:
+ * How a service's owner gets a descriptor, a policy or a revocation list into tier 1, and asks which are there:
  * `/icvpn/publish/1.0.0`, owner → super-peer.
  *
  * Open to everybody, since the owner is no member: the super-peer takes only what the service's own
  * key signed, of a service whose descriptor names this super-peer and which its operator allows, and
  * only what is newer than what it has.
  */
-import type { AbortOptions, Ed25519PeerId, Stream } from '@libp2p/interface';
+import type { AbortOptions, Ed25519PeerId, PeerId, PrivateKey, Stream } from '@libp2p/interface';
+import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import type { Multiaddr } from '@multiformats/multiaddr';
 import {
   bytes,
   type Infer,
   message,
   optional,
+  repeated,
   required,
   string,
   uint32,
 } from '../codec/protobuf.ts';
 import { IcvpnError } from '../errors.ts';
+import { type PolicyDocument, parsePolicy } from '../policy/document.ts';
+import { PolicyError } from '../policy/errors.ts';
+import { checkRoutes } from '../policy/routes.ts';
 import { admitterOf, openDescriptor, type ServiceDescriptor } from '../records/descriptor.ts';
 import { EnvelopeError, open } from '../records/envelope.ts';
+import { virtualPrefixes } from '../records/virtual-address.ts';
 import { MessageStream } from '../wire/message-stream.ts';
 import { type Host, timeLimit } from './host.ts';
+import {
+  answerQuery,
+  HELD_RECORD,
+  type HeldRecord,
+  MAX_HELD,
+  OWNER_QUERY_NAMESPACE,
+  sealQuery,
+} from './owner-query.ts';
 import type { Records } from './records.ts';
-import { DESCRIPTOR_RECORD, SPREAD_KINDS, type StoredKind } from './stored-kinds.ts';
+import { DESCRIPTOR_RECORD, POLICY_RECORD, SPREAD_KINDS, type StoredKind } from './stored-kinds.ts';
 
 export const PUBLISH_PROTOCOL = '/icvpn/publish/1.0.0';
 /** Milliseconds for the owner's message to come, and for its descriptor to be stored. */
@@ -34,7 +48,7 @@ const MAX_PARALLEL = 8;
 const MAX_ENVELOPE = Math.max(...SPREAD_KINDS.map(({ record }) => record.maxLength));
 
 const REQUEST = message({
-  /** Namespace of the record's kind. */
+  /** Namespace of the record's kind, or `OWNER_QUERY_NAMESPACE`: the envelope is a question then. */
   namespace: required(1, string({ max: 64 })),
   envelope: required(2, bytes({ max: MAX_ENVELOPE })),
 });
@@ -46,9 +60,11 @@ const REPLY = message({
   holders: optional(1, uint32()),
   code: optional(2, string({ max: 64 })),
   reason: optional(3, string({ max: 512 })),
+  /** What was asked for. */
+  held: repeated(4, HELD_RECORD, { max: SPREAD_KINDS.length }),
 });
 type Reply = Infer<typeof REPLY>;
-const MAX_REPLY = 1024;
+const MAX_REPLY = MAX_HELD + 1024;
 
 /** The super-peer did not take the record, or could not be reached. */
 export class PublishError extends IcvpnError {}
@@ -76,9 +92,12 @@ export class PublishServer {
   }
 
   async start(): Promise<void> {
-    await this.#options.host.libp2p.handle(PUBLISH_PROTOCOL, (stream) => this.#serve(stream), {
-      maxInboundStreams: 1,
-    });
+    await this.#options.host.libp2p.handle(
+      PUBLISH_PROTOCOL,
+      (stream, { remotePeer }) => this.#serve(stream, remotePeer),
+      // One after the other; the end of one may be seen here after the beginning of the next.
+      { maxInboundStreams: 2 },
+    );
   }
 
   async close(): Promise<void> {
@@ -86,7 +105,7 @@ export class PublishServer {
     await this.#options.host.libp2p.unhandle(PUBLISH_PROTOCOL);
   }
 
-  async #serve(stream: Stream): Promise<void> {
+  async #serve(stream: Stream, remote: PeerId): Promise<void> {
     const signal = timeLimit(LIMIT, this.#life.signal);
     this.#serving++;
     try {
@@ -96,7 +115,7 @@ export class PublishServer {
         writes: REPLY,
         maxLength: MAX_REQUEST,
       });
-      const reply = await this.#take(await frames.read({ signal }), signal);
+      const reply = await this.#answer(await frames.read({ signal }), remote, signal);
       await frames.write(reply, { signal });
       await stream.close({ signal });
     } catch (error) {
@@ -106,33 +125,43 @@ export class PublishServer {
     }
   }
 
-  async #take({ namespace, envelope }: Request, signal: AbortSignal): Promise<Reply> {
-    const { records } = this.#options;
+  async #answer(request: Request, remote: PeerId, signal: AbortSignal): Promise<Reply> {
+    const { records, host, allow } = this.#options;
     try {
-      const kind = SPREAD_KINDS.find((each) => each.namespace === namespace);
-      if (kind === undefined) {
-        throw new PublishError('ERR_PUBLISH_KIND', `${namespace} is not published`, 'update');
-      }
-      const { value, signer } = await open(kind.record, envelope);
-      const service = kind.service(value);
-      if (!signer.equals(service)) {
-        throw new EnvelopeError(kind.record.name, 'it is not signed by the key of the service');
-      }
-      const descriptor =
-        kind === DESCRIPTOR_RECORD
-          ? (await openDescriptor(envelope)).value
-          : records.latest(DESCRIPTOR_RECORD, service)?.value;
-      this.#check(service, descriptor);
-      const { replicas } = await records.putSealed(kind, envelope, { signal });
-      await this.#options.settled?.(service);
-      return { holders: replicas + 1, code: undefined, reason: undefined };
+      if (request.namespace !== OWNER_QUERY_NAMESPACE) return await this.#take(request, signal);
+      const context = { records, self: host.peerId, remote, allow, signal };
+      const held = await answerQuery(request.envelope, context);
+      return { holders: 0, code: undefined, reason: undefined, held };
     } catch (error) {
       if (!(error instanceof IcvpnError)) throw error;
-      return { holders: undefined, code: error.code, reason: error.message.slice(0, 256) };
+      const { code, message } = error;
+      return { holders: undefined, code, reason: message.slice(0, 256), held: [] };
     }
   }
 
-  #check(service: Ed25519PeerId, descriptor: ServiceDescriptor | undefined): void {
+  async #take({ namespace, envelope }: Request, signal: AbortSignal): Promise<Reply> {
+    const { records } = this.#options;
+    const kind = SPREAD_KINDS.find((each) => each.namespace === namespace);
+    if (kind === undefined) {
+      throw new PublishError('ERR_PUBLISH_KIND', `${namespace} is not published`, 'update');
+    }
+    const { value, signer } = await open(kind.record, envelope);
+    const service = kind.service(value);
+    if (!signer.equals(service)) {
+      throw new EnvelopeError(kind.record.name, 'it is not signed by the key of the service');
+    }
+    const descriptor =
+      kind === DESCRIPTOR_RECORD
+        ? (await openDescriptor(envelope)).value
+        : records.latest(DESCRIPTOR_RECORD, service)?.value;
+    const named = this.#check(service, descriptor);
+    if (kind === POLICY_RECORD) await checkPolicy(envelope, named);
+    const { replicas } = await records.putSealed(kind, envelope, { signal });
+    await this.#options.settled?.(service);
+    return { holders: replicas + 1, code: undefined, reason: undefined, held: [] };
+  }
+
+  #check(service: Ed25519PeerId, descriptor: ServiceDescriptor | undefined): ServiceDescriptor {
     const { host, allow } = this.#options;
     if (descriptor === undefined || admitterOf(descriptor, host.peerId) === undefined) {
       throw new PublishError(
@@ -148,7 +177,24 @@ export class PublishServer {
         'ask its operator to allow the service',
       );
     }
+    return descriptor;
   }
+}
+
+/** @throws PolicyError when it routes members' own addresses. What else may be wrong with it, the store says */
+async function checkPolicy(
+  envelope: Uint8Array,
+  { serviceId, ipv4Prefix }: ServiceDescriptor,
+): Promise<void> {
+  const { document } = (await open(POLICY_RECORD.record, envelope)).value;
+  let parsed: PolicyDocument;
+  try {
+    parsed = parsePolicy(document);
+  } catch (error) {
+    if (error instanceof PolicyError) return;
+    throw error;
+  }
+  checkRoutes(parsed, virtualPrefixes(serviceId, ipv4Prefix));
 }
 
 const REMEDIES: Readonly<Record<string, string>> = {
@@ -178,9 +224,44 @@ export async function publishRecord<T>(
   envelope: Uint8Array,
   options: AbortOptions = {},
 ): Promise<number> {
-  const signal = timeLimit(LIMIT, options.signal);
   const request = { namespace: kind.namespace, envelope };
-  const reply = await ask(host, superPeer, request, signal).catch((cause: unknown) => {
+  const { holders, ...reply } = await answerTo(host, superPeer, request, options);
+  if (holders !== undefined) return holders;
+  throw refusal(reply);
+}
+
+/**
+ * Asks a super-peer which records of a service it holds.
+ *
+ * @param host a host of the owner's tool, whose key was made for this run
+ * @param superPeer its PeerID, and one of its addresses, ending in `/p2p/<PeerID>`
+ * @throws PublishError as `publishRecord`
+ */
+export async function heldRecords(
+  host: Host,
+  superPeer: { readonly peerId: Ed25519PeerId; readonly multiaddr: Multiaddr },
+  ownerKey: PrivateKey,
+  options: AbortOptions = {},
+): Promise<readonly HeldRecord[]> {
+  const serviceId = peerIdFromPrivateKey(ownerKey);
+  if (serviceId.type !== 'Ed25519') throw new TypeError('an owner key is an Ed25519 key');
+  const ends = { serviceId, superPeer: superPeer.peerId, asker: host.peerId };
+  const request = { namespace: OWNER_QUERY_NAMESPACE, envelope: await sealQuery(ownerKey, ends) };
+  const reply = await answerTo(host, superPeer.multiaddr, request, options);
+  if (reply.holders !== undefined) return reply.held;
+  throw refusal(reply);
+}
+
+/** @throws PublishError `ERR_PUBLISH_UNREACHABLE`, or the caller's own reason to abort */
+async function answerTo(
+  host: Host,
+  superPeer: Multiaddr,
+  request: Request,
+  options: AbortOptions,
+): Promise<Reply> {
+  try {
+    return await ask(host, superPeer, request, timeLimit(LIMIT, options.signal));
+  } catch (cause) {
     options.signal?.throwIfAborted();
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new PublishError(
@@ -189,11 +270,13 @@ export async function publishRecord<T>(
       'check the address and that the super-peer runs',
       { cause },
     );
-  });
-  if (reply.holders !== undefined) return reply.holders;
+  }
+}
+
+function refusal(reply: Pick<Reply, 'code' | 'reason'>): PublishError {
   const code = reply.code ?? 'ERR_PUBLISH_REFUSED';
   const remedy = REMEDIES[code] ?? 'correct what you publish and publish it again';
-  throw new PublishError(code, `the super-peer refuses: ${reply.reason ?? 'no reason'}`, remedy);
+  return new PublishError(code, `the super-peer refuses: ${reply.reason ?? 'no reason'}`, remedy);
 }
 
 async function ask(

@@ -1,47 +1,76 @@
-/** The owner's revocation list: members that are out before their credentials end. */
-import { readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+/**
+ * The owner's revocation list: members that are out before their credentials end, and tickets taken back.
+ *
+ * A list is signed only with all that any list of the owner's holds, own or published, so that none takes a word back.
+ */
 import type { Ed25519PeerId } from '@libp2p/interface';
-import { type Opened, open, seal } from '../records/envelope.ts';
-import { REVOCATION, type RevocationList } from '../records/revocation.ts';
-import { readDescriptor, readOwnerKey } from './directory.ts';
+import type { ServiceDescriptor } from '../records/descriptor.ts';
+import type { Opened } from '../records/envelope.ts';
+import type { RevocationList } from '../records/revocation.ts';
+import { type ActOptions, act } from './act.ts';
+import { nextDescriptor } from './descriptor.ts';
+import { signList } from './list.ts';
+import { revocationKey } from './review.ts';
 
-/** The newest list is kept beside the descriptor, since each new one must hold all of the old. */
-const listPath = (dir: string): string => join(dir, 'revocations');
+/** Seconds that a ticket taken back stays listed when nobody knows when it ends: longer than any lasts. */
+const LONGEST_TICKET = 32 * 366 * 86_400;
+
+export interface RevokeOptions extends ActOptions {
+  readonly member: Ed25519PeerId;
+  /** Whether PSK and attribute keys move on, too: the others renew. Not for an overlay, whose members share none. */
+  readonly newEpoch: boolean;
+}
+
+/** What `revokeMember` signed, to be published. */
+export interface SignedRevocation {
+  readonly revocations: Opened<RevocationList>;
+  /** Of the new epoch, or the one that is in force. */
+  readonly descriptor: Opened<ServiceDescriptor>;
+}
 
 /**
  * Adds a node to the list: none of its credentials counts any more, and it gets no new one.
  *
- * @returns the new list, to be published
+ * @throws OwnerError `ERR_REVOCATIONS_FULL`, `ERR_OWNER_CARD`
  */
-export async function revokeMember(
-  dir: string,
-  member: Ed25519PeerId,
-): Promise<Opened<RevocationList>> {
-  const { serviceId } = (await readDescriptor(dir)).value;
-  const old = (await readSignedRevocations(dir))?.value;
-  const since = Math.floor(Date.now() / 1000);
-  const kept = old?.revocations.filter((each) => !each.peerId.equals(member)) ?? [];
-  const list = {
-    serviceId,
-    issuer: serviceId,
-    sequence: (old?.sequence ?? 0) + 1,
-    revocations: [...kept, { peerId: member, serial: undefined, since }],
-    tickets: old?.tickets ?? [],
-  };
-  const bytes = await seal(REVOCATION, list, await readOwnerKey(dir));
-  await writeFile(listPath(dir), bytes);
-  return open(REVOCATION, bytes);
+export function revokeMember(options: RevokeOptions): Promise<SignedRevocation> {
+  const { member, newEpoch } = options;
+  return act('icvpn revoke', options, async (view) => {
+    const entry = { peerId: member, serial: undefined, since: seconds() };
+    const kept = view.revoked.revocations.filter(
+      (each) => revocationKey(each) !== revocationKey(entry),
+    );
+    const revoked = { ...view.revoked, revocations: [...kept, entry] };
+    const moves = newEpoch && view.state.descriptor.value.attributePublicKey !== undefined;
+    const next = moves ? await nextDescriptor(view, { newEpoch: true }) : view.state;
+    const state = { ...next, revocations: await signList(view, revoked) };
+    const { revocations, descriptor } = state;
+    return { state, result: { revocations, descriptor } };
+  });
 }
 
-/** The newest list that the owner of `dir` signed; undefined when nobody was revoked. */
-export async function readSignedRevocations(
-  dir: string,
-): Promise<Opened<RevocationList> | undefined> {
-  try {
-    return await open(REVOCATION, Uint8Array.from(await readFile(listPath(dir))));
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
-    throw error;
-  }
+export interface RevokeTicketsOptions extends ActOptions {
+  /** Identifiers (16 bytes); each that was issued and is not over, when left out. */
+  readonly ids?: readonly Uint8Array[];
 }
+
+/**
+ * Takes tickets back: they admit nobody any more, used or not. Whom they have admitted stays.
+ *
+ * @returns the new list, to be published
+ */
+export function revokeTickets(options: RevokeTicketsOptions): Promise<Opened<RevocationList>> {
+  return act('icvpn service revoke-ticket', options, async (view) => {
+    const ends = new Map(view.state.tickets.map(({ id, notAfter }) => [hex(id), notAfter]));
+    const ids = options.ids ?? view.state.tickets.map(({ id }) => id);
+    const unknown = seconds() + LONGEST_TICKET;
+    const added = ids.map((id) => ({ id, notAfter: ends.get(hex(id)) ?? unknown }));
+    const names = new Set(added.map(({ id }) => hex(id)));
+    const kept = view.revoked.tickets.filter(({ id }) => !names.has(hex(id)));
+    const revocations = await signList(view, { ...view.revoked, tickets: [...kept, ...added] });
+    return { state: { ...view.state, revocations }, result: revocations };
+  });
+}
+
+const seconds = (): number => Math.floor(Date.now() / 1000);
+const hex = (raw: Uint8Array): string => Buffer.from(raw).toString('hex');

@@ -7,7 +7,9 @@ export type PolicyCode =
   /** A field or value that this version does not know. */
   | 'ERR_POLICY_FIELD'
   /** The rules do not do what the document's own tests say. */
-  | 'ERR_POLICY_TEST';
+  | 'ERR_POLICY_TEST'
+  /** A route leads onto addresses of the service itself. */
+  | 'ERR_POLICY_ROUTE';
 
 export class PolicyError extends IcvpnError {
   declare readonly code: PolicyCode;

@@ -31,6 +31,12 @@ export function ipv6Prefix(service: Ed25519PeerId): Prefix {
   return { network: formatIp(raw), length: 64 };
 }
 
+/** @returns all prefixes of members' own addresses */
+export const virtualPrefixes = (service: Ed25519PeerId, ipv4: Prefix): readonly Prefix[] => [
+  ipv4,
+  ipv6Prefix(service),
+];
+
 /** @returns the member's address in the service's /64 */
 export function ipv6Address(service: Ed25519PeerId, member: Ed25519PeerId): string {
   const raw = parseIp(ipv6Prefix(service).network);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import { copyFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import type { DemoHost } from '../../examples/demo/topology.ts';
+import { readOwner } from '../../src/owner/directory.ts';
 import type { TestProcess } from '../lab/process.ts';
 import { Scene, until } from './scene.ts';
 
@@ -109,7 +110,9 @@ describe("the owner's policy", function () {
 
   it('a newer one takes its place, and ends connections that it does not allow', async () => {
     assert.ok(await opens(vm1, 8080, { keep: 'held' }));
-    await copyFile(scene.file('shop/policy'), scene.file('old-policy'));
+    const { policy: old } = await readOwner(scene.file('shop'));
+    assert.ok(old);
+    await writeFile(scene.file('old-policy'), old.bytes);
     await publish(ports('tcp/5432'));
     assert.ok(await opens(vm1, 5432));
     assert.ok(await isClosed(vm1, 8080));

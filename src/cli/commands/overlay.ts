@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { CliContext } from '../program.ts';
 import {
   addCreateOptions,
-  addPublishCommand,
+  addPublishCommands,
   addUpdateOptions,
   create,
   update,
@@ -16,6 +16,6 @@ export function addOverlayCommands(program: Command, context: CliContext): void 
     .action((options: Parameters<typeof create>[0]) => create(options, true, context));
   addUpdateOptions(overlay.command('update'))
     .description('sign a newer descriptor: other first super-peers, a new epoch')
-    .action((options: Parameters<typeof update>[0]) => update(options, true, context));
-  addPublishCommand(overlay, context);
+    .action((options: Parameters<typeof update>[0]) => update(options, context));
+  addPublishCommands(overlay, context);
 }

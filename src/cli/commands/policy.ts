@@ -1,16 +1,35 @@
 /** `icvpn policy`: what a service's members may send each other. */
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { parsePolicy } from '../../policy/document.ts';
+import { type PolicyDocument, parsePolicy } from '../../policy/document.ts';
 import { failingTests, readPolicy } from '../../policy/embedded-tests.ts';
+import { checkRoutes } from '../../policy/routes.ts';
 import { askDaemon } from '../ask.ts';
 import { DEFAULT_MEMBER_STATE, jsonOption, serviceDirOption, stateOption } from '../options.ts';
 import { print } from '../output.ts';
+import {
+  asking,
+  assertWhole,
+  offlineOption,
+  type PublishOptions,
+  publish,
+  publishedOr,
+  sequenceText,
+  waitOption,
+} from '../owner.ts';
 import type { CliContext } from '../program.ts';
 import { policyText } from '../status.ts';
-import { publicationsText } from './service.ts';
 
 const TIMEOUT_MS = 10_000;
+
+interface CheckOptions {
+  readonly dir?: string;
+  readonly json: boolean;
+}
+
+interface SignOptions extends PublishOptions {
+  readonly offline: boolean;
+}
 
 export function addPolicyCommands(program: Command, context: CliContext): void {
   const policy = program.command('policy').description('what members may send each other');
@@ -18,17 +37,21 @@ export function addPolicyCommands(program: Command, context: CliContext): void {
     .command('check')
     .description('read a policy and run the tests in it, without publishing it')
     .argument('<file>', 'JSON; docs/policy.md shows its shape')
+    .option(
+      '--dir <dir>',
+      "directory of the service's owner: routes are held against its addresses",
+    )
     .addOption(jsonOption())
-    .action((file: string, { json }: { json: boolean }) => check(file, json, context));
+    .action((file: string, options: CheckOptions) => check(file, options, context));
   policy
     .command('publish')
     .description('sign a policy whose tests hold and hand it to the super-peers; members follow')
     .argument('<file>', 'JSON; docs/policy.md shows its shape')
     .addOption(serviceDirOption())
+    .addOption(offlineOption())
+    .addOption(waitOption())
     .addOption(jsonOption())
-    .action((file: string, options: { dir: string; json: boolean }) =>
-      publish(file, options, context),
-    );
+    .action((file: string, options: SignOptions) => signAndPublish(file, options, context));
   policy
     .command('show')
     .description('the policy that the member of a state directory applies')
@@ -37,7 +60,11 @@ export function addPolicyCommands(program: Command, context: CliContext): void {
     .action((options: { state: string; json: boolean }) => show(options, context));
 }
 
-async function check(file: string, json: boolean, { output }: CliContext): Promise<void> {
+async function check(
+  file: string,
+  { dir, json }: CheckOptions,
+  { output }: CliContext,
+): Promise<void> {
   const raw = Uint8Array.from(await readFile(file));
   const document = parsePolicy(raw);
   const failures = failingTests(document);
@@ -50,24 +77,34 @@ async function check(file: string, json: boolean, { output }: CliContext): Promi
     ].join('\n'),
   );
   readPolicy(raw);
+  if (dir !== undefined) await checkAgainst(dir, document);
 }
 
-async function publish(
-  file: string,
-  { dir, json }: { dir: string; json: boolean },
-  { output, signal }: CliContext,
-): Promise<void> {
+/** @throws PolicyError when it routes addresses of the service */
+async function checkAgainst(dir: string, document: PolicyDocument): Promise<void> {
   const { readDescriptor } = await import('../../owner/directory.ts');
+  const { virtualPrefixes } = await import('../../records/virtual-address.ts');
+  const { serviceId, ipv4Prefix } = (await readDescriptor(dir)).value;
+  checkRoutes(document, virtualPrefixes(serviceId, ipv4Prefix));
+}
+
+async function signAndPublish(
+  file: string,
+  options: SignOptions,
+  context: CliContext,
+): Promise<void> {
+  const { dir, offline, json } = options;
   const { signPolicy } = await import('../../owner/policy.ts');
-  const { publishAtAll } = await import('../../daemon/publish.ts');
-  const { POLICY_RECORD } = await import('../../overlay/stored-kinds.ts');
-  const service = (await readDescriptor(dir)).value;
-  const { value, bytes } = await signPolicy(dir, Uint8Array.from(await readFile(file)));
-  const published = await publishAtAll(service, POLICY_RECORD, bytes, { signal });
-  const { sequence } = value;
+  const { signal, output } = context;
+  const document = Uint8Array.from(await readFile(file));
+  const policy = await asking(options, (ask) => signPolicy({ dir, document, ask, signal }));
+  const { sequence } = policy.value;
+  const delivery = offline ? undefined : await publish(options, context);
+  const published = delivery?.of('policy') ?? null;
   print(output, json, { sequence, published }, () =>
-    [`policy ${sequence}`, publicationsText(published)].join('\n'),
+    [`policy ${sequenceText(sequence)}`, publishedOr(published, dir)].join('\n'),
   );
+  if (delivery) assertWhole(delivery, dir);
 }
 
 async function show(

@@ -10,14 +10,20 @@
  */
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { type Command, Option } from 'commander';
-import type { ServiceDescriptor } from '../../records/descriptor.ts';
-import type { Opened } from '../../records/envelope.ts';
 import { parsePeerIdText } from '../address-options.ts';
 import { askDaemon } from '../ask.ts';
 import { jsonOption } from '../options.ts';
 import { print } from '../output.ts';
+import {
+  asking,
+  assertWhole,
+  offlineOption,
+  publicationsText,
+  publish,
+  publishedOr,
+  waitOption,
+} from '../owner.ts';
 import type { CliContext } from '../program.ts';
-import { publicationsText } from './service.ts';
 
 const TIMEOUT_MS = 30_000;
 
@@ -30,6 +36,9 @@ interface RevokeOptions {
   readonly dir?: string;
   readonly state?: string;
   readonly keepEpoch: boolean;
+  readonly offline: boolean;
+  /** Seconds. */
+  readonly wait: number;
   readonly json: boolean;
 }
 
@@ -37,7 +46,7 @@ export function addRevokeCommand(program: Command, context: CliContext): void {
   program
     .command('revoke')
     .description('throw a member out, at once and for good')
-    .argument('<PeerID>', 'of the member, as icvpn status shows it', parsePeerIdText)
+    .argument('<PeerID>', 'of the member, as icvpn members shows it', parsePeerIdText)
     .addOption(new Option('--dir <dir>', "as the service's owner: its directory"))
     .addOption(
       new Option('--state <dir>', 'at the super-peer that admitted it: its state').conflicts('dir'),
@@ -50,6 +59,8 @@ export function addRevokeCommand(program: Command, context: CliContext): void {
         .default(false)
         .conflicts('state'),
     )
+    .addOption(offlineOption().conflicts('state'))
+    .addOption(waitOption())
     .addOption(jsonOption())
     .action((member: Ed25519PeerId, options: RevokeOptions, command: Command) => {
       const { dir, state } = options;
@@ -62,41 +73,33 @@ export function addRevokeCommand(program: Command, context: CliContext): void {
 async function asOwner(
   member: Ed25519PeerId,
   dir: string,
-  { json, keepEpoch }: RevokeOptions,
-  { signal, output }: CliContext,
+  options: RevokeOptions,
+  context: CliContext,
 ): Promise<void> {
-  const { readDescriptor } = await import('../../owner/directory.ts');
+  const { keepEpoch, offline, wait, json } = options;
   const { revokeMember } = await import('../../owner/revocation.ts');
-  const { publishAtAll } = await import('../../daemon/publish.ts');
-  const { DESCRIPTOR_RECORD, REVOCATION_RECORD } = await import('../../overlay/stored-kinds.ts');
-  const { value } = await readDescriptor(dir);
-  const list = await revokeMember(dir, member);
-  const revoked = await publishAtAll(value, REVOCATION_RECORD, list.bytes, { signal });
+  const { signal, output } = context;
+  const { descriptor } = await asking(options, (ask) =>
+    revokeMember({ dir, member, newEpoch: !keepEpoch, ask, signal }),
+  );
+  const delivery = offline ? undefined : await publish({ dir, wait, json }, context);
+  const revoked = delivery?.of('revocations') ?? null;
+  const { epoch, attributePublicKey } = descriptor.value;
   // Super-peers of an overlay share no keys that would have to change.
-  const next =
-    keepEpoch || value.attributePublicKey === undefined ? undefined : await newEpoch(dir, signal);
-  const epoch = next?.value.epoch ?? value.epoch;
-  const renewed =
-    next && (await publishAtAll(next.value, DESCRIPTOR_RECORD, next.bytes, { signal }));
+  const renews = !keepEpoch && attributePublicKey !== undefined;
+  const renewed = (renews && delivery?.of('descriptor')) || null;
   const update = `icvpn service update --dir ${dir} --new-secret --bootstrap <file>`;
-  const publish = `icvpn service publish --dir ${dir}`;
-  print(output, json, { revoked, epoch, renewed: renewed ?? null }, () =>
+  const then = `icvpn service publish --dir ${dir}`;
+  print(output, json, { revoked, epoch, renewed }, () =>
     [
-      publicationsText(revoked),
+      publishedOr(revoked, dir),
       ...(renewed
         ? [`epoch ${epoch}, in which everybody else renews:`, publicationsText(renewed)]
         : []),
-      `${comeAgain} ${update}, then ${publish}`,
+      `${comeAgain} ${update}, then ${then}`,
     ].join('\n'),
   );
-}
-
-/** PSK and attribute keys are made anew by the super-peers that the descriptor names. */
-async function newEpoch(dir: string, signal: AbortSignal): Promise<Opened<ServiceDescriptor>> {
-  const { updateService } = await import('../../owner/service.ts');
-  const nobody = { add: [], remove: [] };
-  const what = { newEpoch: true, newSecret: false, descriptorInBootstrap: false };
-  return (await updateService({ dir, signal, ...nobody, ...what })).descriptor;
+  if (delivery) assertWhole(delivery, dir);
 }
 
 async function atSuperPeer(

@@ -1,10 +1,9 @@
 /** `icvpn service`: what a service's owner does. */
 import { readFile } from 'node:fs/promises';
 import type { Ed25519PeerId } from '@libp2p/interface';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { formatPrefix, type Prefix } from '../../codec/ip.ts';
-import type { Publication } from '../../daemon/publish.ts';
-import { writeBootstrap } from '../../owner/files.ts';
+import type { PublishedStatus } from '../../daemon/published-status.ts';
 import type { SignedService } from '../../owner/service.ts';
 import { openCard } from '../../records/super-peer-card.ts';
 import { ipv6Prefix } from '../../records/virtual-address.ts';
@@ -12,14 +11,34 @@ import { parsePeerIdList, parsePeerIdText, parsePrefixArgument } from '../addres
 import {
   cardsOption,
   jsonOption,
+  list,
   parseCount,
   parseTextList,
   serviceDirOption,
 } from '../options.ts';
-import { print } from '../output.ts';
+import { print, table } from '../output.ts';
+import {
+  asking,
+  assertWhole,
+  NotWholeError,
+  offlineOption,
+  type PublishOptions,
+  publicationsText,
+  publish,
+  publishedOr,
+  sequenceText,
+  waitOption,
+} from '../owner.ts';
 import type { CliContext } from '../program.ts';
 
 const DAY_SECONDS = 86_400;
+
+const parseTicketIds: (text: string, before: Uint8Array[] | undefined) => Uint8Array[] = list(
+  (text: string): Uint8Array => {
+    if (!/^[0-9a-f]{32}$/.test(text)) throw new Error('not the id of a ticket, 32 hex digits');
+    return Uint8Array.from(Buffer.from(text, 'hex'));
+  },
+);
 
 interface OwnerOptions {
   readonly dir: string;
@@ -31,6 +50,8 @@ interface UpdateOptions extends OwnerOptions {
   readonly remove: Ed25519PeerId[];
   readonly newEpoch: boolean;
   readonly newSecret: boolean;
+  readonly admitAnew: boolean;
+  readonly offline: boolean;
   readonly bootstrap?: string;
 }
 
@@ -42,12 +63,10 @@ interface TicketOptions extends OwnerOptions {
   readonly role: string[];
 }
 
-export const publicationsText = (all: readonly Publication[]): string =>
-  all
-    .map(({ superPeer, failure }) =>
-      failure === null ? `published at ${superPeer}` : `not published at ${superPeer}: ${failure}`,
-    )
-    .join('\n');
+interface RevokeTicketOptions extends PublishOptions {
+  readonly all: boolean;
+  readonly offline: boolean;
+}
 
 interface CreateOptions {
   readonly name: string;
@@ -67,8 +86,8 @@ export function addServiceCommands(program: Command, context: CliContext): void 
     .action((options: CreateOptions) => create(options, false, context));
   addUpdateOptions(service.command('update'))
     .description('sign a newer descriptor: other super-peers, a new epoch; publish it afterwards')
-    .action((options: UpdateOptions) => update(options, false, context));
-  addPublishCommand(service, context);
+    .action((options: UpdateOptions) => update(options, context));
+  addPublishCommands(service, context);
   service
     .command('ticket')
     .description('make bootstrap data that admits one VM, once')
@@ -84,54 +103,95 @@ export function addServiceCommands(program: Command, context: CliContext): void 
     .option('--role <role>', 'role that the VM gets; may be given again', parseTextList, [])
     .addOption(jsonOption())
     .action((options: TicketOptions) => ticket(options, context));
+  service
+    .command('revoke-ticket')
+    .description('take tickets back: they admit nobody any more, used or not')
+    .argument('[ids...]', 'of the tickets, as icvpn service ticket printed them', parseTicketIds)
+    .addOption(new Option('--all', 'all that were made and are not over').default(false))
+    .addOption(serviceDirOption())
+    .addOption(offlineOption())
+    .addOption(waitOption())
+    .addOption(jsonOption())
+    .action((ids: Uint8Array[] | undefined, options: RevokeTicketOptions, command: Command) => {
+      if ((ids ?? []).length > 0 === options.all) {
+        return command.error('error: give the ids of tickets, or --all');
+      }
+      return revokeTicket(ids ?? [], options, context);
+    });
 }
 
-export function addPublishCommand(parent: Command, context: CliContext): void {
+/** What an owner of a service and an operator of an overlay publish, and see of it. */
+export function addPublishCommands(parent: Command, context: CliContext): void {
   parent
     .command('publish')
     .description(
       'hand the newest descriptor, policy and revocations to the super-peers that it names',
     )
     .addOption(serviceDirOption())
+    .addOption(waitOption())
     .addOption(jsonOption())
-    .action((options: OwnerOptions) => publish(options, context));
+    .action(async (options: PublishOptions) => {
+      const delivery = await publish(options, context, true);
+      print(context.output, options.json, delivery.all, publicationsText);
+      assertWhole(delivery, options.dir);
+    });
+  parent
+    .command('status')
+    .description('which super-peer has which version of what was signed')
+    .addOption(serviceDirOption())
+    .addOption(jsonOption())
+    .action((options: OwnerOptions) => status(options, context));
 }
 
-async function publish(options: OwnerOptions, context: CliContext): Promise<void> {
-  const { readDescriptor } = await import('../../owner/directory.ts');
-  const { publishAtAll } = await import('../../daemon/publish.ts');
-  const { readSignedPolicy } = await import('../../owner/policy.ts');
-  const { readSignedRevocations } = await import('../../owner/revocation.ts');
-  const { DESCRIPTOR_RECORD, POLICY_RECORD, REVOCATION_RECORD } = await import(
-    '../../overlay/stored-kinds.ts'
-  );
-  const { value, bytes } = await readDescriptor(options.dir);
-  const { signal } = context;
-  const results = await publishAtAll(value, DESCRIPTOR_RECORD, bytes, { signal });
-  // A super-peer that is new must not let in who is out, nor tell its first member that there is no policy.
-  const revocations = await readSignedRevocations(options.dir);
-  if (revocations) await publishAtAll(value, REVOCATION_RECORD, revocations.bytes, { signal });
-  const policy = await readSignedPolicy(options.dir);
-  if (policy) await publishAtAll(value, POLICY_RECORD, policy.bytes, { signal });
-  print(context.output, options.json, results, publicationsText);
+async function status({ dir, json }: OwnerOptions, { output, signal }: CliContext): Promise<void> {
+  const { OwnerLink } = await import('../../daemon/owner-link.ts');
+  const { publishedStatus } = await import('../../daemon/published-status.ts');
+  const { readOwner } = await import('../../owner/directory.ts');
+  const state = await readOwner(dir);
+  await using link = await OwnerLink.open();
+  const told = publishedStatus(state, await link.ask(state, signal));
+  print(output, json, told, publishedText);
+  if (!told.whole) throw notPublished(dir);
 }
 
 async function ticket(options: TicketOptions, context: CliContext): Promise<void> {
   const { createTicket } = await import('../../owner/ticket.ts');
-  const bootstrap = await createTicket({
+  const { id } = await createTicket({
     dir: options.dir,
     validFor: options.valid,
     roles: options.role,
+    bootstrapFile: options.bootstrap,
+    signal: context.signal,
     ...(options.superPeer && { superPeer: options.superPeer }),
     ...(options.vmid && { vmid: options.vmid }),
   });
-  await writeBootstrap(options.bootstrap, bootstrap);
+  const made = { bootstrap: options.bootstrap, ticket: Buffer.from(id).toString('hex') };
   print(
     context.output,
     options.json,
-    { bootstrap: options.bootstrap },
-    (it) => `bootstrap data for one VM, secret: ${it.bootstrap}`,
+    made,
+    (it) => `ticket ${it.ticket}\nbootstrap data for one VM, secret: ${it.bootstrap}`,
   );
+}
+
+async function revokeTicket(
+  ids: readonly Uint8Array[],
+  options: RevokeTicketOptions,
+  context: CliContext,
+): Promise<void> {
+  const { dir, offline, all, json } = options;
+  const { revokeTickets } = await import('../../owner/revocation.ts');
+  const { signal, output } = context;
+  const list = await asking(options, (ask) =>
+    revokeTickets({ dir, ask, signal, ...(!all && { ids }) }),
+  );
+  const { sequence, tickets } = list.value;
+  const delivery = offline ? undefined : await publish(options, context);
+  const published = delivery?.of('revocations') ?? null;
+  print(output, json, { sequence, tickets: tickets.length, published }, () =>
+    [`${tickets.length} tickets are taken back`, publishedOr(published, dir)].join('\n'),
+  );
+  if (delivery) assertWhole(delivery, dir);
 }
 
 /** The options that creating a service and creating an overlay share. */
@@ -174,41 +234,51 @@ export function addUpdateOptions(command: Command): Command {
       'replace the secret, as after a revoked VM knew it; a new epoch too',
       false,
     )
-    .option('--bootstrap <file>', 'file to write the newest bootstrap data to')
+    .option(
+      '--admit-anew',
+      'replace what members renew with, too, as after a super-peer was compromised: every member is admitted ' +
+        'anew with the new secret',
+      false,
+    )
+    .option(
+      '--bootstrap <file>',
+      'file to write the newest bootstrap data to, in the place of older data of this service',
+    )
+    .addOption(offlineOption())
     .addOption(jsonOption());
 }
 
 const openCards = (paths: readonly string[]) =>
   Promise.all(paths.map(async (path) => openCard(Uint8Array.from(await readFile(path)))));
 
-export async function update(
-  options: UpdateOptions,
-  descriptorInBootstrap: boolean,
-  context: CliContext,
-): Promise<void> {
+export async function update(options: UpdateOptions, context: CliContext): Promise<void> {
   const { updateService } = await import('../../owner/service.ts');
-  const { descriptor, bootstrap } = await updateService({
-    dir: options.dir,
-    add: await openCards(options.superPeer),
-    remove: options.remove,
-    newEpoch: options.newEpoch,
-    newSecret: options.newSecret,
-    descriptorInBootstrap,
-    signal: context.signal,
-  });
-  if (options.bootstrap) await writeBootstrap(options.bootstrap, bootstrap);
+  const { dir, remove, newEpoch, newSecret, admitAnew, bootstrap } = options;
+  const { signal, output } = context;
+  const add = await openCards(options.superPeer);
+  const change = { add, remove, newEpoch, newSecret, admitAnew };
+  const { descriptor, recovered } = await asking(options, (ask) =>
+    updateService({ dir, ...change, ask, signal, ...(bootstrap && { bootstrapFile: bootstrap }) }),
+  );
   const { name, sequence, epoch } = descriptor.value;
+  if (recovered) {
+    output.err(
+      `icvpn: ${dir} was an old copy: the service secret that it held may have been replaced since, so this epoch ` +
+        'has a new one. Members renew; new VMs need the new bootstrap data (--bootstrap)\n',
+    );
+  }
   print(
-    context.output,
+    output,
     options.json,
-    { name, sequence, epoch },
-    (it) => `${it.name}: descriptor ${it.sequence}, epoch ${it.epoch}; now publish it`,
+    { name, sequence, epoch, recovered },
+    (it) =>
+      `${it.name}: descriptor ${sequenceText(it.sequence)}, epoch ${it.epoch}; now publish it`,
   );
 }
 
 export async function create(
   options: CreateOptions,
-  descriptorInBootstrap: boolean,
+  overlay: boolean,
   context: CliContext,
 ): Promise<void> {
   const superPeers = await openCards(options.superPeer);
@@ -221,10 +291,10 @@ export async function create(
     ipv4Prefix: options.ipv4,
     credentialLifetime: options.credentialLifetime,
     ...(secret && { secret }),
-    descriptorInBootstrap,
+    overlay,
+    bootstrapFile: options.bootstrap,
     signal: context.signal,
   });
-  await writeBootstrap(options.bootstrap, created.bootstrap);
   print(context.output, options.json, summary(created, options.bootstrap), (it) =>
     [`${it.name} is ${it.serviceId}`, `bootstrap data, secret: ${it.bootstrap}`].join('\n'),
   );
@@ -240,3 +310,29 @@ function summary({ descriptor: { value } }: SignedService, bootstrap: string) {
     bootstrap,
   };
 }
+
+function publishedText(status: PublishedStatus): string {
+  const { name, serviceId, epoch, policy, revokedNodes, revokedTickets, behindEpoch } = status;
+  const rows = status.superPeers.map((each) => [
+    each.superPeer,
+    ...[each.descriptor, each.policy, each.revocations].map((held) => held ?? '-'),
+    each.failure ?? '',
+  ]);
+  return [
+    `${name} is ${serviceId}`,
+    `descriptor ${sequenceText(status.descriptor)}, epoch ${epoch}`,
+    policy === null ? 'no policy' : `policy ${sequenceText(policy)}`,
+    `${revokedNodes} nodes and ${revokedTickets} tickets revoked`,
+    ...(behindEpoch === null
+      ? []
+      : [`this directory is an old copy, without the secrets of epoch ${behindEpoch}`]),
+    table(['super-peer', 'descriptor', 'policy', 'revocations', ''], rows),
+  ].join('\n');
+}
+
+const notPublished = (dir: string): NotWholeError =>
+  new NotWholeError(
+    'ERR_NOT_WHOLE',
+    'not every super-peer has the newest of what is signed',
+    `hand it over with icvpn service publish --dir ${dir}`,
+  );

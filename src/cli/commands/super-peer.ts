@@ -53,7 +53,6 @@ export function addSuperPeerCommands(program: Command, context: CliContext): voi
       '--address <multiaddr>',
       'where VMs can dial it; may be given again',
       addressList,
-      [],
     )
     .requiredOption('--out <file>', 'file to write the card to')
     .addOption(jsonOption())

@@ -41,7 +41,7 @@ const NONCE_LENGTH = 12;
 const TAG_LENGTH = 16;
 const OVERHEAD = 1 + NONCE_LENGTH + TAG_LENGTH;
 /** Largest entry, in bytes. */
-export const MAX_ENTRY_LENGTH = 1 << 20;
+export const MAX_ENTRY_LENGTH = 1 << 22;
 /** Largest key file, in bytes. */
 const MAX_KEY_FILE_LENGTH = 4096;
 

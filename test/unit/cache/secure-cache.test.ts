@@ -200,13 +200,13 @@ describe('secure cache', () => {
 
   it('removes what a crashed writer left, and not what another writes now', async () => {
     await filled();
-    await writeFile(join(dir, '.tmp-old'), 'x');
-    await utimes(join(dir, '.tmp-old'), 1, 1);
-    await writeFile(join(dir, '.tmp-new'), 'x');
+    await writeFile(join(dir, '.icvpn-tmp-old'), 'x');
+    await utimes(join(dir, '.icvpn-tmp-old'), 1, 1);
+    await writeFile(join(dir, '.icvpn-tmp-new'), 'x');
     await (await SecureCache.open(dir)).close();
     const files = await readdir(dir);
-    assert.equal(files.includes('.tmp-old'), false);
-    assert.equal(files.includes('.tmp-new'), true);
+    assert.equal(files.includes('.icvpn-tmp-old'), false);
+    assert.equal(files.includes('.icvpn-tmp-new'), true);
   });
 
   it('survives SIGKILL at any instant with the old entry or the new one', async () => {

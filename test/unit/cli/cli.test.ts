@@ -43,7 +43,12 @@ describe('icvpn command line', () => {
 
   for (const [what, args, names] of [
     ['an unknown option', ['up', '--bootstarp', 'x'], /'--bootstarp'.*see icvpn up --help/],
-    ['an unknown command', ['upp'], /unknown command 'upp'/],
+    ['an unknown command', ['upp'], /unknown command 'upp'.*: see icvpn --help/],
+    ['an unknown word', ['service', 'pubish'], /'pubish'.*: see icvpn service --help/],
+    ['no super-peer', ['service', 'create'], /'--super-peer|--name/],
+    ['a card without address', ['super-peer', 'card', '--out', 'x'], /'--address <multiaddr>'/],
+    ['a bad ticket', ['service', 'revoke-ticket', 'x', '--dir', 'x'], /'x' is invalid/],
+    ['no ticket', ['service', 'revoke-ticket', '--dir', 'x'], /give the ids of tickets, or --all/],
     ['a missing option', ['service', 'publish'], /'--dir <dir>'.*see icvpn service publish --help/],
     ['a surplus word', ['status', 'all'], /too many arguments/],
     ['a bad prefix', ['service', 'create', '--ipv4', '10.0.0.1/8'], /'10.0.0.1\/8' is invalid/],
@@ -122,6 +127,43 @@ describe('icvpn command line', () => {
       const { code, err } = await icvpn('up', '--foreground', option, value);
       assert.equal(code, 2);
       assert.match(err, new RegExp(`${option} <\\w+>.*(empty|over|control)`));
+    }
+  });
+
+  it('prints its version', async () => {
+    const { version } = JSON.parse(
+      await readFile(new URL('../../../package.json', import.meta.url), 'utf8'),
+    );
+    assert.deepEqual(await icvpn('--version'), { code: 0, out: `${version}\n`, err: '' });
+  });
+
+  it('P34 gives programs an error as JSON, with its code', async () => {
+    for (const [args, exit, code] of [
+      [['status', '--state', '/none', '--json'], 1, 'ERR_NOT_RUNNING'],
+      [['service', 'status', '--dir', '/none', '--json'], 1, 'ERR_NO_SERVICE'],
+      [['audit', '--state', '/none', '--json'], 1, 'ENOENT'],
+      [['status', '--json', '--colour'], 2, 'commander.unknownOption'],
+    ] as const) {
+      const run = await icvpn(...args);
+      assert.equal(run.code, exit);
+      const { error } = JSON.parse(run.err);
+      assert.equal(error.code, code);
+      assert.ok(error.message && error.remedy);
+    }
+  });
+
+  it('P34 tells what keeps a file from being written, and never calls that a defect', async () => {
+    const at = ['--address', '/ip4/127.0.0.1/tcp/4242', '--state', path('sp-files')];
+    for (const [out, why] of [
+      ['/proc/none', /\/proc\/none/],
+      [path('none/x.card'), /does not exist|no such file/],
+      ['/dev/full', /no space left on device.*: make room/],
+    ] as const) {
+      const { code, err } = await icvpn('super-peer', 'card', ...at, '--out', out);
+      assert.equal(code, 1);
+      assert.match(err, /^icvpn: .*\n$/);
+      assert.match(err, why);
+      assert.doesNotMatch(err, /defect/);
     }
   });
 
@@ -214,6 +256,16 @@ describe('icvpn command line', () => {
     await writeFile(path('open.json'), open);
     const { out } = await icvpn('policy', 'check', path('open.json'), '--json');
     assert.deepEqual(JSON.parse(out), { rules: null, routes: 0, tests: 0, failures: [] });
+  });
+
+  it('checks that a policy routes none of the addresses of the service', async () => {
+    const routes = [{ gateway: 'role:gw', subnets: ['100.64.3.0/24'] }];
+    await writeFile(path('routes.json'), JSON.stringify({ version: 1, routes }));
+    assert.equal((await icvpn('policy', 'check', path('routes.json'))).code, 0);
+    const dir = ['--dir', path('shop')];
+    const { code, err } = await icvpn('policy', 'check', path('routes.json'), ...dir);
+    assert.equal(code, 1);
+    assert.match(err, /routes\[0\]\.subnets\[0\]: 100\.64\.3\.0\/24 overlaps 100\.64\.0\.0\/16/);
   });
 
   it('P22 names what is wrong in a policy, and every test of it that fails', async () => {

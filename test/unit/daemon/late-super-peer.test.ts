@@ -40,7 +40,7 @@ describe('a super-peer that comes later, and that a service then names', () => {
     const [first, later] = await Promise.all(places.map(card));
     assert.ok(first && later);
     const shop = join(dir, 'late');
-    const common = { descriptorInBootstrap: false, signal };
+    const common = { signal };
     const { descriptor, bootstrap } = await createService({
       ...{ ...common, dir: shop, name: 'late', superPeers: [first], credentialLifetime: 3600 },
       ipv4Prefix: { network: '100.65.0.0', length: 16 },
@@ -61,8 +61,8 @@ describe('a super-peer that comes later, and that a service then names', () => {
     owned.defer(() => vm.close());
     await admit(vm, at, bootstrap);
     assert.equal(membersHere(), 1);
-    const list = await revokeMember(shop, vm.peerId);
-    await publishAtAll(descriptor.value, REVOCATION_RECORD, list.bytes, { signal });
+    const { revocations } = await revokeMember({ dir: shop, member: vm.peerId, newEpoch: false });
+    await publishAtAll(descriptor.value, REVOCATION_RECORD, revocations.bytes, { signal });
     assert.equal(
       membersHere(),
       0,

@@ -64,7 +64,7 @@ export async function arrange(
     createService({
       ...{ ...common, name, dir: join(dir, name) },
       ipv4Prefix: { network: prefixes[name], length: 16 },
-      descriptorInBootstrap: name === 'overlay',
+      overlay: name === 'overlay',
     });
   const { bootstrap: overlay } = await create('overlay');
   return { places, overlay, service: await create('shop') };

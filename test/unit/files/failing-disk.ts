@@ -34,7 +34,8 @@ export class FailingDisk implements Disposable {
     }
     const { promises } = fs;
     promises.open = async (path, flags, mode) => {
-      if (flags !== undefined && flags !== 'r' && typeof flags === 'string') this.#change(true);
+      const writes = typeof flags === 'string' && flags !== 'r';
+      if (writes) this.#change(true);
       const file = await REAL.open(path, flags, mode);
       const [write, sync] = [file.writeFile.bind(file), file.sync.bind(file)];
       file.writeFile = async (...args) => {
@@ -42,7 +43,8 @@ export class FailingDisk implements Disposable {
         await write(...args);
       };
       file.sync = async () => {
-        this.#change(true);
+        // Of a directory it takes no room.
+        this.#change(writes);
         await sync();
       };
       return file;

@@ -30,7 +30,6 @@ describe('library', () => {
         superPeers: [card],
         ipv4Prefix: { network: '100.64.0.0', length: 16 },
         credentialLifetime: 3600,
-        descriptorInBootstrap: false,
         signal: AbortSignal.timeout(30_000),
       });
       assert.ok(descriptor.signer.equals(bootstrap.serviceId));

@@ -1,9 +1,16 @@
 import assert from 'node:assert/strict';
+import { formatPrefix } from '../../../src/codec/ip.ts';
 import type { Host } from '../../../src/overlay/host.ts';
-import { PublishServer, publishRecord } from '../../../src/overlay/publish.ts';
-import { DESCRIPTOR_RECORD } from '../../../src/overlay/stored-kinds.ts';
+import { answerQuery, sealQuery } from '../../../src/overlay/owner-query.ts';
+import { heldRecords, PublishServer, publishRecord } from '../../../src/overlay/publish.ts';
+import {
+  DESCRIPTOR_RECORD,
+  POLICY_RECORD,
+  REVOCATION_RECORD,
+} from '../../../src/overlay/stored-kinds.ts';
 import { DESCRIPTOR, type ServiceDescriptor } from '../../../src/records/descriptor.ts';
 import { seal } from '../../../src/records/envelope.ts';
+import { ipv6Prefix } from '../../../src/records/virtual-address.ts';
 import { addresses, Cleanup, descriptorOf, identity, listen, nth, Tier } from './harness.ts';
 
 const overlay = await identity();
@@ -62,6 +69,69 @@ describe('publishing a descriptor', () => {
     await assert.rejects(publish({ admitters: [] }), { code: 'ERR_PUBLISH_NOT_NAMED' });
     allowed = false;
     await assert.rejects(publish(), { code: 'ERR_PUBLISH_NOT_ALLOWED' });
+  });
+
+  describe('its owner asks what is there', () => {
+    const at = () => ({ peerId: host.peerId, multiaddr: nth(addresses(host), 0) });
+    const held = async (key = service.key, by = owner): Promise<string[]> =>
+      (await heldRecords(by, at(), key)).map(({ namespace }) => namespace);
+
+    it('and is told what it signed', async () => {
+      assert.deepEqual(await held(), []);
+      await publish();
+      assert.deepEqual(await held(), [DESCRIPTOR_RECORD.namespace]);
+      const list = { serviceId: service.id, issuer: service.id, sequence: 1 };
+      const whole = { ...list, revocations: [], tickets: [] };
+      const bytes = await seal(REVOCATION_RECORD.record, whole, service.key);
+      await publishRecord(owner, at().multiaddr, REVOCATION_RECORD, bytes);
+      assert.deepEqual(await held(), [DESCRIPTOR_RECORD.namespace, REVOCATION_RECORD.namespace]);
+      const [first] = await heldRecords(owner, at(), service.key);
+      assert.deepEqual(
+        Buffer.from(first?.envelope ?? []),
+        Buffer.from(tier.records.latest(DESCRIPTOR_RECORD, service.id)?.bytes ?? []),
+      );
+    });
+
+    it('P3 and nobody else is: a stranger with a key of its own learns nothing', async () => {
+      await publish();
+      assert.deepEqual(await held(stranger.key), []);
+    });
+
+    it('P7 a question counts for the node that asks and the super-peer that is asked', async () => {
+      await publish();
+      const ends = { serviceId: service.id, superPeer: host.peerId, asker: owner.peerId };
+      const forged: [Partial<typeof ends>, typeof service.key][] = [
+        [{ asker: stranger.id }, service.key],
+        [{ superPeer: stranger.id }, service.key],
+        [{}, stranger.key],
+      ];
+      const context = {
+        ...{ records: tier.records, self: host.peerId, remote: owner.peerId },
+        ...{ allow: () => true, signal: AbortSignal.timeout(10_000) },
+      };
+      assert.equal((await answerQuery(await sealQuery(service.key, ends), context)).length, 1);
+      for (const [change, key] of forged) {
+        const question = await sealQuery(key, { ...ends, ...change });
+        await assert.rejects(answerQuery(question, context), { code: 'ERR_ENVELOPE' });
+      }
+    });
+  });
+
+  it('does not take a policy that routes members’ own addresses', async () => {
+    await publish();
+    const policy = async (subnet: string): Promise<Uint8Array> => {
+      const routes = [{ gateway: 'role:gw', subnets: [subnet] }];
+      const document = new TextEncoder().encode(JSON.stringify({ version: 1, routes }));
+      const record = { serviceId: service.id, sequence: 1, document };
+      return seal(POLICY_RECORD.record, record, service.key);
+    };
+    const where = nth(addresses(host), 0);
+    for (const subnet of ['100.64.3.0/24', formatPrefix(ipv6Prefix(service.id))]) {
+      const publishing = publishRecord(owner, where, POLICY_RECORD, await policy(subnet));
+      await assert.rejects(publishing, { code: 'ERR_POLICY_ROUTE' });
+    }
+    assert.equal(tier.records.latest(POLICY_RECORD, service.id), undefined);
+    await publishRecord(owner, where, POLICY_RECORD, await policy('10.0.0.0/8'));
   });
 
   it('P24 refuses bytes that are no descriptor', async () => {

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { generateKeyPair } from '@libp2p/crypto/keys';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { generateSealingKey, openSealedSecrets } from '../../../src/admission/sealed.ts';
-import { OwnerError, readDescriptor } from '../../../src/owner/directory.ts';
+import { readDescriptor, readOwner } from '../../../src/owner/directory.ts';
+import { OwnerError } from '../../../src/owner/errors.ts';
 import { revokeMember } from '../../../src/owner/revocation.ts';
 import { createService, updateService } from '../../../src/owner/service.ts';
 import { admitterOf } from '../../../src/records/descriptor.ts';
@@ -37,7 +38,6 @@ describe("owner's service", () => {
       superPeers: [first.card, second.card],
       ipv4Prefix: { network: '100.64.0.0', length: 16 },
       credentialLifetime: 3600,
-      descriptorInBootstrap: false,
       signal,
     });
   });
@@ -58,7 +58,6 @@ describe("owner's service", () => {
         remove: [],
         newEpoch: false,
         newSecret: false,
-        descriptorInBootstrap: false,
         signal,
       },
       ...change,
@@ -66,8 +65,9 @@ describe("owner's service", () => {
 
   it('names another super-peer, which gets the same secrets and a slot of its own', async () => {
     const before = await secretsFor(first);
+    const { sequence } = (await readDescriptor(dir)).value;
     const { descriptor, bootstrap } = await update({ add: [third.card] });
-    assert.equal(descriptor.value.sequence, 2);
+    assert.ok(descriptor.value.sequence > sequence);
     assert.deepEqual(
       descriptor.value.admitters.map(({ slot }) => slot),
       [0, 1, 2],
@@ -92,9 +92,10 @@ describe("owner's service", () => {
   });
 
   it('never signs a descriptor that names nobody, and then loses nothing', async () => {
+    const { sequence } = (await readDescriptor(dir)).value;
     const remove = [first.peerId, second.peerId];
     await assert.rejects(update({ remove }), code('ERR_NO_SUPER_PEER'));
-    assert.equal((await readDescriptor(dir)).value.sequence, 1);
+    assert.equal((await readDescriptor(dir)).value.sequence, sequence);
     await secretsFor(first);
   });
 
@@ -119,16 +120,31 @@ describe("owner's service", () => {
     assert.equal((await update({})).bootstrap.secret, bootstrap.secret);
   });
 
+  it('P33 after a super-peer was compromised, replaces what it knew: nobody renews with it', async () => {
+    const before = await secretsFor(first);
+    const { bootstrap } = await update({});
+    const changed = await update({ admitAnew: true });
+    const after = await secretsFor(first);
+    assert.notDeepEqual(after.renewalSecret, before.renewalSecret);
+    assert.notDeepEqual(after.verifier, before.verifier);
+    assert.notDeepEqual(after.epochPsk, before.epochPsk);
+    assert.notEqual(changed.bootstrap.secret, bootstrap.secret);
+    assert.equal(changed.descriptor.value.epoch, 2);
+    assert.equal((await readOwner(dir)).admittedAnew?.epoch, 2);
+  });
+
   it('revokes members one after the other, in lists that only grow', async () => {
-    await revokeMember(dir, second.peerId);
-    const { value, signer } = await revokeMember(dir, third.peerId);
+    const revoke = async (member: typeof first.peerId) =>
+      (await revokeMember({ dir, member, newEpoch: false })).revocations;
+    const one = await revoke(second.peerId);
+    const { value, signer } = await revoke(third.peerId);
     assert.ok(signer.equals(value.serviceId));
-    assert.equal(value.sequence, 2);
+    assert.ok(value.sequence > one.value.sequence);
     assert.deepEqual(
       value.revocations.map(({ peerId }) => peerId.toString()),
       [second, third].map(({ peerId }) => peerId.toString()),
     );
-    assert.equal((await revokeMember(dir, third.peerId)).value.revocations.length, 2);
+    assert.equal((await revoke(third.peerId)).value.revocations.length, 2);
   });
 
   it('says so where there is no service', async () => {

@@ -1,0 +1,95 @@
+/** What the owner's commands share: asking super-peers first, publishing afterwards, telling what came of it. */
+import { Option } from 'commander';
+import type { Delivery } from '../daemon/delivery.ts';
+import type { Publication } from '../daemon/publish.ts';
+import { IcvpnError } from '../errors.ts';
+import type { AskPublished } from '../owner/act.ts';
+import { argument } from './options.ts';
+import type { CliContext } from './program.ts';
+
+/** Seconds that a command goes on where a super-peer does not take something. */
+const WAIT_SECONDS = 30;
+
+/** What was signed is kept, and some super-peer has not taken it. Exit code 3. */
+export class NotWholeError extends IcvpnError {}
+
+export interface PublishOptions {
+  readonly dir: string;
+  /** Seconds. */
+  readonly wait: number;
+  readonly json: boolean;
+}
+
+export const waitOption = (): Option =>
+  new Option('--wait <seconds>', 'how long to go on where a super-peer does not take it')
+    .argParser(
+      argument((text: string): number => {
+        if (!/^(0|[1-9]\d{0,5})$/.test(text)) throw new Error('not a number of seconds');
+        return Number(text);
+      }),
+    )
+    .default(WAIT_SECONDS);
+
+export const offlineOption = (): Option =>
+  new Option(
+    '--offline',
+    'sign without asking super-peers what is published, and keep it for icvpn service publish',
+  ).default(false);
+
+/** Runs an act that asks what is published first, unless it is to go without. */
+export async function asking<T>(
+  { offline }: { readonly offline: boolean },
+  run: (ask: AskPublished | undefined) => Promise<T>,
+): Promise<T> {
+  if (offline) return await run(undefined);
+  const { OwnerLink } = await import('../daemon/owner-link.ts');
+  await using link = await OwnerLink.open();
+  return await run((state, signal) => link.ask(state, signal));
+}
+
+/** Hands over what is missing anywhere, and tells on standard error what it waits for. */
+export async function publish(
+  { dir, wait, json }: PublishOptions,
+  { output, signal }: CliContext,
+  everything = false,
+): Promise<Delivery> {
+  const { OwnerLink } = await import('../daemon/owner-link.ts');
+  const { deliver } = await import('../daemon/delivery.ts');
+  await using link = await OwnerLink.open();
+  const onWaiting = (missing: readonly Publication[]): void => {
+    if (!json) output.err(`icvpn: still trying: ${publicationsText(missing)}\n`);
+  };
+  return await deliver({ dir, link, waitMs: wait * 1000, everything, onWaiting, signal });
+}
+
+export const publicationsText = (all: readonly Publication[]): string =>
+  all
+    .map(({ superPeer, failure }) =>
+      failure === null ? `published at ${superPeer}` : `not published at ${superPeer}: ${failure}`,
+    )
+    .join('\n');
+
+/** @param published null where it was only kept */
+export const publishedOr = (published: readonly Publication[] | null, dir: string): string =>
+  published === null
+    ? `kept; hand it over with icvpn service publish --dir ${dir}`
+    : publicationsText(published);
+
+/** To be called when all is told. @throws NotWholeError, or why the directory cannot publish */
+export function assertWhole(delivery: Delivery, dir: string): void {
+  if (delivery.whole) return;
+  if (delivery.behind !== undefined)
+    throw notWhole(delivery.behind.message, delivery.behind.remedy);
+  const missing = delivery.all.filter(({ failure }) => failure !== null).length;
+  throw notWhole(
+    `${missing} of ${delivery.all.length} super-peers have not taken what is signed; it is kept`,
+    `see to them, then go on with icvpn service publish --dir ${dir}`,
+  );
+}
+
+const notWhole = (message: string, remedy: string): NotWholeError =>
+  new NotWholeError('ERR_NOT_WHOLE', message, remedy);
+
+/** A sequence is the time of signing in milliseconds, unless the signer's clock went back. */
+export const sequenceText = (sequence: number): string =>
+  sequence > 1e12 ? `of ${new Date(sequence).toISOString()}` : String(sequence);
