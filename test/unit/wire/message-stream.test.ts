@@ -4,7 +4,11 @@ import { message, required, uint32 } from '../../../src/codec/protobuf.ts';
 import { MessageStream, RAW } from '../../../src/wire/message-stream.ts';
 
 const NUMBER = message({ number: required(1, uint32()) });
-const LIMIT = { signal: AbortSignal.timeout(60_000) };
+const LIMIT = {
+  get signal(): AbortSignal {
+    return AbortSignal.timeout(60_000);
+  },
+};
 
 async function pair(maxLength = 1_000) {
   const [near, far] = await streamPair();
