@@ -2,15 +2,19 @@
  * Runs a daemon in the foreground from start to end.
  *
  * ```
- *            control socket open                      teardown done
- *  starting ────────────────────▶ up ──▶ stopping ─────────────────▶ socket closed, exit
+ *  state directory locked
+ *  control socket open                     teardown done, or failed: everything has been tried
+ *  starting ──────────▶ up ──▶ stopping ──────────────────▶ socket closed, lock given back, exit
  *     └── SIGINT, SIGTERM, `icvpn down` at any time ──▲
  * ```
  */
 
 import type { Ed25519PeerId } from '@libp2p/interface';
-import { ControlServer } from '../daemon/control.ts';
+import { type ControlHandler, ControlServer } from '../daemon/control.ts';
+import type { Log } from '../daemon/log.ts';
+import { lockState } from '../daemon/state-lock.ts';
 import { IcvpnError } from '../errors.ts';
+import type { DirectoryLock } from '../files/lock.ts';
 import { parsePeerId } from '../records/peer-id.ts';
 import { reportStart } from './detach.ts';
 
@@ -27,19 +31,30 @@ export interface Daemon extends AsyncDisposable {
 
 export interface DaemonRun<D extends Daemon> {
   readonly stateDir: string;
+  /** What runs, for those that find the state directory taken: `icvpn up`. */
+  readonly purpose: string;
+  readonly log: Log;
   /** Starts the node; what it made before an abort or error it cleans up itself. */
-  readonly start: (signal: AbortSignal) => Promise<D>;
+  readonly start: (signal: AbortSignal, lock: DirectoryLock) => Promise<D>;
   /** Told once, when the node is up. */
   readonly onUp: (daemon: D) => void | Promise<void>;
   readonly signal: AbortSignal;
 }
 
+/** @throws what the start failed with, or `ERR_STOP` when not everything could be closed in the end */
 export async function runDaemon<D extends Daemon>(run: DaemonRun<D>): Promise<void> {
+  await using owned = new AsyncDisposableStack();
+  const lock = owned.use(await lockState(run.stateDir, run.purpose));
   const down = new AbortController();
   const stop = AbortSignal.any([run.signal, down.signal]);
   const ended = Promise.withResolvers<void>();
+  ended.promise.catch(() => undefined); // told to who asked, if anybody did
   let daemon: D | undefined;
-  const control = await ControlServer.listen(run.stateDir, async (command, argument) => {
+  // A terminal that closes, or a service manager that asks for a reload, must not end a daemon.
+  const onHangup = (): void => run.log('hangup-ignored');
+  process.on('SIGHUP', onHangup);
+  owned.defer(() => void process.off('SIGHUP', onHangup));
+  const handler: ControlHandler = async (command, argument) => {
     switch (command) {
       case 'status':
         return daemon ? daemon.status() : { role: 'starting' };
@@ -61,9 +76,10 @@ export async function runDaemon<D extends Daemon>(run: DaemonRun<D>): Promise<vo
       default:
         throw new IcvpnError('ERR_CONTROL', `unknown command "${command}"`, 'update icvpn');
     }
-  });
+  };
+  owned.use(await ControlServer.listen(run.stateDir, handler));
   try {
-    daemon = await run.start(stop);
+    daemon = await run.start(stop, lock);
     await run.onUp(daemon);
     reportStart({ ready: await daemon.status() });
     await aborted(stop);
@@ -71,11 +87,35 @@ export async function runDaemon<D extends Daemon>(run: DaemonRun<D>): Promise<vo
     // Being told to stop while starting is not a failure.
     if (!stop.aborted) throw error;
   } finally {
-    await daemon?.[Symbol.asyncDispose]();
-    ended.resolve();
-    await control[Symbol.asyncDispose]();
+    try {
+      await daemon?.[Symbol.asyncDispose]();
+      ended.resolve();
+    } catch (cause) {
+      const failure = stopFailure(cause);
+      ended.reject(failure);
+      // biome-ignore lint/correctness/noUnsafeFinally: the daemon was up, so there is no other error
+      throw failure;
+    }
   }
 }
+
+/** A disposal goes on when one part fails, and then tells all failures, one in the other. */
+function stopFailure(cause: unknown): IcvpnError {
+  const failures = flatten(cause);
+  const messages = failures.map((each) => (each instanceof Error ? each.message : String(each)));
+  const known = failures.find((each) => each instanceof IcvpnError);
+  return new IcvpnError(
+    'ERR_STOP',
+    `the daemon has stopped, but: ${messages.join('; ')}`,
+    known?.remedy ?? 'see its log',
+    { cause },
+  );
+}
+
+const flatten = (error: unknown): unknown[] =>
+  error instanceof SuppressedError
+    ? [...flatten(error.suppressed), ...flatten(error.error)]
+    : [error];
 
 function policyOf(daemon: Daemon | undefined): unknown {
   if (daemon?.policy) return daemon.policy() ?? null;

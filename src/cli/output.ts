@@ -2,6 +2,7 @@
  * What the command prints: data on standard output, as text or with `--json` as JSON; one line a
  * problem on standard error.
  */
+import { writeSync } from 'node:fs';
 import { IcvpnError } from '../errors.ts';
 
 /** Where a command writes; tests collect it. */
@@ -12,7 +13,14 @@ export interface Output {
 
 export const processOutput: Output = {
   out: (text) => void process.stdout.write(text),
-  err: (text) => void process.stderr.write(text),
+  err: (text) => {
+    try {
+      // process.stderr ends the process at a write that fails, so that a full disk under its log would end a daemon.
+      writeSync(process.stderr.fd, text);
+    } catch {
+      // There is no other place to say it.
+    }
+  },
 };
 
 /** Prints `data` as one line of JSON, or as the text that `asText` makes of it. */

@@ -9,10 +9,12 @@
  * daemon  {"result":{…}}\n   or   {"error":{"code":"…","message":"…","remedy":"…"}}\n
  * ```
  */
-import { chmod, mkdir, rm } from 'node:fs/promises';
+import { chmod, rm } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { IcvpnError } from '../errors.ts';
+import { isStateLocked } from './state-lock.ts';
 
 const MAX_REQUEST_BYTES = 4096;
 const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
@@ -40,17 +42,9 @@ export class ControlServer implements AsyncDisposable {
     this.#server.maxConnections = MAX_CONNECTIONS;
   }
 
-  /** @throws ControlError when another daemon answers there already */
+  /** Takes the place of a socket that a killed daemon left. The caller has the lock of the state directory. */
   static async listen(stateDir: string, handler: ControlHandler): Promise<ControlServer> {
     const path = controlPath(stateDir);
-    await mkdir(stateDir, { recursive: true, mode: 0o700 });
-    if (await answers(path)) {
-      throw new ControlError(
-        'ERR_ALREADY_RUNNING',
-        `a daemon is running with the state directory ${stateDir}`,
-        `stop it first (icvpn down --state ${stateDir}) or give another --state`,
-      );
-    }
     await rm(path, { force: true });
     const control = new ControlServer(path, handler);
     await new Promise<void>((resolve, reject) => {
@@ -93,7 +87,11 @@ export class ControlServer implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await new Promise<void>((resolve) => {
       this.#server.close(() => resolve());
-      for (const socket of this.#sockets) if (!socket.isPaused()) socket.destroy();
+      for (const socket of this.#sockets) {
+        if (!socket.isPaused()) socket.destroy();
+        // One that does not read its answer must not keep the daemon.
+        else socket.setTimeout(REQUEST_TIMEOUT_MS, () => socket.destroy());
+      }
     });
     await rm(this.#path, { force: true });
   }
@@ -116,23 +114,37 @@ function describe(error: unknown): { code: string; message: string; remedy: stri
   return { code: 'ERR_INTERNAL', message, remedy: 'look into the log of the daemon' };
 }
 
-const answers = (path: string): Promise<boolean> =>
-  new Promise((resolve) => {
-    const socket = connect(path);
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => resolve(false));
-  });
+/** Between looks for the socket of a daemon that begins to start, in milliseconds, and for how long. */
+const LOOK_MS = 50;
+const PATIENCE_MS = 5_000;
 
 /**
- * Sends one command to the daemon of a state directory.
+ * Sends one command to the daemon of a state directory. One that has the directory but no socket yet begins to
+ * start, or it is about to end: the command waits for the socket, 5 s at most.
  *
  * @returns what the daemon's handler returned, as JSON carries it
  * @throws ControlError ERR_NOT_RUNNING when no daemon answers, or the daemon's own error
  */
 export async function controlRequest(
+  stateDir: string,
+  command: string,
+  options: { signal: AbortSignal; argument?: string },
+): Promise<unknown> {
+  const { signal } = options;
+  const end = performance.now() + PATIENCE_MS;
+  for (;;) {
+    try {
+      return await request(stateDir, command, options);
+    } catch (error) {
+      const late = performance.now() >= end;
+      const isRunning = !(error instanceof ControlError) || error.code !== 'ERR_NOT_RUNNING';
+      if (isRunning || late || !(await isStateLocked(stateDir))) throw error;
+      await sleep(LOOK_MS, undefined, { signal });
+    }
+  }
+}
+
+async function request(
   stateDir: string,
   command: string,
   options: { signal: AbortSignal; argument?: string },

@@ -7,10 +7,12 @@
  *                  else: admitted by SRP at one that is
  * ```
  */
+
 import { join } from 'node:path';
 import type { AbortOptions, Ed25519PeerId } from '@libp2p/interface';
 import type { AdmissionLimits } from '../admission/server.ts';
 import { AdmissionStore } from '../admission/store.ts';
+import type { DirectoryLock } from '../files/lock.ts';
 import { createHost, type Host } from '../overlay/host.ts';
 import { PublishServer } from '../overlay/publish.ts';
 import type { Bootstrap, SuperPeerAddress } from '../records/bootstrap.ts';
@@ -25,11 +27,14 @@ import { RevocationDesk } from './revocations.ts';
 import { sealingKey } from './sealing-key.ts';
 import { type ServedStatus, Services } from './services.ts';
 import { NodeState } from './state.ts';
+import { lockState } from './state-lock.ts';
 import { type Contact, TIER_1, Tier } from './tier.ts';
 import { underlayOnly } from './underlay.ts';
 
 export interface SuperPeerOptions {
   readonly stateDir: string;
+  /** The lock of that directory, where the caller has it already; it stays the caller's. */
+  readonly lock?: DirectoryLock;
   /** File with the key of the secure cache. */
   readonly keyFile?: string;
   /** Of the universal overlay; carries its descriptor. */
@@ -78,6 +83,7 @@ export class SuperPeer implements AsyncDisposable {
   static async start(options: SuperPeerOptions): Promise<SuperPeer> {
     await using owned = new AsyncDisposableStack();
     const { log, stateDir } = options;
+    if (options.lock === undefined) owned.use(await lockState(stateDir, 'a super-peer'));
     const state = owned.use(await NodeState.open(stateDir, options));
     const { key, peerId } = state;
     const overlay = await overlayDescriptor(options.overlay);

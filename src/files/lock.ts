@@ -11,7 +11,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import koffi from 'koffi';
 import { IcvpnError } from '../errors.ts';
 
-const LOCK_FILE = '.lock';
+/** Stays when the lock is given back. */
+export const LOCK_FILE = '.lock';
 /** From sys/file.h. */
 const LOCK_EX = 2;
 const LOCK_NB = 4;

@@ -1,7 +1,7 @@
 /** `icvpn super-peer`: run one, and make the card by which owners name it. */
 import { writeFile } from 'node:fs/promises';
 import type { Ed25519PeerId } from '@libp2p/interface';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { createLog } from '../../daemon/log.ts';
 import { NodeState } from '../../daemon/state.ts';
 import type { SuperPeerStatus } from '../../daemon/super-peer.ts';
@@ -14,6 +14,7 @@ import {
   parsePeerIdList,
 } from '../address-options.ts';
 import { runDaemon } from '../daemon.ts';
+import { startDetached } from '../detach.ts';
 import {
   cacheKey,
   DEFAULT_SUPER_PEER_STATE,
@@ -23,6 +24,7 @@ import {
 } from '../options.ts';
 import { print } from '../output.ts';
 import type { CliContext } from '../program.ts';
+import { statusText } from '../status.ts';
 
 interface CardOptions {
   readonly state: string;
@@ -39,6 +41,7 @@ interface RunOptions {
   readonly listen: string[];
   readonly announce: string[];
   readonly allowService: Ed25519PeerId[];
+  readonly detach?: boolean;
   readonly json: boolean;
 }
 
@@ -71,8 +74,14 @@ export function addSuperPeerCommands(program: Command, context: CliContext): voi
       parsePeerIdList,
       [],
     )
+    .addOption(
+      new Option('--detach', 'go on in the background, and return when it is up').conflicts(
+        'foreground',
+      ),
+    )
+    .option('--foreground', 'stay in the foreground until stopped, as it does by default', false)
     .addOption(jsonOption())
-    .action((options: RunOptions) => run(options, context));
+    .action((options: RunOptions, command: Command) => run(options, command, context));
 }
 
 async function card(options: CardOptions, context: CliContext): Promise<void> {
@@ -83,21 +92,33 @@ async function card(options: CardOptions, context: CliContext): Promise<void> {
   print(context.output, options.json, made, (it) => `card of ${it.peerId}: ${it.card}`);
 }
 
-async function run(options: RunOptions, context: CliContext): Promise<void> {
+async function run(options: RunOptions, command: Command, context: CliContext): Promise<void> {
+  if (options.detach) {
+    const words = command.parent?.args.slice(1).filter((word) => word !== '--detach') ?? [];
+    const status = await startDetached(options.state, ['super-peer', 'run', ...words], {
+      signal: context.signal,
+      onProgress: (line) => context.output.err(`icvpn: ${line}\n`),
+    });
+    return print(context.output, options.json, status, statusText);
+  }
   const { SuperPeer } = await import('../../daemon/super-peer.ts');
   const overlay = await readBootstrap(options.overlay);
+  const log = createLog(context.output.err);
   await runDaemon({
     stateDir: options.state,
+    purpose: 'icvpn super-peer run',
+    log,
     signal: context.signal,
-    start: (signal) =>
+    start: (signal, lock) =>
       SuperPeer.start({
         stateDir: options.state,
+        lock,
         ...cacheKey(options),
         overlay,
         listen: options.listen,
         announce: options.announce,
         allowedServices: options.allowService,
-        log: createLog(context.output.err),
+        log,
         signal,
       }),
     onUp: (daemon) => print(context.output, options.json, daemon.status(), asText),

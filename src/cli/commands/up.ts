@@ -98,12 +98,15 @@ async function up(options: UpOptions, command: Command, context: CliContext): Pr
   const log = logProgress(createLog(context.output.err));
   await runDaemon({
     stateDir: options.state,
+    purpose: 'icvpn up',
+    log,
     signal: context.signal,
     // Loading libp2p takes most of a second: the control socket answers before.
-    start: async (signal) => {
+    start: async (signal, lock) => {
       const { Member } = await import('../../daemon/member.ts');
       return Member.start({
         stateDir: options.state,
+        lock,
         ...cacheKey(options),
         ...(bootstrap && { bootstrap }),
         ...(options.vmid !== undefined && { vmid: options.vmid }),

@@ -17,6 +17,7 @@ import { ObservedAddresses } from '../observed.ts';
 import { obtainStanding } from '../obtain-standing.ts';
 import { hasEnded, loadStanding, type Standing } from '../standing.ts';
 import { NodeState } from '../state.ts';
+import { lockState } from '../state-lock.ts';
 import { isUnderlay, machineAddresses, underlayOnly } from '../underlay.ts';
 import { forgetSecret, keepService, knownService } from './bootstrap.ts';
 import type { MemberOptions } from './options.ts';
@@ -46,6 +47,7 @@ export async function arrive(
   owned: AsyncDisposableStack,
 ): Promise<Arrival> {
   const { signal, log, subnets = [], subnetInterfaces = [] } = options;
+  if (options.lock === undefined) owned.use(await lockState(options.stateDir, 'a member'));
   const state = owned.use(await NodeState.open(options.stateDir, options));
   const { key, cache } = state;
   const bootstrap = await knownService(state, options.bootstrap);

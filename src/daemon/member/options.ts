@@ -1,4 +1,5 @@
 /** What a member is started with. */
+import type { DirectoryLock } from '../../files/lock.ts';
 import type { Lifetimes } from '../../keymgmt/exchange/suite.ts';
 import type { EncapsulationPolicy } from '../../policy/grant.ts';
 import type { Bootstrap } from '../../records/bootstrap.ts';
@@ -6,6 +7,8 @@ import type { Log } from '../log.ts';
 
 export interface MemberOptions {
   readonly stateDir: string;
+  /** The lock of that directory, where the caller has it already; it stays the caller's. */
+  readonly lock?: DirectoryLock;
   /** File with the key of the secure cache. */
   readonly keyFile?: string;
   /** Needed at the first start; kept in the secure cache from then on. */

@@ -11,6 +11,7 @@ import {
   controlPath,
   controlRequest,
 } from '../../../src/daemon/control.ts';
+import { lockState } from '../../../src/daemon/state-lock.ts';
 import { IcvpnError } from '../../../src/errors.ts';
 
 const code = (expected: string) => (error: unknown) =>
@@ -58,14 +59,7 @@ describe('control socket', () => {
     }
   });
 
-  it('refuses a second daemon, and takes the place of a killed one', async () => {
-    {
-      await using _ = await ControlServer.listen(dir, async () => 1);
-      await assert.rejects(
-        ControlServer.listen(dir, async () => 2),
-        code('ERR_ALREADY_RUNNING'),
-      );
-    }
+  it('takes the place of a killed daemon', async () => {
     const script = `require('net').createServer().listen(process.argv[1], () => console.log('up'))`;
     const other = spawn(process.execPath, ['-e', script, controlPath(dir)]);
     await once(other.stdout, 'data');
@@ -74,6 +68,13 @@ describe('control socket', () => {
     await assert.rejects(controlRequest(dir, 'x', { signal }), code('ERR_NOT_RUNNING'));
     await using _ = await ControlServer.listen(dir, async () => 3);
     assert.equal(await controlRequest(dir, 'x', { signal }), 3);
+  });
+
+  it('P34 a command waits for the socket of a daemon that has just begun to start', async () => {
+    await using _lock = await lockState(dir, 'icvpn up');
+    const asked = controlRequest(dir, 'down', { signal });
+    await using _ = await ControlServer.listen(dir, async (command) => command);
+    assert.equal(await asked, 'down');
   });
 
   it('P24 cuts off who sends too much, and answers what is not a request with an error', async () => {
