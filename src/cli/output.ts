@@ -107,3 +107,7 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
       .trimEnd();
   return all.map(line).join('\n');
 }
+
+/** A sequence is the time of signing in milliseconds, unless the signer's clock went back. */
+export const sequenceText = (sequence: number): string =>
+  sequence > 1e12 ? `of ${new Date(sequence).toISOString()}` : String(sequence);

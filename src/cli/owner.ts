@@ -36,30 +36,60 @@ export const offlineOption = (): Option =>
     'sign without asking super-peers what is published, and keep it for icvpn service publish',
   ).default(false);
 
+/** Milliseconds after which a command says what it is doing, and says it again. */
+const PATIENCE_MS = 5_000;
+
+/** Says on standard error what is waited for, where that takes long. */
+async function patiently<T>(
+  { output }: CliContext,
+  { json, what }: { readonly json: boolean; readonly what: string },
+  run: () => Promise<T>,
+): Promise<T> {
+  const tell = json ? () => undefined : () => output.err(`icvpn: waiting for ${what}\n`);
+  const timer = setInterval(tell, PATIENCE_MS);
+  try {
+    return await run();
+  } finally {
+    clearInterval(timer);
+  }
+}
+
 /** Runs an act that asks what is published first, unless it is to go without. */
 export async function asking<T>(
-  { offline }: { readonly offline: boolean },
+  {
+    offline,
+    dir,
+    json,
+  }: { readonly offline: boolean; readonly dir: string; readonly json: boolean },
+  context: CliContext,
   run: (ask: AskPublished | undefined) => Promise<T>,
 ): Promise<T> {
-  if (offline) return await run(undefined);
-  const { OwnerLink } = await import('../daemon/owner-link.ts');
-  await using link = await OwnerLink.open();
-  return await run((state, signal) => link.ask(state, signal));
+  const what = `${dir}, or for super-peers to say what is published`;
+  return await patiently(context, { json, what }, async () => {
+    if (offline) return await run(undefined);
+    const { OwnerLink } = await import('../daemon/owner-link.ts');
+    await using link = await OwnerLink.open();
+    return await run((state, signal) => link.ask(state, signal));
+  });
 }
 
 /** Hands over what is missing anywhere, and tells on standard error what it waits for. */
 export async function publish(
   { dir, wait, json }: PublishOptions,
-  { output, signal }: CliContext,
+  context: CliContext,
   everything = false,
 ): Promise<Delivery> {
   const { OwnerLink } = await import('../daemon/owner-link.ts');
   const { deliver } = await import('../daemon/delivery.ts');
+  const { output, signal } = context;
   await using link = await OwnerLink.open();
   const onWaiting = (missing: readonly Publication[]): void => {
     if (!json) output.err(`icvpn: still trying: ${publicationsText(missing)}\n`);
   };
-  return await deliver({ dir, link, waitMs: wait * 1000, everything, onWaiting, signal });
+  const what = 'super-peers to take what is signed';
+  return await patiently(context, { json, what }, () =>
+    deliver({ dir, link, waitMs: wait * 1000, everything, onWaiting, signal }),
+  );
 }
 
 export const publicationsText = (all: readonly Publication[]): string =>
@@ -89,7 +119,3 @@ export function assertWhole(delivery: Delivery, dir: string): void {
 
 const notWhole = (message: string, remedy: string): NotWholeError =>
   new NotWholeError('ERR_NOT_WHOLE', message, remedy);
-
-/** A sequence is the time of signing in milliseconds, unless the signer's clock went back. */
-export const sequenceText = (sequence: number): string =>
-  sequence > 1e12 ? `of ${new Date(sequence).toISOString()}` : String(sequence);

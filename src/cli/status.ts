@@ -8,7 +8,7 @@ import type {
   PolicyView,
 } from '../daemon/status.ts';
 import type { SuperPeerStatus } from '../daemon/super-peer.ts';
-import { table } from './output.ts';
+import { sequenceText, table } from './output.ts';
 
 /** @param status what the daemon answered: a MemberStatus, a SuperPeerStatus, or that it is starting */
 export function statusText(status: unknown): string {
@@ -44,8 +44,8 @@ function memberText(status: MemberStatus): string {
 function policyLine(policy: PolicyStatus | null): string {
   if (policy === null) return 'no policy: all members may talk to each other';
   const { sequence, applied, problem } = policy;
-  if (applied !== null) return `policy ${sequence}, applied since ${applied}`;
-  return `policy ${sequence} is NOT applied, and nobody is talked to: ${problem ?? 'it has just come'}`;
+  if (applied !== null) return `policy ${sequenceText(sequence)}, applied since ${applied}`;
+  return `policy ${sequenceText(sequence)} is NOT applied, and nobody is talked to: ${problem ?? 'it has just come'}`;
 }
 
 /** @param view what the daemon answered: a PolicyView, or null */
@@ -89,7 +89,7 @@ function superPeerText(status: SuperPeerStatus): string {
   const rows = status.services.map((each) => [
     each.name,
     String(each.members),
-    String(each.policy ?? 'none'),
+    each.policy === null ? 'none' : sequenceText(each.policy),
     each.id,
   ]);
   return [

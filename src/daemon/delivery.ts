@@ -121,8 +121,9 @@ async function prepare({ dir, link, signal }: DeliveryOptions): Promise<Round> {
   let answers: Answers | undefined;
   const ask = async (state: OwnerState) => {
     answers = await link.ask(state, signal).catch((error: unknown) => {
-      // Nobody answers: each of them tells why when it is given something.
+      // Nobody answers: each of them tells why when it is given something. So it does when this was stopped.
       if (error instanceof OwnerError && error.code === 'ERR_OWNER_UNREACHABLE') return undefined;
+      if (signal.aborted) return undefined;
       throw error;
     });
     return answers ?? { descriptors: [], policies: [], revocations: [] };
@@ -147,6 +148,7 @@ async function giveAll(
   const answer = answers?.answers.get(admitter.peerId.toString());
   const held = answer && 'held' in answer ? answer.held : undefined;
   const failures: Failures = new Map();
+  let unreachable: unknown;
   for (const name of held?.has(DESCRIPTOR_RECORD.namespace) ? ORDER : NEW_ORDER) {
     const record = state[name];
     const kind = KINDS[name];
@@ -154,13 +156,18 @@ async function giveAll(
     const { bytes } = record;
     const there = held?.get(kind.namespace);
     if (there !== undefined && equals(there, bytes) && !everything) continue;
-    const failure =
-      name === 'descriptor' && behind ? behind : await link.give(admitter, kind, bytes, signal);
+    const blocked = name === 'descriptor' && behind ? behind : unreachable;
+    const failure = blocked ?? (await link.give(admitter, kind, bytes, signal));
     if (failure === undefined) done.add(`${name} ${record.value.sequence}`);
     else failures.set(name, failure);
+    // It would not take the others either, and is not to be waited for each time.
+    if (isUnreachable(failure)) unreachable = failure;
   }
   return failures;
 }
+
+const isUnreachable = (failure: unknown): boolean =>
+  failure instanceof IcvpnError && failure.code === 'ERR_PUBLISH_UNREACHABLE';
 
 const isPassing = (failure: unknown): boolean =>
   !(failure instanceof IcvpnError && FINAL.has(failure.code));

@@ -117,7 +117,10 @@ function renamed(
     places.set(name, { peerId, slot: slot < MAX_ADMITTERS ? slot : freeSlot(places) });
     cards.set(name, { peerId, card });
   }
-  if (places.size > 0) return { places: [...places.values()], cards: [...cards.values()] };
+  if (places.size > 0) {
+    const needed = [...cards.values()].filter(({ peerId }) => places.has(peerId.toString()));
+    return { places: [...places.values()], cards: needed };
+  }
   throw new OwnerError(
     'ERR_NO_SUPER_PEER',
     'a service needs at least one super-peer to admit its VMs',

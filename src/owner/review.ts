@@ -57,19 +57,26 @@ export function review(own: OwnerState, published: Published): Review {
   const descriptors = [own.descriptor, ...published.descriptors];
   const lists = defined([own.revocations, ...published.revocations]);
   const policies = defined([own.policy, ...published.policies]);
-  const newest = descriptors.reduce((a, b) => (newerDescriptor(b, a) ? b : a));
-  const behind = newest !== own.descriptor && !sameSecrets(newest.value, own.descriptor.value);
+  const isOwn = ({ value }: Opened<ServiceDescriptor>): boolean =>
+    sameSecrets(value, own.descriptor.value);
+  // Also one of the same epoch that means another, whichever has the higher sequence: nodes keep the published one.
+  const behind = newestOf(
+    published.descriptors.filter(
+      (each) => !isOwn(each) && each.value.epoch >= own.descriptor.value.epoch,
+    ),
+  );
+  const newest = newestOf(descriptors.filter(isOwn)) ?? own.descriptor;
   const revoked = union(lists);
   const newestList = lists.find((list) => !lists.some((each) => newer(each, list)));
   const whole = newestList !== undefined && holds(newestList, revoked);
   return {
     state: withNewest(own, {
       policy: policies.reduce<typeof own.policy>((a, b) => (newer(b, a) ? b : a), undefined),
-      descriptor: behind ? own.descriptor : newest,
+      descriptor: newest,
       revocations: whole ? newestList : (own.revocations ?? newestList),
     }),
     incomplete: newestList !== undefined && !whole,
-    behind: behind ? newest : undefined,
+    behind,
     revoked,
     floors: {
       descriptor: highest(descriptors.map(({ value }) => value.sequence)),
@@ -109,6 +116,14 @@ function newerDescriptor(a: Opened<ServiceDescriptor>, b: Opened<ServiceDescript
   const order = compareVersions(a.value, b.value);
   return order === 0 ? Buffer.compare(a.bytes, b.bytes) > 0 : order > 0;
 }
+
+const newestOf = (
+  all: readonly Opened<ServiceDescriptor>[],
+): Opened<ServiceDescriptor> | undefined =>
+  all.reduce<Opened<ServiceDescriptor> | undefined>(
+    (a, b) => (a === undefined || newerDescriptor(b, a) ? b : a),
+    undefined,
+  );
 
 /** Secrets change with the epoch only. Two copies that began an epoch each call it the same. */
 const sameSecrets = (a: ServiceDescriptor, b: ServiceDescriptor): boolean =>

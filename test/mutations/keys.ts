@@ -153,9 +153,9 @@ export const KEY_MUTATIONS: readonly Mutation[] = [
   {
     promise: 'P35',
     title: 'a secret is acknowledged before it is on the disk',
-    file: 'src/keymgmt/cache/files.ts',
+    file: 'src/files/atomic.ts',
     find: 'await file.sync();',
     replace: '',
-    tests: ['test/unit/cache/secure-cache.test.ts'],
+    tests: ['test/unit/files/atomic.test.ts', 'test/unit/cache/secure-cache.test.ts'],
   },
 ];

@@ -5,6 +5,7 @@ import { EVERYWHERE_MUTATIONS } from './everywhere.ts';
 import { KEY_MUTATIONS } from './keys.ts';
 import type { Mutation } from './mutation.ts';
 import { OVERLAY_MUTATIONS } from './overlay.ts';
+import { OWNER_MUTATIONS } from './owner.ts';
 import { TUNNEL_MUTATIONS } from './tunnels.ts';
 
 export const MUTATIONS: readonly Mutation[] = [
@@ -12,6 +13,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...OVERLAY_MUTATIONS,
   ...DISCOVERY_MUTATIONS,
   ...KEY_MUTATIONS,
+  ...OWNER_MUTATIONS,
   ...TUNNEL_MUTATIONS,
   ...EVERYWHERE_MUTATIONS,
 ];

@@ -6,7 +6,7 @@ import { failingTests, readPolicy } from '../../policy/embedded-tests.ts';
 import { checkRoutes } from '../../policy/routes.ts';
 import { askDaemon } from '../ask.ts';
 import { DEFAULT_MEMBER_STATE, jsonOption, serviceDirOption, stateOption } from '../options.ts';
-import { print } from '../output.ts';
+import { print, sequenceText } from '../output.ts';
 import {
   asking,
   assertWhole,
@@ -14,7 +14,6 @@ import {
   type PublishOptions,
   publish,
   publishedOr,
-  sequenceText,
   waitOption,
 } from '../owner.ts';
 import type { CliContext } from '../program.ts';
@@ -97,7 +96,9 @@ async function signAndPublish(
   const { signPolicy } = await import('../../owner/policy.ts');
   const { signal, output } = context;
   const document = Uint8Array.from(await readFile(file));
-  const policy = await asking(options, (ask) => signPolicy({ dir, document, ask, signal }));
+  const policy = await asking(options, context, (ask) =>
+    signPolicy({ dir, document, ask, signal }),
+  );
   const { sequence } = policy.value;
   const delivery = offline ? undefined : await publish(options, context);
   const published = delivery?.of('policy') ?? null;

@@ -79,7 +79,7 @@ async function asOwner(
   const { keepEpoch, offline, wait, json } = options;
   const { revokeMember } = await import('../../owner/revocation.ts');
   const { signal, output } = context;
-  const { descriptor } = await asking(options, (ask) =>
+  const { descriptor } = await asking({ ...options, dir }, context, (ask) =>
     revokeMember({ dir, member, newEpoch: !keepEpoch, ask, signal }),
   );
   const delivery = offline ? undefined : await publish({ dir, wait, json }, context);

@@ -16,7 +16,7 @@ import {
   parseTextList,
   serviceDirOption,
 } from '../options.ts';
-import { print, table } from '../output.ts';
+import { print, sequenceText, table } from '../output.ts';
 import {
   asking,
   assertWhole,
@@ -26,7 +26,6 @@ import {
   publicationsText,
   publish,
   publishedOr,
-  sequenceText,
   waitOption,
 } from '../owner.ts';
 import type { CliContext } from '../program.ts';
@@ -182,7 +181,7 @@ async function revokeTicket(
   const { dir, offline, all, json } = options;
   const { revokeTickets } = await import('../../owner/revocation.ts');
   const { signal, output } = context;
-  const list = await asking(options, (ask) =>
+  const list = await asking(options, context, (ask) =>
     revokeTickets({ dir, ask, signal, ...(!all && { ids }) }),
   );
   const { sequence, tickets } = list.value;
@@ -257,7 +256,7 @@ export async function update(options: UpdateOptions, context: CliContext): Promi
   const { signal, output } = context;
   const add = await openCards(options.superPeer);
   const change = { add, remove, newEpoch, newSecret, admitAnew };
-  const { descriptor, recovered } = await asking(options, (ask) =>
+  const { descriptor, recovered } = await asking(options, context, (ask) =>
     updateService({ dir, ...change, ask, signal, ...(bootstrap && { bootstrapFile: bootstrap }) }),
   );
   const { name, sequence, epoch } = descriptor.value;
