@@ -1,4 +1,5 @@
 /** What single VMs do in the benchmarks here beside being admitted: bother, renew, agree on keys. */
+
 import { randomBytes } from 'node:crypto';
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { lpStream } from '@libp2p/utils';
@@ -14,6 +15,7 @@ import {
 } from '../../src/keymgmt/exchange/protocol.ts';
 import { ALL_SUITES } from '../../src/keymgmt/exchange/suite.ts';
 import { Gate } from '../../src/overlay/gate.ts';
+import { AddressPlan } from '../../src/records/address-plan.ts';
 import { CREDENTIAL } from '../../src/records/credential.ts';
 import { open } from '../../src/records/envelope.ts';
 import { admissionStream, type Vm } from '../../test/unit/daemon/world.ts';
@@ -83,7 +85,8 @@ export class Pair {
       if (admission === undefined) throw new Error('not admitted');
       const { credential, descriptor, epochPsk } = admission;
       const { serviceId, epoch, admitters } = descriptor.value;
-      const trust = { epoch, admitters: admitters.map(({ peerId }) => peerId) };
+      const addresses = new AddressPlan(descriptor.value);
+      const trust = { epoch, admitters: admitters.map(({ peerId }) => peerId), addresses };
       const options = { credential: () => credential.bytes, trust: () => trust };
       const gate = new Gate(vm, { overlayId: serviceId, ...options });
       const context = {

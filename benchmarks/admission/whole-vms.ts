@@ -1,4 +1,5 @@
 /** Many VMs in one process, each with its key, its connection and its address. Started by the benchmarks here. */
+
 import { randomBytes } from 'node:crypto';
 import { getPriority, setPriority } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,6 +14,7 @@ import {
   frame,
 } from '../../src/overlay/directory.ts';
 import { Gate } from '../../src/overlay/gate.ts';
+import { AddressPlan } from '../../src/records/address-plan.ts';
 import { MessageStream } from '../../src/wire/message-stream.ts';
 import { admit, hostFrom, loopbackAddress, type Vm } from '../../test/unit/daemon/world.ts';
 import { CALL_LIMIT, offer } from '../child.ts';
@@ -120,7 +122,8 @@ async function attachTo(vm: Vm): Promise<void> {
   if (admission === undefined) throw new Error('not admitted');
   const { descriptor, credential } = admission;
   const { serviceId, epoch, admitters } = descriptor.value;
-  const trust = { epoch, admitters: admitters.map(({ peerId }) => peerId) };
+  const addresses = new AddressPlan(descriptor.value);
+  const trust = { epoch, admitters: admitters.map(({ peerId }) => peerId), addresses };
   const shown = () => credential.bytes;
   const gate = new Gate(vm, { overlayId: serviceId, credential: shown, trust: () => trust });
   await gate.start();

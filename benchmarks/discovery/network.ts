@@ -8,7 +8,13 @@ import { Records } from '../../src/overlay/records.ts';
 import { MEMBERSHIP_RECORD } from '../../src/overlay/stored-kinds.ts';
 import type { Credential } from '../../src/records/credential.ts';
 import type { Opened } from '../../src/records/envelope.ts';
-import { credentialFor, type Identity, identity, listen } from '../../test/unit/overlay/harness.ts';
+import {
+  credentialFor,
+  type Identity,
+  identity,
+  listen,
+  trustIn,
+} from '../../test/unit/overlay/harness.ts';
 import { MemoryNetwork } from '../../test/unit/overlay/memory-network.ts';
 import { relayTo } from './relay.ts';
 
@@ -38,7 +44,7 @@ export class Network implements AsyncDisposable {
     this.#owned = owned;
   }
 
-  readonly trust = (): Trust => ({ epoch: 1, admitters: [this.superPeer.id] });
+  readonly trust = (): Trust => trustIn([this.superPeer.id]);
 
   /** @param members how many there are besides who asks */
   static async start(members: number): Promise<Network> {
@@ -46,7 +52,7 @@ export class Network implements AsyncDisposable {
     const [service, superPeer] = [await identity(), await identity()];
     const host = await listen(superPeer.key);
     owned.defer(() => host.close());
-    const trust = (): Trust => ({ epoch: 1, admitters: [superPeer.id] });
+    const trust = (): Trust => trustIn([superPeer.id]);
     const gate = new Gate(host, { overlayId: service.id, credential: () => undefined, trust });
     await gate.start();
     owned.defer(() => gate.close());

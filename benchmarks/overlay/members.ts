@@ -15,6 +15,7 @@ import {
   LOOPBACK,
   MemberNode,
   nth,
+  trustIn,
 } from '../../test/unit/overlay/harness.ts';
 import { joinPatiently } from './join.ts';
 
@@ -62,10 +63,12 @@ export class Members {
     const { serviceId } = this.#descriptor.value;
     const { key, id } = await identity();
     const admitter = nth(this.#admitters, index % this.#admitters.length);
-    const credential = await credentialFor(serviceId, admitter.key, id);
+    const place = index % this.#admitters.length;
+    const ipv4 = `100.64.${4 * place}.1`;
+    const credential = await credentialFor(serviceId, admitter.key, id, { ipv4 });
     const own: { trust?: ServiceTrust } = {};
     const admitters = this.#admitters.map((each) => each.id);
-    const trust = () => own.trust?.trust() ?? { epoch: 1, admitters };
+    const trust = () => own.trust?.trust() ?? trustIn(admitters);
     const order = (): Multiaddr[][] =>
       [admitter, ...this.#admitters].map((each) => [...each.addresses]);
     const host = await createHost({ key, listen: LOOPBACK });

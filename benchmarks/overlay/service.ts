@@ -14,6 +14,7 @@ import {
   LOOPBACK,
   nth,
   SuperPeer,
+  trustIn,
 } from '../../test/unit/overlay/harness.ts';
 import { type Admitter, Members } from './members.ts';
 
@@ -43,7 +44,7 @@ export class MeasuredService {
     const admitters = keys.map((each, i) => ({ ...each, addresses: addresses(nth(hosts, i)) }));
     const measured = new MeasuredService(service, await open(DESCRIPTOR, bytes), admitters);
     for (const [i, host] of hosts.entries()) {
-      const fixed = () => ({ epoch: 1, admitters: keys.map(({ id }) => id) });
+      const fixed = () => trustIn(keys.map(({ id }) => id));
       const own: { trust?: ServiceTrust } = {};
       const trust = () => own.trust?.trust() ?? fixed();
       const key = countingKey(nth(keys, i).key, () => measured.signatures++);

@@ -9,6 +9,7 @@ import {
   listen,
   nth,
   Tier,
+  trustIn,
 } from '../../test/unit/overlay/harness.ts';
 import { offer } from '../child.ts';
 import { identityFrom } from './identity-text.ts';
@@ -48,7 +49,7 @@ async function join(known: readonly Addresses[]): Promise<Addresses> {
   const { service, superPeer } = identities;
   const { key, id } = await identity();
   const credential = await credentialFor(service.id, superPeer.key, id);
-  const trust = (): Trust => ({ epoch: 1, admitters: [superPeer.id] });
+  const trust = (): Trust => trustIn([superPeer.id]);
   const tier = new Tier(await listen(key), service.id, () => credential.bytes, trust);
   await tier.start();
   const targets = known.map((each) => each.map((text) => multiaddr(text)));

@@ -1,5 +1,6 @@
 /** What a VM is given, and the checks that it makes of it: nothing is taken on trust. */
 import type { Ed25519PeerId } from '@libp2p/interface';
+import { AddressPlan } from '../records/address-plan.ts';
 import {
   CLOCK_SKEW_SECONDS,
   CREDENTIAL,
@@ -9,7 +10,6 @@ import {
 } from '../records/credential.ts';
 import { admitterOf, openDescriptor, type ServiceDescriptor } from '../records/descriptor.ts';
 import { type Opened, open } from '../records/envelope.ts';
-import { ipv6Address } from '../records/virtual-address.ts';
 import { AdmissionProtocolError, ClockError } from './errors.ts';
 import type { RunKeys } from './keys.ts';
 import { Provision } from './messages.ts';
@@ -87,12 +87,13 @@ function check(
       ...{ serviceId, now, bearer: self },
       epoch: descriptor.epoch,
       admitters: [superPeer],
+      addresses: new AddressPlan(descriptor),
     });
   } catch (cause) {
     if (!(cause instanceof CredentialError)) throw cause;
     throw new AdmissionProtocolError(cause.message, { cause });
   }
-  if (value.vmid !== vmid || value.ipv6 !== ipv6Address(serviceId, self)) {
+  if (value.vmid !== vmid) {
     throw new AdmissionProtocolError('the credential is not what was asked for');
   }
 }

@@ -2,13 +2,15 @@
 import { randomBytes } from 'node:crypto';
 import type { Ed25519PeerId, PrivateKey } from '@libp2p/interface';
 import { covers, parseSubnet } from '../policy/subnet.ts';
-import { CREDENTIAL, type Credential } from '../records/credential.ts';
+import { CREDENTIAL, type Credential, heldSince } from '../records/credential.ts';
 import { admitterOf, type ServiceDescriptor } from '../records/descriptor.ts';
 import { type Opened, open, seal } from '../records/envelope.ts';
+import { leaseHolds, signLease } from '../records/lease.ts';
 import { ipv6Address } from '../records/virtual-address.ts';
 import { Provision } from './messages.ts';
 import { sealRenewalState } from './renewal-token.ts';
 import type { AdmissionSecrets } from './sealed.ts';
+import type { ServerContext } from './server-session.ts';
 
 /** A service that this super-peer admits to: the newest descriptor, and its secrets opened. */
 export interface ServedService {
@@ -42,10 +44,39 @@ export function grantedSubnets(asked: readonly string[], allowed: readonly strin
   return asked.filter((each) => blocks.some((block) => covers(block, parseSubnet(each))));
 }
 
+/** What a credential says of the IPv4 address. */
+type Leased = Pick<Credential, 'ipv4' | 'admittedBy' | 'lease'>;
+
+/**
+ * A member keeps the address that another super-peer has leased to it, while that one is named in the descriptor;
+ * else it gets one of this super-peer's, which then counts as the one that admitted it.
+ *
+ * @param shown the credential that is renewed, which holds
+ * @throws IcvpnError when there is no address to give
+ */
+export async function leaseFor(
+  { self, key, leaseIpv4 }: Pick<ServerContext, 'self' | 'key' | 'leaseIpv4'>,
+  service: ServedService,
+  peerId: Ed25519PeerId,
+  shown?: Opened<Credential>,
+): Promise<Leased> {
+  const { serviceId } = service.descriptor.value;
+  if (shown !== undefined && !shown.value.admittedBy.equals(self)) {
+    const { ipv4, admittedBy, lease } = shown.value;
+    const named = admitterOf(service.descriptor.value, admittedBy) !== undefined;
+    if (named && leaseHolds(shown.value)) return { ipv4, admittedBy, lease };
+  }
+  const own = shown?.value.admittedBy.equals(self) ? shown.value : undefined;
+  const held = own && { ipv4: own.ipv4, since: heldSince(own) };
+  const given = await leaseIpv4(service, peerId, held);
+  const lease = signLease({ serviceId, peerId, ...given }, key);
+  return { ipv4: given.ipv4, admittedBy: self, lease };
+}
+
 /** @param now seconds since 1970 */
 export async function issueCredential(
   service: ServedService,
-  bearer: Pick<Credential, 'peerId' | 'vmid' | 'roles' | 'ipv4' | 'admittedBy' | 'subnets'>,
+  bearer: Pick<Credential, 'peerId' | 'vmid' | 'roles' | 'subnets'> & Leased,
   by: { key: PrivateKey; now: number },
 ): Promise<Opened<Credential>> {
   const { serviceId, epoch, credentialLifetime } = service.descriptor.value;

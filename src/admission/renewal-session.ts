@@ -14,6 +14,8 @@
  */
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { IcvpnError } from '../errors.ts';
+import { AddressPlan } from '../records/address-plan.ts';
+import { WHOLE_PREFIX } from '../records/address-range.ts';
 import {
   CLOCK_SKEW_SECONDS,
   CREDENTIAL,
@@ -22,6 +24,7 @@ import {
   checkCredential,
   WAY_BACK_SECONDS,
 } from '../records/credential.ts';
+import type { ServiceDescriptor } from '../records/descriptor.ts';
 import { EnvelopeError, type Opened, open } from '../records/envelope.ts';
 import { type Accepting, type Admission, acceptProvision } from './accept.ts';
 import { AdmissionProtocolError } from './errors.ts';
@@ -30,6 +33,7 @@ import {
   encodeProvision,
   grantedSubnets,
   issueCredential,
+  leaseFor,
   type ServedService,
 } from './issue.ts';
 import { type Ends, RunKeys, renewalAnswerTranscript, renewalTranscript } from './keys.ts';
@@ -92,7 +96,7 @@ export async function renew(
 }
 
 async function grant(
-  { key, self, assignIpv4, allowedSubnets, barred, revoked }: ServerContext,
+  context: ServerContext,
   run: {
     service: ServedService;
     shown: Opened<Credential>;
@@ -105,15 +109,15 @@ async function grant(
 ): Promise<Verdict> {
   const { service, shown, answer, nonce, request, now } = run;
   const { peerId, address: remoteAddress } = run.remote;
+  const { key, allowedSubnets, barred, revoked } = context;
   const { vmid, roles, notAfter } = shown.value;
   const ended = now >= notAfter + CLOCK_SKEW_SECONDS;
   if (revoked(service, shown) || (ended && barred(service, peerId))) {
     throw new Unavailable('this VM was revoked');
   }
-  const admittedBy = ended ? self : shown.value.admittedBy;
-  const ipv4 = assignIpv4(service, peerId, ended ? undefined : shown.value.ipv4);
+  const leased = await leaseFor(context, service, peerId, ended ? undefined : shown);
   const subnets = grantedSubnets(request.subnets, allowedSubnets(service, { peerId, vmid, roles }));
-  const bearer = { peerId, vmid, roles, ipv4, admittedBy, subnets };
+  const bearer = { peerId, vmid, roles, subnets, ...leased };
   const credential = await issueCredential(service, bearer, { key, now });
   const renewalKey = answer.renewalKey();
   const provision = encodeProvision(service, credential, renewalKey, remoteAddress);
@@ -156,12 +160,26 @@ function faultOf(
     checkCredential(shown, {
       ...{ serviceId, bearer, now: at, epoch: shownEpoch },
       admitters: admitters.map((each) => each.peerId),
+      addresses: addressesAt(descriptor.value, shown.value.admittedBy),
     });
     return undefined;
   } catch (error) {
     if (error instanceof CredentialError) return error.fault;
     throw error;
   }
+}
+
+/**
+ * A member finds its way back also when the super-peer that admitted it is forgotten: it gets another address here.
+ *
+ * @returns what the addresses in a credential must be for being renewed
+ */
+function addressesAt(service: ServiceDescriptor, admittedBy: Ed25519PeerId): AddressPlan {
+  const isKnown = [...service.admitters, ...service.retired].some(({ peerId }) =>
+    peerId.equals(admittedBy),
+  );
+  const forgotten = isKnown ? [] : [{ peerId: admittedBy, range: WHOLE_PREFIX }];
+  return new AddressPlan({ ...service, retired: [...service.retired, ...forgotten] });
 }
 
 /** The member's side. */

@@ -20,9 +20,11 @@ import {
   encodeProvision,
   grantedSubnets,
   issueCredential,
+  leaseFor,
   type ServedService,
 } from './issue.ts';
 import { admissionTranscript, RunKeys } from './keys.ts';
+import type { AddressClaim } from './lease-table.ts';
 import {
   type Challenge,
   type Hello,
@@ -49,7 +51,17 @@ export interface ServerContext {
   /** Where tickets are used up; without it none is taken. */
   readonly tickets: Pick<AdmissionStore, 'useTicket'> | undefined;
   services(serviceId: string): ServedService | undefined;
-  assignIpv4(service: ServedService, peerId: Ed25519PeerId, current: string | undefined): string;
+  /**
+   * Leases an IPv4 address of this super-peer to a member.
+   *
+   * @param held the one that it renews
+   * @throws IcvpnError when there is none
+   */
+  leaseIpv4(
+    service: ServedService,
+    peerId: Ed25519PeerId,
+    held: AddressClaim | undefined,
+  ): Promise<AddressClaim>;
   /** Whether a node was thrown out, so that it is not admitted again. */
   barred(service: ServedService, peerId: Ed25519PeerId): boolean;
   /** Whether the owner took a ticket back, also one that was used: it admits nobody any more. */
@@ -170,8 +182,7 @@ export class ServerSession {
     keys: RunKeys,
     M2: Uint8Array,
   ): Promise<Verdict> {
-    const { services, self, key, clock, assignIpv4, allowedSubnets, barred, ticketRevoked } =
-      this.#context;
+    const { services, self, key, clock, allowedSubnets, barred, ticketRevoked } = this.#context;
     const { peerId, address: remoteAddress } = this.#remote;
     // Asked for again: the owner may have taken this super-peer out since the challenge.
     const service = admittedBy(services(hello.serviceId.toString()), self);
@@ -183,10 +194,10 @@ export class ServerSession {
       throw new Unavailable('the ticket was taken back');
     }
     const roles = ticket === undefined ? request.roles : this.#useTicket(ticket, request, now);
-    const ipv4 = assignIpv4(service, peerId, undefined);
+    const leased = await leaseFor(this.#context, service, peerId);
     const allowed = allowedSubnets(service, { peerId, vmid, roles });
     const subnets = grantedSubnets(request.subnets, allowed);
-    const bearer = { peerId, vmid, roles, ipv4, admittedBy: self, subnets };
+    const bearer = { peerId, vmid, roles, subnets, ...leased };
     const credential = await issueCredential(service, bearer, { key, now });
     const renewalKey = keys.renewalKey();
     const provision = encodeProvision(service, credential, renewalKey, remoteAddress);

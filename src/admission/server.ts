@@ -1,7 +1,7 @@
 /** The super-peer's end of the admission protocol on libp2p streams: admissions and renewals. */
 import { randomBytes } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
-import type { Connection, Ed25519PeerId, PrivateKey, Stream } from '@libp2p/interface';
+import type { Connection, PrivateKey, Stream } from '@libp2p/interface';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { tryGetNetConfig } from '@libp2p/utils';
 import { IcvpnError } from '../errors.ts';
@@ -48,15 +48,8 @@ export interface AdmissionServerOptions {
   readonly key: PrivateKey;
   /** The services that this super-peer serves, by the text of their ServiceID. */
   readonly services: (serviceId: string) => ServedService | undefined;
-  /**
-   * An address of the service's prefix for this member; `current` is the one in the credential that
-   * it renews. @throws IcvpnError when there is none
-   */
-  readonly assignIpv4: (
-    service: ServedService,
-    peerId: Ed25519PeerId,
-    current: string | undefined,
-  ) => string;
+  /** Leases an IPv4 address of this super-peer. @throws IcvpnError when there is none */
+  readonly leaseIpv4: ServerContext['leaseIpv4'];
   /** Writes the membership record; the credential is sent only after it. */
   readonly onAdmitted: Recorder;
   /** The same for renewals; `onAdmitted` when absent. */
@@ -102,7 +95,7 @@ export class AdmissionServer {
     this.#ownPool = options.srp === undefined ? srp : undefined;
     this.#context = {
       ...{ self, clock, key: options.key, srp, decoys: new Decoys(options.key) },
-      ...{ services: options.services, assignIpv4: options.assignIpv4, tickets: options.store },
+      ...{ services: options.services, leaseIpv4: options.leaseIpv4, tickets: options.store },
       barred: options.barred ?? (() => false),
       ticketRevoked: options.ticketRevoked ?? (() => false),
       revoked: options.revoked ?? (() => false),

@@ -21,10 +21,10 @@ import {
   type ServiceDescriptor,
 } from '../records/descriptor.ts';
 import { type Opened, openWithin } from '../records/envelope.ts';
-import { Ipv4PoolError } from '../records/virtual-address.ts';
+import { LEASE_MIGRATION, LEASE_SCHEMA, LeaseTable } from './lease-table.ts';
 import type { Ticket } from './ticket.ts';
 
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 const SCHEMA = `
   CREATE TABLE service (
     id TEXT PRIMARY KEY, sequence INTEGER NOT NULL, descriptor BLOB NOT NULL
@@ -32,10 +32,7 @@ const SCHEMA = `
   CREATE TABLE ticket (
     id BLOB PRIMARY KEY, peer TEXT NOT NULL, used INTEGER NOT NULL, not_after INTEGER NOT NULL
   ) STRICT;
-  CREATE TABLE lease (
-    service TEXT NOT NULL, address TEXT NOT NULL, peer TEXT NOT NULL, not_after INTEGER NOT NULL,
-    PRIMARY KEY (service, address), UNIQUE (service, peer)
-  ) STRICT;
+  ${LEASE_SCHEMA}
   PRAGMA user_version = ${SCHEMA_VERSION};
 `;
 
@@ -56,6 +53,8 @@ export type TicketUse = 'first' | 'again' | 'used';
 export class AdmissionStore {
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
+  /** Which member has which virtual IPv4 address. */
+  readonly leases: LeaseTable;
 
   /** @param path of the file, made with mode 0600 when there is none. @throws StoreError */
   constructor(path: string) {
@@ -65,6 +64,7 @@ export class AdmissionStore {
       this.#db = new DatabaseSync(path, { timeout: 5000 });
       this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL');
       this.#migrate();
+      this.leases = new LeaseTable(this.#db, (run) => this.#transaction(run));
     } catch (cause) {
       if (cause instanceof StoreError) throw cause;
       throw new StoreError(`cannot open the admission store ${path}`, { cause });
@@ -123,37 +123,6 @@ export class AdmissionStore {
     return Number(gone.changes);
   }
 
-  /**
-   * Leases a virtual IPv4 address to a member until `notAfter`; a member that has one keeps it. A
-   * lease that ran out is given to somebody else only when no address was left unused, the one out
-   * for longest first.
-   *
-   * @param pick chooses among the addresses, given which are taken; see Ipv4Pool.assign
-   */
-  lease(
-    member: { serviceId: string; peer: Ed25519PeerId; notAfter: number; now: number },
-    pick: (taken: (address: string) => boolean) => string,
-  ): string {
-    const { serviceId, notAfter, now } = member;
-    const peer = member.peer.toString();
-    return this.#transaction(() => {
-      const held = this.#prepare('SELECT address FROM lease WHERE service = ? AND peer = ?');
-      const own = held.get(serviceId, peer)?.['address'];
-      const address = typeof own === 'string' ? own : this.#free(serviceId, now, pick);
-      this.#prepare(
-        `INSERT INTO lease VALUES (?, ?, ?, ?)
-         ON CONFLICT (service, peer) DO UPDATE SET not_after = excluded.not_after`,
-      ).run(serviceId, address, peer, notAfter);
-      return address;
-    });
-  }
-
-  /** Ends a member's lease at once. */
-  release(serviceId: string, peer: Ed25519PeerId): void {
-    const remove = this.#prepare('DELETE FROM lease WHERE service = ? AND peer = ?');
-    remove.run(serviceId, peer.toString());
-  }
-
   close(): void {
     this.#db.close();
   }
@@ -166,21 +135,6 @@ export class AdmissionStore {
       return insert.run(id, by, now, notAfter).changes === 1;
     } finally {
       this.#db.exec('PRAGMA synchronous = NORMAL');
-    }
-  }
-
-  #free(serviceId: string, now: number, pick: (taken: (a: string) => boolean) => string): string {
-    const find = this.#prepare('SELECT 1 FROM lease WHERE service = ? AND address = ?');
-    try {
-      return pick((address) => find.get(serviceId, address) !== undefined);
-    } catch (error) {
-      if (!(error instanceof Ipv4PoolError)) throw error;
-      const oldest = this.#prepare(
-        `DELETE FROM lease WHERE rowid = (SELECT rowid FROM lease
-         WHERE service = ? AND not_after < ? ORDER BY not_after LIMIT 1) RETURNING address`,
-      ).get(serviceId, now)?.['address'];
-      if (typeof oldest !== 'string') throw error;
-      return oldest;
     }
   }
 
@@ -208,7 +162,9 @@ export class AdmissionStore {
     this.#transaction(() => {
       const version = this.#db.prepare('PRAGMA user_version').get()?.['user_version'];
       if (version === 0) this.#db.exec(SCHEMA);
-      else if (version !== SCHEMA_VERSION) {
+      else if (version === 1) {
+        this.#db.exec(`${LEASE_MIGRATION} PRAGMA user_version = ${SCHEMA_VERSION}`);
+      } else if (version !== SCHEMA_VERSION) {
         throw new StoreError(`the admission store is of version ${version}, not ${SCHEMA_VERSION}`);
       }
     });

@@ -41,7 +41,7 @@ export class Door implements AsyncDisposable {
     const server = new AdmissionServer({
       ...{ key, store, audit, limits },
       services: (id) => services.get(id)?.door,
-      assignIpv4: (door, peerId, current) => services.ofDoor(door).assignIpv4(peerId, current),
+      leaseIpv4: (door, peerId, held) => services.ofDoor(door).leaseIpv4(peerId, held),
       allowedSubnets: (door, member) => services.ofDoor(door).allowedSubnets(member),
       barred: (door, peerId) => services.ofDoor(door).trust.barred(peerId),
       ticketRevoked: (door, id) => services.ofDoor(door).trust.ticketRevoked(id),

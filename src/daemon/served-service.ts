@@ -10,10 +10,10 @@
  * ```
  */
 import type { Ed25519PeerId, Ed25519PrivateKey } from '@libp2p/interface';
+import type { AddressClaim } from '../admission/lease-table.ts';
 import { type AdmissionSecrets, openSealedSecrets } from '../admission/sealed.ts';
 import type { Applicant, ServedService as Door } from '../admission/server.ts';
 import type { AdmissionStore } from '../admission/store.ts';
-import { prefixContains } from '../codec/ip.ts';
 import { everybodyIn } from '../overlay/audience.ts';
 import { DirectoryServer } from '../overlay/directory-server.ts';
 import { Gate, type Trust } from '../overlay/gate.ts';
@@ -26,6 +26,7 @@ import type { Credential } from '../records/credential.ts';
 import { admitterOf, type ServiceDescriptor } from '../records/descriptor.ts';
 import type { Opened } from '../records/envelope.ts';
 import { Ipv4Pool } from '../records/virtual-address.ts';
+import { AddressLeases } from './address-leases.ts';
 import { authorityKeys, DiscoveryServer } from './discovery-server.ts';
 import type { Log } from './log.ts';
 import type { Tier } from './tier.ts';
@@ -58,6 +59,7 @@ export class ServedService implements AsyncDisposable {
   /** Why the newest descriptor could not be followed. */
   #termsFailure: unknown;
   readonly #discovery: DiscoveryServer;
+  readonly #leases: AddressLeases;
   readonly #owned = new AsyncDisposableStack();
 
   private constructor(options: ServedServiceOptions, trust: ServiceTrust, terms: Terms) {
@@ -73,6 +75,12 @@ export class ServedService implements AsyncDisposable {
     });
     this.#owned.defer(() => trust.close());
     this.#owned.defer(() => this.membership.close());
+    this.#leases = this.#owned.use(
+      new AddressLeases({
+        ...{ superPeer: peerId, table: options.store.leases, membership: this.membership, trust },
+        ...{ pool: () => this.#terms.pool, gate: tier.gate, log: options.log },
+      }),
+    );
     trust.on('change', () => {
       this.membership.recheck();
       this.#terming = this.#terming.then(() => this.#follow());
@@ -99,7 +107,7 @@ export class ServedService implements AsyncDisposable {
 
   async #open(): Promise<void> {
     const { membership } = this;
-    const { key, tier, log } = this.#options;
+    const { key, tier } = this.#options;
     const trust = (): Trust => this.trust.trust();
     // Before anything is awaited: shards that arrive meanwhile are sealed.
     this.#offer(this.descriptor, this.#terms);
@@ -114,7 +122,6 @@ export class ServedService implements AsyncDisposable {
     const directory = new DirectoryServer({ gate, membership, key, trust, seal });
     await directory.start();
     this.#owned.defer(() => directory.close());
-    membership.refresh().catch((error) => log('refresh-failed', { why: String(error) }));
   }
 
   /** Whoever was thrown out is let in nowhere, also not where the service is new: it asks before it admits. */
@@ -149,24 +156,9 @@ export class ServedService implements AsyncDisposable {
     return { descriptor: this.descriptor, secrets: this.#terms.secrets };
   }
 
-  /**
-   * @param current the address in the credential that is being renewed, perhaps from the slot of
-   * another super-peer
-   */
-  assignIpv4(peer: Ed25519PeerId, current: string | undefined): string {
-    const { serviceId, ipv4Prefix, credentialLifetime } = this.descriptor.value;
-    if (current !== undefined && prefixContains(ipv4Prefix, current)) return current;
-    const now = Math.floor(Date.now() / 1000);
-    const lease = {
-      serviceId: serviceId.toString(),
-      peer,
-      notAfter: now + credentialLifetime,
-      now,
-    };
-    // Other super-peers assign from other slots, so that the leases given here are all there is to ask.
-    return this.#options.store.lease(lease, (leased) =>
-      this.#terms.pool.assign(serviceId, peer, leased),
-    );
+  /** @param held the address in the credential that is being renewed. @throws Ipv4PoolError */
+  leaseIpv4(peer: Ed25519PeerId, held: AddressClaim | undefined): Promise<AddressClaim> {
+    return this.#leases.lease(peer, held);
   }
 
   /** CIDRs of which a member may announce all or parts: what the owner's newest policy says. */
@@ -230,5 +222,5 @@ async function termsOf(
   const secrets = await openSealedSecrets(me.sealedSecrets, {
     ...{ serviceId, superPeer: peerId, sealingPrivateKey },
   });
-  return { secrets, pool: new Ipv4Pool(ipv4Prefix, me.slot) };
+  return { secrets, pool: new Ipv4Pool(ipv4Prefix, me.range) };
 }

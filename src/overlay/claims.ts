@@ -64,6 +64,12 @@ export class Claims {
     return claims;
   }
 
+  all(): Claim[] {
+    return [...this.#bySuperPeer.values()].flatMap((buckets) =>
+      buckets.flatMap((claims) => [...claims.values()]),
+    );
+  }
+
   /** Everybody of whom anything is said. */
   places(): Place[] {
     const places = new Map<string, Place>();

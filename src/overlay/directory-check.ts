@@ -90,12 +90,12 @@ export async function openListed(
   superPeer: Ed25519PeerId,
   { serviceId, trust, clock }: Pick<UpdateContext, 'serviceId' | 'trust' | 'clock'>,
 ): Promise<Member | undefined> {
-  const { epoch, grace, admitters, revoked } = trust();
+  const { revoked, ...grounds } = trust();
   const now = Math.floor(clock() / 1000);
   try {
     const credential = openWithin(CREDENTIAL, raw, superPeer) ?? (await open(CREDENTIAL, raw));
     const { peerId, vmid, roles, ipv4, ipv6, subnets, notAfter } = credential.value;
-    const context = { serviceId, bearer: peerId, epoch, grace, admitters, now };
+    const context = { ...grounds, serviceId, bearer: peerId, now };
     checkCredential(credential, context);
     if (revoked?.(credential)) return undefined;
     const attributes = { peerId, vmid, roles, ipv4, ipv6, subnets };

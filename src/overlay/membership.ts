@@ -80,6 +80,8 @@ export interface MembershipOptions {
 
 interface MembershipEvents {
   change: [MembershipChange];
+  /** Credentials that a super-peer has just told, this one among them; perhaps none that still holds. */
+  credentials: [readonly Opened<Credential>[]];
   /** The own shard could not be written; it is tried again. */
   delayed: [unknown];
 }
@@ -136,6 +138,21 @@ export class Membership extends EventEmitter<MembershipEvents> {
   /** The members of the service, at all super-peers. */
   members(): PlacedMember[] {
     return [...this.#view.values()];
+  }
+
+  /** All credentials that super-peers tell and that hold; of a member perhaps several. */
+  credentials(): Opened<Credential>[] {
+    const trust = this.#options.trust();
+    return this.#claims
+      .all()
+      .flatMap((claim) =>
+        claim.present && this.#holds(claim, trust) ? [claim.present.credential] : [],
+      );
+  }
+
+  /** Whether a credential is of this service and holds now. */
+  isGood(credential: Opened<Credential>): boolean {
+    return this.#isGood(credential, this.#options.trust());
   }
 
   member(peer: Ed25519PeerId): PlacedMember | undefined {
@@ -247,6 +264,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
     own.set(place.name, { ...claim, superPeer: this.#options.superPeer });
     this.#writer.changed(place.bucket);
     this.#resolve([place]);
+    this.#tell([claim]);
   }
 
   /** Takes out of the own shard whose credential no longer holds, who never came, old departures. */
@@ -295,6 +313,12 @@ export class Membership extends EventEmitter<MembershipEvents> {
       changed.set(place.name, place);
     }
     this.#resolve(changed.values());
+    this.#tell(fresh);
+  }
+
+  #tell(claims: readonly Pick<Claim, 'present'>[]): void {
+    const told = claims.flatMap(({ present }) => present?.credential ?? []);
+    if (told.length > 0) this.emit('credentials', told);
   }
 
   // ── The merged view ──
@@ -324,24 +348,20 @@ export class Membership extends EventEmitter<MembershipEvents> {
   }
 
   #holds({ present }: Claim, trust: Trust): boolean {
-    if (present === undefined) return true;
-    const { value } = present.credential;
-    const { epoch, grace, admitters, revoked } = trust;
+    return present === undefined || this.#isGood(present.credential, trust);
+  }
+
+  #isGood(credential: Opened<Credential>, trust: Trust): boolean {
+    const { value } = credential;
+    const { revoked, ...grounds } = trust;
     const now = Math.floor(this.#clock() / 1000);
     try {
-      const context = {
-        serviceId: this.serviceId,
-        bearer: value.peerId,
-        epoch,
-        grace,
-        admitters,
-        now,
-      };
-      checkCredential(present.credential, context);
+      const context = { ...grounds, serviceId: this.serviceId, bearer: value.peerId, now };
+      checkCredential(credential, context);
     } catch (error) {
       if (error instanceof CredentialError) return false;
       throw error;
     }
-    return revoked?.(present.credential) !== true;
+    return revoked?.(credential) !== true;
   }
 }

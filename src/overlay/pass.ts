@@ -1,6 +1,7 @@
 /** Who may pass the gate of an overlay, and what is said to who may not. */
 import type { Ed25519PeerId, PeerId } from '@libp2p/interface';
 import { IcvpnError } from '../errors.ts';
+import type { AddressPlan } from '../records/address-plan.ts';
 import {
   CREDENTIAL,
   type Credential,
@@ -44,6 +45,8 @@ export interface Trust {
   readonly grace?: readonly EpochGrace[];
   /** The super-peers that the newest descriptor names. */
   readonly admitters: readonly Ed25519PeerId[];
+  /** Which virtual addresses it lets members have. */
+  readonly addresses: AddressPlan;
   /** Whether the owner, or the super-peer that signed it, has taken this credential back. */
   readonly revoked?: (credential: Opened<Credential>) => boolean;
 }
@@ -89,7 +92,8 @@ export class PassRule {
 
   /** @returns why somebody who passed may not any more; undefined when it still may */
   fault(peer: PeerId, pass: Pass): GateError | undefined {
-    const { epoch, grace, admitters, revoked } = this.#trust();
+    const { revoked, ...grounds } = this.#trust();
+    const { admitters } = grounds;
     if (peer.type !== 'Ed25519') return notAdmitted(peer, 'its key is not Ed25519');
     if (pass === 'admitter') {
       if (admitters.some((id) => id.equals(peer))) return undefined;
@@ -97,14 +101,7 @@ export class PassRule {
     }
     try {
       const now = Math.floor(this.#clock() / 1000);
-      checkCredential(pass, {
-        serviceId: this.#overlayId,
-        bearer: peer,
-        epoch,
-        grace,
-        admitters,
-        now,
-      });
+      checkCredential(pass, { ...grounds, serviceId: this.#overlayId, bearer: peer, now });
     } catch (cause) {
       if (cause instanceof CredentialError) return notAdmitted(peer, cause.message, cause);
       throw cause;

@@ -8,6 +8,7 @@ import { EventEmitter } from 'node:events';
 import type { AbortOptions, Ed25519PeerId } from '@libp2p/interface';
 import { equals } from 'uint8arrays/equals';
 import { type PolicyDocument, parsePolicy } from '../policy/document.ts';
+import { AddressPlan } from '../records/address-plan.ts';
 import type { EpochGrace } from '../records/credential.ts';
 import { admitterOf, compareVersions, type ServiceDescriptor } from '../records/descriptor.ts';
 import type { Opened } from '../records/envelope.ts';
@@ -90,7 +91,7 @@ export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
   }
 
   /** Whether `node` was thrown out and must not be admitted again. */
-  barred(node: Ed25519PeerId): boolean {
+  barred(node: Ed25519PeerId | string): boolean {
     return this.#revocations.barred(node);
   }
 
@@ -201,6 +202,7 @@ export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
       epoch,
       grace: this.#grace,
       admitters: admitters.map(({ peerId }) => peerId),
+      addresses: new AddressPlan(this.#descriptor.value),
       revoked: (credential) => revocations.revoked(credential),
     };
   }

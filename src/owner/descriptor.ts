@@ -6,14 +6,15 @@ import {
   type Admitter,
   DESCRIPTOR,
   epochIdOf,
-  MAX_ADMITTERS,
   openDescriptor,
+  type RetiredRange,
   type ServiceDescriptor,
 } from '../records/descriptor.ts';
 import { type Opened, seal } from '../records/envelope.ts';
 import { openCard, type SuperPeerCard } from '../records/super-peer-card.ts';
 import { makeAuthority } from './authority.ts';
 import { OwnerError } from './errors.ts';
+import { changedPlaces, type Place } from './ranges.ts';
 import { nextSequence, type Review } from './review.ts';
 import type { OwnerState } from './state.ts';
 
@@ -31,16 +32,11 @@ export interface DescriptorChange {
   readonly signal?: AbortSignal;
 }
 
-/** A super-peer that a descriptor is to name. */
-interface Place {
-  readonly peerId: Ed25519PeerId;
-  readonly slot: number;
-}
-
 /**
  * @returns the state with the next descriptor, above all that is published. Where the directory lacks the secrets of
  *   what is published, with a new epoch and a new service secret, since the one it has may have been replaced
- * @throws OwnerError `ERR_NOT_ADMITTER`, `ERR_NO_SUPER_PEER`, `ERR_TOO_MANY_SUPER_PEERS`, `ERR_OWNER_CARD`
+ * @throws OwnerError `ERR_NOT_ADMITTER`, `ERR_NO_SUPER_PEER`, `ERR_TOO_MANY_SUPER_PEERS`, `ERR_NO_ADDRESS_RANGE`,
+ *   `ERR_OWNER_CARD`
  */
 export async function nextDescriptor(
   { state, behind, floors }: Review,
@@ -49,7 +45,8 @@ export async function nextDescriptor(
   const { admitAnew = false } = change;
   const newSecret = change.newSecret || admitAnew || behind !== undefined;
   const newEpoch = change.newEpoch || newSecret;
-  const { attributePublicKey, ...terms } = (behind ?? state.descriptor).value;
+  const before = (behind ?? state.descriptor).value;
+  const { attributePublicKey, ...terms } = before;
   const secret = newSecret ? makeServiceSecret() : state.secret;
   const previous = admitAnew ? undefined : state.admissionSecrets;
   const { serviceId } = terms;
@@ -57,13 +54,14 @@ export async function nextDescriptor(
   const made = newEpoch
     ? await newEpochSecrets({ serviceId, secret, forOverlay, ...withPrevious(previous, change) })
     : { admissionSecrets: state.admissionSecrets, attributePublicKey };
-  const { places, cards } = renamed(terms.admitters, state.cards, change);
+  const { places, retired, cards } = renamed(before, state.cards, change);
   const epoch = newEpoch ? floors.epoch + 1 : terms.epoch;
   const admitters = await sealToAll(places, cards, {
     ...{ serviceId, secrets: made.admissionSecrets },
     sealed: newEpoch ? [] : terms.admitters,
   });
-  const next = { ...terms, sequence: nextSequence(floors.descriptor), epoch, admitters };
+  const sequence = nextSequence(floors.descriptor);
+  const next = { ...terms, sequence, epoch, admitters, retired };
   const { admissionSecrets } = made;
   const descriptor = await signDescriptor(
     { key: state.key, admissionSecrets },
@@ -98,43 +96,25 @@ export async function newEpochSecrets({
   return { admissionSecrets, attributePublicKey: authority?.publicKey };
 }
 
-/** A super-peer keeps its slot; a new one gets a slot that nobody had, while there is one. */
 function renamed(
-  named: readonly Place[],
+  before: ServiceDescriptor,
   known: OwnerState['cards'],
   { add = [], remove = [] }: DescriptorChange,
-): { places: Place[]; cards: OwnerState['cards'] } {
-  const places = new Map(named.map(({ peerId, slot }) => [peerId.toString(), { peerId, slot }]));
+): { places: Place[]; retired: RetiredRange[]; cards: OwnerState['cards'] } {
   const cards = new Map(known.map((each) => [each.peerId.toString(), each]));
-  let unused = Math.max(-1, ...named.map(({ slot }) => slot)) + 1;
-  for (const id of remove) {
-    cards.delete(id.toString());
-    if (!places.delete(id.toString())) throw notAdmitter(id);
-  }
-  for (const { signer: peerId, bytes: card } of add) {
-    const name = peerId.toString();
-    const slot = places.get(name)?.slot ?? unused++;
-    places.set(name, { peerId, slot: slot < MAX_ADMITTERS ? slot : freeSlot(places) });
-    cards.set(name, { peerId, card });
-  }
-  if (places.size > 0) {
-    const needed = [...cards.values()].filter(({ peerId }) => places.has(peerId.toString()));
-    return { places: [...places.values()], cards: needed };
+  for (const id of remove) cards.delete(id.toString());
+  for (const { signer: peerId, bytes: card } of add) cards.set(peerId.toString(), { peerId, card });
+  const now = Math.floor(Date.now() / 1000);
+  const named = add.map(({ signer }) => signer);
+  const { places, retired } = changedPlaces(before, named, remove, now);
+  if (places.length > 0) {
+    const needed = places.flatMap(({ peerId }) => cards.get(peerId.toString()) ?? []);
+    return { places, retired, cards: needed };
   }
   throw new OwnerError(
     'ERR_NO_SUPER_PEER',
     'a service needs at least one super-peer to admit its VMs',
     'give the card of one with --super-peer',
-  );
-}
-
-function freeSlot(named: ReadonlyMap<string, Place>): number {
-  const taken = new Set([...named.values()].map(({ slot }) => slot));
-  for (let slot = 0; slot < MAX_ADMITTERS; slot++) if (!taken.has(slot)) return slot;
-  throw new OwnerError(
-    'ERR_TOO_MANY_SUPER_PEERS',
-    `a service names at most ${MAX_ADMITTERS} super-peers`,
-    'remove one first',
   );
 }
 
@@ -156,14 +136,14 @@ export function sealToAll(
   },
 ): Promise<Admitter[]> {
   return Promise.all(
-    places.map(async ({ peerId, slot }) => {
+    places.map(async ({ peerId, range }) => {
       const own = cards.find((each) => each.peerId.equals(peerId));
       const before = sealed.find((each) => each.peerId.equals(peerId));
       if (own === undefined && before !== undefined) return before;
       if (own === undefined) throw noCard(peerId);
       const { multiaddrs, sealingKey } = (await openCard(own.card)).value;
       const to = { serviceId, superPeer: peerId, sealingKey };
-      return { peerId, multiaddrs, slot, sealedSecrets: await sealSecrets(secrets, to) };
+      return { peerId, multiaddrs, range, sealedSecrets: await sealSecrets(secrets, to) };
     }),
   );
 }
@@ -176,13 +156,6 @@ export async function signDescriptor(
   const epochId = epochIdOf(descriptor.serviceId, admissionSecrets.epochPsk);
   return openDescriptor(await seal(DESCRIPTOR, { ...descriptor, epochId }, key));
 }
-
-const notAdmitter = (id: Ed25519PeerId): OwnerError =>
-  new OwnerError(
-    'ERR_NOT_ADMITTER',
-    `${id} is not a super-peer of this service`,
-    'give the PeerID of one that is',
-  );
 
 const noCard = (id: Ed25519PeerId): OwnerError =>
   new OwnerError(

@@ -7,11 +7,11 @@ import { generateKeyPair } from '@libp2p/crypto/keys';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { makeServiceSecret } from '../admission/secret.ts';
 import type { Prefix } from '../codec/ip.ts';
+import { checkIpv4Prefix } from '../records/address-range.ts';
 import { type Bootstrap, superPeerAddresses } from '../records/bootstrap.ts';
 import type { ServiceDescriptor } from '../records/descriptor.ts';
 import type { Opened } from '../records/envelope.ts';
 import type { SuperPeerCard } from '../records/super-peer-card.ts';
-import { Ipv4Pool } from '../records/virtual-address.ts';
 import { type ActOptions, act } from './act.ts';
 import {
   type DescriptorChange,
@@ -23,6 +23,7 @@ import {
 import { OwnerDirectory } from './directory.ts';
 import { OwnerError } from './errors.ts';
 import { newBootstrap, replacedBootstrap } from './files.ts';
+import { withRanges } from './ranges.ts';
 import { nextSequence } from './review.ts';
 import type { OwnerState } from './state.ts';
 
@@ -64,7 +65,7 @@ export interface SignedService {
  */
 export async function createService(options: NewService): Promise<SignedService> {
   const { dir, name, ipv4Prefix, credentialLifetime, overlay = false, signal } = options;
-  new Ipv4Pool(ipv4Prefix, 0);
+  checkIpv4Prefix(ipv4Prefix);
   const key = await generateKeyPair('Ed25519');
   const serviceId = peerIdFromPrivateKey(key);
   const secret = options.secret ?? makeServiceSecret();
@@ -72,13 +73,13 @@ export async function createService(options: NewService): Promise<SignedService>
   if (cards.length === 0) throw noSuperPeer();
   const made = await newEpochSecrets({ serviceId, secret, signal, forOverlay: overlay });
   const { admissionSecrets, attributePublicKey } = made;
-  const places = cards.map(({ peerId }, slot) => ({ peerId, slot }));
+  const places = withRanges(ipv4Prefix, cards);
   const to = { serviceId, secrets: admissionSecrets, sealed: [] };
   const descriptor = await signDescriptor(
     { key, admissionSecrets },
     {
       ...{ serviceId, name, sequence: nextSequence(0), epoch: 1 },
-      ...{ ipv4Prefix, credentialLifetime, attributePublicKey },
+      ...{ ipv4Prefix, credentialLifetime, attributePublicKey, retired: [] },
       admitters: await sealToAll(places, cards, to),
     },
   );

@@ -10,6 +10,7 @@ import {
   bytes,
   type Infer,
   message,
+  optional,
   repeated,
   required,
   string,
@@ -17,7 +18,9 @@ import {
   uint53,
 } from '../codec/protobuf.ts';
 import { IcvpnError } from '../errors.ts';
+import type { AddressPlan } from './address-plan.ts';
 import type { Opened, RecordKind } from './envelope.ts';
+import { LEASE } from './lease.ts';
 import { peerId } from './peer-id.ts';
 
 /** How far two clocks may be apart, in seconds, before times are taken as wrong. */
@@ -50,13 +53,22 @@ const codec = message({
   admittedBy: required(11, peerId()),
   /** CIDRs behind the member, as far as the owner's policy let it announce them when this was issued. */
   subnets: repeated(12, cidr(), { max: MAX_SUBNETS }),
+  /** That `admittedBy` gave the IPv4 address; absent in credentials of older super-peers. */
+  lease: optional(13, LEASE),
 });
 
 export type Credential = Infer<typeof codec>;
 
 export const CREDENTIAL: RecordKind<Credential> = { name: 'credential', codec, maxLength: 4096 };
 
-export type CredentialFault = 'service' | 'signer' | 'peer' | 'epoch' | 'early' | 'expired';
+export type CredentialFault =
+  | 'service'
+  | 'signer'
+  | 'peer'
+  | 'address'
+  | 'epoch'
+  | 'early'
+  | 'expired';
 
 export class CredentialError extends IcvpnError {
   readonly fault: CredentialFault;
@@ -83,8 +95,15 @@ export interface CredentialContext {
   /** Epochs that are over and whose credentials hold too; none when left out. */
   readonly grace?: readonly EpochGrace[] | undefined;
   readonly admitters: readonly Ed25519PeerId[];
+  /** Of the newest descriptor: which addresses its members may have. */
+  readonly addresses: AddressPlan;
   /** Seconds since 1970. */
   readonly now: number;
+}
+
+/** Since when a member has its IPv4 address, in seconds since 1970: of two with one address the older claim stands. */
+export function heldSince({ lease, notBefore }: Credential): number {
+  return lease?.since ?? notBefore;
 }
 
 /** Members move into a new epoch one after the other, and must not lose each other meanwhile. */
@@ -105,6 +124,8 @@ export function checkCredential(opened: Opened<Credential>, context: CredentialC
     wrong('signer', `${signer} may not admit members to this service`);
   }
   if (!value.peerId.equals(context.bearer)) wrong('peer', `shown by ${context.bearer}`);
+  const misplaced = context.addresses.fault(opened);
+  if (misplaced !== undefined) wrong('address', misplaced);
   if (!isOfEpoch(value.epoch, context)) {
     wrong('epoch', `it is of epoch ${value.epoch}, the service is in ${context.epoch}`);
   }

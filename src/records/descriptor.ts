@@ -21,11 +21,14 @@ import {
   uint32,
   uint53,
 } from '../codec/protobuf.ts';
+import { addressRange, overlapping } from './address-range.ts';
 import { EnvelopeError, type Opened, open, type RecordKind } from './envelope.ts';
 import { peerId } from './peer-id.ts';
 
 /** The most super-peers that one service names. */
 export const MAX_ADMITTERS = 64;
+/** The most ranges that are kept of super-peers that were struck off. */
+export const MAX_RETIRED = 256;
 /** Bytes of an attribute authority's public key; icvpn/abe writes 3,282. */
 const MAX_ATTRIBUTE_PUBLIC_KEY = 4096;
 const EPOCH_ID_LENGTH = 32;
@@ -36,14 +39,24 @@ const prefix = (): Codec<Prefix> =>
 const admitter = message({
   peerId: required(1, peerId()),
   multiaddrs: repeated(2, string({ min: 1, max: 256 }), { max: 8 }),
-  /** Which part of the service's IPv4 prefix this super-peer assigns from; see `ipv4Pool`. */
-  slot: required(3, uint32({ max: MAX_ADMITTERS - 1 })),
+  /** The part of the service's IPv4 prefix that this super-peer gives addresses from. */
+  range: required(3, addressRange()),
   /** The service's admission secrets, encrypted by the owner to this super-peer alone. */
   sealedSecrets: required(4, bytes({ max: 4096 })),
 });
 
 /** A super-peer that the owner lets admit members. */
 export type Admitter = Infer<typeof admitter>;
+
+const retired = message({
+  peerId: required(1, peerId()),
+  range: required(2, addressRange()),
+  /** From when the range may be another super-peer's, in seconds since 1970. */
+  until: required(3, uint53()),
+});
+
+/** The range of a super-peer that was struck off: members may have addresses of it for a while. */
+export type RetiredRange = Infer<typeof retired>;
 
 const codec = message({
   serviceId: required(1, peerId()),
@@ -61,6 +74,7 @@ const codec = message({
   attributePublicKey: optional(8, bytes({ max: MAX_ATTRIBUTE_PUBLIC_KEY })),
   /** Commits to the secrets of the epoch: two descriptors of one epoch have the same one (`epochIdOf`). */
   epochId: optional(9, bytes({ length: EPOCH_ID_LENGTH })),
+  retired: repeated(10, retired, { max: MAX_RETIRED }),
 });
 
 export type ServiceDescriptor = Infer<typeof codec>;
@@ -77,11 +91,7 @@ export async function openDescriptor(raw: Uint8Array): Promise<Opened<ServiceDes
   if (!opened.signer.equals(opened.value.serviceId)) {
     throw new EnvelopeError(DESCRIPTOR.name, 'it is not signed by the key that the ServiceID is');
   }
-  const ids = opened.value.admitters.map((each) => each.peerId.toString());
-  const slots = opened.value.admitters.map((each) => each.slot);
-  if (new Set(ids).size !== ids.length || new Set(slots).size !== slots.length) {
-    throw new EnvelopeError(DESCRIPTOR.name, 'a super-peer or a slot appears twice');
-  }
+  checkRanges(opened.value);
   return opened;
 }
 
@@ -115,6 +125,20 @@ export function isSameEpoch(a: ServiceDescriptor, b: ServiceDescriptor): boolean
 
 const same = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean =>
   a === undefined || b === undefined ? a === b : equals(a, b);
+
+/** @throws EnvelopeError when a super-peer or a part of the IPv4 prefix appears twice */
+function checkRanges({ admitters, retired: old }: ServiceDescriptor): void {
+  const holders = [...admitters, ...old];
+  if (new Set(holders.map(({ peerId: id }) => id.toString())).size !== holders.length) {
+    throw new EnvelopeError(DESCRIPTOR.name, 'a super-peer appears twice');
+  }
+  const ranges = holders.map(({ range }) => range).sort((a, b) => a.first - b.first);
+  for (const [i, range] of ranges.entries()) {
+    const next = ranges[i + 1];
+    if (next === undefined || !overlapping(range, next)) continue;
+    throw new EnvelopeError(DESCRIPTOR.name, 'two super-peers have one range of addresses');
+  }
+}
 
 /** @returns the entry of `id`, if the owner lets it admit */
 export function admitterOf(service: ServiceDescriptor, id: Ed25519PeerId): Admitter | undefined {

@@ -94,8 +94,8 @@ export class Revocations {
     );
   }
 
-  /** Whether a node was thrown out by anybody, so that it must not be admitted again. */
-  barred(node: Ed25519PeerId): boolean {
+  /** Whether a node was thrown out by anybody, so that it must not be admitted again. @param node or its text */
+  barred(node: Ed25519PeerId | string): boolean {
     const name = node.toString();
     const lists = [...this.#lists.values()];
     return lists.some((nodes) => nodes.get(name)?.some(({ serial }) => serial === undefined));

@@ -3,19 +3,16 @@
  *
  * ```
  * IPv6  fd | 40 bits of H(ServiceID) | 16 bits 0 | 64 bits of H(ServiceID, PeerID)     RFC 4193, 3.2
- * IPv4  the service's prefix | slot of the super-peer (6 bits) | host number within the slot
+ * IPv4  an address in the range of the super-peer that admitted the member
  * ```
  *
- * IPv4 has too few bits for hashes not to meet. So the descriptor gives each super-peer a slot, and
- * each assigns host numbers inside its own slot only: no two can assign the same address.
+ * IPv4 has too few bits for hashes not to meet. So the descriptor gives each super-peer a range of the
+ * prefix, and each gives addresses of its own range only: no two can give the same one.
  */
 import { createHash } from 'node:crypto';
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { formatIp, type Prefix, parseIp } from '../codec/ip.ts';
-import { IcvpnError } from '../errors.ts';
-import { MAX_ADMITTERS } from './descriptor.ts';
-
-const SLOT_BITS = Math.log2(MAX_ADMITTERS);
+import { type AddressRange, addressesIn, ipv4Number, ipv4Text } from './address-range.ts';
 
 function hash(label: string, ...ids: Ed25519PeerId[]): Uint8Array {
   const state = createHash('sha256').update(`icvpn ${label} 1`);
@@ -50,55 +47,40 @@ export function interfaceId(service: Ed25519PeerId): number {
   return new DataView(view.buffer, view.byteOffset).getUint32(0) || 1;
 }
 
-export class Ipv4PoolError extends IcvpnError {
-  constructor(message: string) {
-    super(
-      'ERR_IPV4_POOL',
-      message,
-      'give the service a larger IPv4 prefix (icvpn service create --ipv4)',
-    );
-  }
-}
-
-/**
- * The IPv4 addresses that one super-peer may assign. Each slot leaves out its first and last
- * address, so that the prefix's own network and broadcast addresses are never assigned.
- *
- * @throws Ipv4PoolError when the prefix is too small for 64 slots of at least 2 members
- */
+/** The IPv4 addresses that one super-peer may give. */
 export class Ipv4Pool {
   readonly #first: number;
-  /** How many addresses there are to assign. */
+  /** How many addresses there are to give. */
   readonly size: number;
 
-  constructor(prefix: Prefix, slot: number) {
-    const hostBits = 32 - prefix.length - SLOT_BITS;
-    if (parseIp(prefix.network).length !== 4 || hostBits < 2) {
-      throw new Ipv4PoolError(`an IPv4 prefix of /${32 - SLOT_BITS - 2} or shorter is needed`);
-    }
-    const raw = parseIp(prefix.network);
-    this.#first = new DataView(raw.buffer).getUint32(0) + slot * 2 ** hostBits + 1;
-    this.size = 2 ** hostBits - 2;
+  constructor(prefix: Prefix, range: AddressRange) {
+    const { from, to } = addressesIn(prefix, range);
+    this.#first = from;
+    this.size = Math.max(0, to - from);
+  }
+
+  has(address: string): boolean {
+    const number = ipv4Number(address);
+    return number >= this.#first && number < this.#first + this.size;
   }
 
   /**
-   * @param taken whether an address is assigned to another member
-   * @returns an address for `member`, the same one each time while nobody else holds it
-   * @throws Ipv4PoolError when all are taken
+   * @param taken whether an address is another member's
+   * @returns an address for `member`, the same one each time while nobody else holds it; undefined when
+   * all are taken
    */
-  assign(
+  pick(
     service: Ed25519PeerId,
     member: Ed25519PeerId,
     taken: (address: string) => boolean,
-  ): string {
+  ): string | undefined {
+    if (this.size === 0) return undefined;
     const view = hash('ipv4 host', service, member);
     const start = new DataView(view.buffer, view.byteOffset).getUint32(0) % this.size;
     for (let i = 0; i < this.size; i++) {
-      const raw = new Uint8Array(4);
-      new DataView(raw.buffer).setUint32(0, this.#first + ((start + i) % this.size));
-      const address = formatIp(raw);
+      const address = ipv4Text(this.#first + ((start + i) % this.size));
       if (!taken(address)) return address;
     }
-    throw new Ipv4PoolError(`all ${this.size} IPv4 addresses of this super-peer are assigned`);
+    return undefined;
   }
 }

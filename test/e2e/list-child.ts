@@ -2,6 +2,7 @@
  * Attaches to the directory as the node of a state directory, once, and prints what came as it came:
  * `{ key, update }`, the attribute key and the sealed list in base64, or `{ refused: code }`.
  */
+
 import { randomBytes } from 'node:crypto';
 import { requestAttributeKey } from '../../src/daemon/attribute-protocol.ts';
 import { loadStanding } from '../../src/daemon/standing.ts';
@@ -10,6 +11,7 @@ import { IcvpnError } from '../../src/errors.ts';
 import { DIRECTORY_FRAMES, DIRECTORY_SUFFIX, frame } from '../../src/overlay/directory.ts';
 import { Gate } from '../../src/overlay/gate.ts';
 import { createHost } from '../../src/overlay/host.ts';
+import { AddressPlan } from '../../src/records/address-plan.ts';
 import { superPeerAddresses } from '../../src/records/bootstrap.ts';
 import { MessageStream } from '../../src/wire/message-stream.ts';
 
@@ -23,7 +25,7 @@ const host = await createHost({ key: state.key, listen: [] });
 const gate = new Gate(host, {
   overlayId: serviceId,
   credential: () => standing.credential.bytes,
-  trust: () => ({ epoch, admitters }),
+  trust: () => ({ epoch, admitters, addresses: new AddressPlan(standing.descriptor.value) }),
 });
 await gate.start();
 const signal = AbortSignal.timeout(60_000);

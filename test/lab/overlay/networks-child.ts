@@ -10,10 +10,10 @@ import { Gate, type Trust } from '../../../src/overlay/gate.ts';
 import { createHost, type Host } from '../../../src/overlay/host.ts';
 import { RecordStore } from '../../../src/overlay/record-store.ts';
 import { DESCRIPTOR_RECORD } from '../../../src/overlay/stored-kinds.ts';
-import { addresses, credentialFor, identity } from '../../unit/overlay/harness.ts';
+import { addresses, credentialFor, identity, trustIn } from '../../unit/overlay/harness.ts';
 
 const [overlay, superPeer] = [await identity(), await identity()];
-const trust = (): Trust => ({ epoch: 1, admitters: [superPeer.id] });
+const trust = (): Trust => trustIn([superPeer.id]);
 
 async function node(listen: string | undefined, options?: DhtOptions) {
   const key = await generateKeyPair('Ed25519');

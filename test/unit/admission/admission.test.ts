@@ -6,6 +6,7 @@ import {
   ClockError,
 } from '../../../src/admission/errors.ts';
 import { makeServiceSecret } from '../../../src/admission/secret.ts';
+import { AddressPlan } from '../../../src/records/address-plan.ts';
 import { checkCredential } from '../../../src/records/credential.ts';
 import { ipv6Address } from '../../../src/records/virtual-address.ts';
 import {
@@ -62,6 +63,7 @@ describe('admission over libp2p', () => {
       bearer: vm.id,
       epoch: 1,
       admitters: [superPeer.id],
+      addresses: new AddressPlan(admission.descriptor.value),
       now: Math.floor(Date.now() / 1000),
     });
     assert.ok(signer.equals(superPeer.id));

@@ -146,14 +146,14 @@ describe('renewal', () => {
     const lifetime = 3600_000;
     const bound = lifetime + WAY_BACK_SECONDS * 1000;
     const asked: unknown[] = [];
-    const assignIpv4: ServerContext['assignIpv4'] = (_service, _peer, current) => {
-      asked.push(current);
-      return '100.64.3.9';
+    const leaseIpv4: ServerContext['leaseIpv4'] = async (_service, _peer, held) => {
+      asked.push(held);
+      return { ipv4: '100.64.4.9', since: 1000 };
     };
-    const later = at(1, { clock: () => start + bound - 1000, assignIpv4 });
+    const later = at(1, { clock: () => start + bound - 1000, leaseIpv4 });
     const next = await renewal(later, { vm, serviceId, last });
     assert.deepEqual(asked, [undefined], 'not the old address, which may be another member’s now');
-    assert.equal(next.credential.value.ipv4, '100.64.3.9');
+    assert.equal(next.credential.value.ipv4, '100.64.4.9');
     assert.ok(next.credential.value.admittedBy.equals(superPeers[1].id));
     assert.equal(
       await refusal(at(1, { clock: () => start + bound + 1000 })),

@@ -12,6 +12,8 @@ import { SrpEngine } from '../../../src/admission/srp/engine.ts';
 import { SUITE_SRP_2048 } from '../../../src/admission/srp/group.ts';
 import { dhModExp } from '../../../src/admission/srp/modexp.ts';
 import type { Verdict } from '../../../src/admission/verdict.ts';
+import { addressesIn, ipv4Text } from '../../../src/records/address-range.ts';
+import type { ServiceDescriptor } from '../../../src/records/descriptor.ts';
 import type { Identity, Service } from './world.ts';
 
 const engine = new SrpEngine(SUITE_SRP_2048, dhModExp(SUITE_SRP_2048.group));
@@ -35,13 +37,21 @@ export function contextOf(
       random,
       clock: Date.now,
     },
-    assignIpv4: (_service, _peer, current) => current ?? '100.64.0.1',
+    leaseIpv4: async ({ descriptor }, _peer, held) =>
+      held ?? firstOf(descriptor.value, superPeer.id),
     srp: {
       start: async ({ verifier, b }) => engine.serverPublic(verifier, b),
       finish: async ({ login, A, M1, ...own }) => engine.serverSession(login, own, A, M1),
     },
     ...change,
   };
+}
+
+/** The first address of a super-peer's range. */
+function firstOf({ ipv4Prefix, admitters }: ServiceDescriptor, superPeer: Ed25519PeerId) {
+  const own = admitters.find(({ peerId }) => peerId.equals(superPeer));
+  assert.ok(own);
+  return { ipv4: ipv4Text(addressesIn(ipv4Prefix, own.range).from), since: 1000 };
 }
 
 interface Attempt {

@@ -6,8 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { AdmissionStore, StoreError } from '../../../src/admission/store.ts';
-import { Ipv4Pool, Ipv4PoolError } from '../../../src/records/virtual-address.ts';
-import { type Identity, makeIdentity, makeService } from './world.ts';
+import { ED25519_PREFIX, peerIdFromEd25519 } from '../../../src/records/peer-id.ts';
+import { Ipv4Pool } from '../../../src/records/virtual-address.ts';
+import { makeIdentity, makeService } from './world.ts';
 
 describe('admission store', () => {
   let folder: string;
@@ -56,64 +57,20 @@ describe('admission store', () => {
     assert.throws(() => new AdmissionStore(other), StoreError);
   });
 
-  describe('leases', () => {
-    const serviceId = 'shop';
-    const service = () => ({ network: '10.0.0.0', length: 24 });
-    let members: Identity[];
-    let pool: Ipv4Pool;
-    let owner: Identity;
-
-    before(async () => {
-      owner = await makeIdentity();
-      members = await Promise.all(Array.from({ length: 3 }, makeIdentity));
-      pool = new Ipv4Pool(service(), 1);
-      assert.equal(pool.size, 2);
-    });
-
-    function lease(index: number, now: number, notAfter = now + 100): string {
-      const member = members[index];
-      assert.ok(member);
-      return store.lease({ serviceId, peer: member.id, notAfter, now }, (taken) =>
-        pool.assign(owner.id, member.id, taken),
-      );
-    }
-
-    it('are kept by their member over renewals and restarts', () => {
-      const address = lease(0, 1000);
-      reopen();
-      assert.equal(lease(0, 1050), address);
-      assert.equal(lease(0, 9000), address);
-    });
-
-    it('are never given to two at once', () => {
-      assert.notEqual(lease(0, 1000), lease(1, 1000));
-      assert.throws(() => lease(2, 1000), Ipv4PoolError);
-    });
-
-    it('are given on when they ran out and nothing else is free, the oldest first', () => {
-      const oldest = lease(0, 1000);
-      lease(1, 1050);
-      assert.equal(lease(2, 1120), oldest);
-      // The first member comes back: its address is gone, the other's has run out by now.
-      const again = lease(0, 1200);
-      assert.notEqual(again, oldest);
-    });
-
-    it('end at once when released', () => {
-      const [first, member] = [lease(0, 1000), members[0]];
-      lease(1, 1000);
-      assert.ok(member);
-      store.release(serviceId, member.id);
-      assert.equal(lease(2, 1000), first);
-    });
-  });
-
   /** A process that uses tickets and leases addresses, numbered from `first`, and prints each that it got. */
   function spender(first: number, count: number, peer: string): ChildProcess {
-    const module = new URL('../../../src/admission/store.ts', import.meta.url).href;
+    const [module, addresses, ids] = [
+      'admission/store',
+      'records/virtual-address',
+      'records/peer-id',
+    ].map((each) => new URL(`../../../src/${each}.ts`, import.meta.url).href);
     const script = `
       const { AdmissionStore } = await import(${JSON.stringify(module)});
       const { peerIdFromString } = await import('@libp2p/peer-id');
+      const { Ipv4Pool } = await import(${JSON.stringify(addresses)});
+      const { ED25519_PREFIX, peerIdFromEd25519 } = await import(${JSON.stringify(ids)});
+      const peerIdFromRaw = (id) => peerIdFromEd25519(Buffer.concat([ED25519_PREFIX, id, id]));
+      const pool = new Ipv4Pool({ network: '10.0.0.0', length: 8 }, { first: 0, count: 1024 });
       const store = new AdmissionStore(${JSON.stringify(path)});
       const peer = peerIdFromString(${JSON.stringify(peer)});
       console.log('ready');
@@ -122,9 +79,9 @@ describe('admission store', () => {
         new DataView(id.buffer).setUint32(0, i);
         const use = store.useTicket({ id, notAfter: 5000 }, peer, 1000);
         console.log(use + ' ' + i);
-        const member = { serviceId: 'shop-' + i, peer, notAfter: 5000, now: 1000 };
-        store.lease(member, (taken) => ['10.0.0.1', '10.0.0.2'].find((each) => !taken(each)));
-        console.log('leased ' + i);
+        const member = peerIdFromRaw(id);
+        const { ipv4 } = store.leases.take({ service: peer, peer: member, notAfter: 5000, now: 1000 }, pool);
+        console.log('leased ' + i + ' ' + ipv4);
       }
     `;
     const node = [process.execPath, ['--input-type=module', '-e', script]] as const;
@@ -148,12 +105,12 @@ describe('admission store', () => {
     for (let round = 0; round < 3; round++) {
       const child = spender(round * 10_000, 10_000, peer.id.toString());
       const acknowledged: number[] = [];
-      const leased: number[] = [];
+      const leased: [number, string][] = [];
       // Killed in the middle of its work, after a number of uses that differs by round.
       for await (const line of linesOf(child)) {
-        const [use, number] = line.split(' ');
+        const [use, number, address = ''] = line.split(' ');
         if (use === 'first') acknowledged.push(Number(number));
-        if (use === 'leased') leased.push(Number(number));
+        if (use === 'leased') leased.push([Number(number), address]);
         if (acknowledged.length === 10 + round * 61) child.kill('SIGKILL');
       }
       reopen();
@@ -162,10 +119,13 @@ describe('admission store', () => {
         const ticket = { id: idOf(number), notAfter: 5000 };
         assert.equal(store.useTicket(ticket, other.id, 1000), 'used');
       }
-      for (const number of leased) {
-        const member = { serviceId: `shop-${number}`, notAfter: 5000, now: 1000 };
-        const again = store.lease({ ...member, peer: peer.id }, () => '10.0.0.2');
-        assert.equal(again, '10.0.0.1');
+      const pool = new Ipv4Pool({ network: '10.0.0.0', length: 8 }, { first: 0, count: 1024 });
+      for (const [number, address] of leased) {
+        const raw = Buffer.concat([ED25519_PREFIX, idOf(number), idOf(number)]);
+        const member = peerIdFromEd25519(raw);
+        assert.ok(member);
+        const wish = { service: peer.id, peer: member, notAfter: 5000, now: 1000 };
+        assert.equal(store.leases.take(wish, pool).ipv4, address);
       }
     }
   });

@@ -1,4 +1,5 @@
 /** A service, its super-peers and VMs, on libp2p over the loopback interface. */
+import assert from 'node:assert/strict';
 import { noise } from '@chainsafe/libp2p-noise';
 import { yamux } from '@chainsafe/libp2p-yamux';
 import { generateKeyPair } from '@libp2p/crypto/keys';
@@ -61,11 +62,16 @@ export async function makeService(
   const secret = options.secret ?? makeServiceSecret();
   const secrets = options.secrets ?? (await makeAdmissionSecrets({ serviceId: owner.id, secret }));
   const admitters = await Promise.all(
-    superPeers.map(async (superPeer, slot) => {
+    superPeers.map(async (superPeer, i) => {
       const sealingKey = generateSealingKey().publicKey;
       const to = { serviceId: owner.id, superPeer, sealingKey };
       const sealedSecrets = await sealSecrets(secrets, to);
-      return { peerId: superPeer, multiaddrs: [], slot, sealedSecrets };
+      return {
+        peerId: superPeer,
+        multiaddrs: [],
+        range: { first: 16 * i, count: 16 },
+        sealedSecrets,
+      };
     }),
   );
   const descriptor: ServiceDescriptor = {
@@ -77,6 +83,7 @@ export async function makeService(
     credentialLifetime: 3600,
     attributePublicKey: undefined,
     epochId: undefined,
+    retired: [],
     admitters,
     ...options.change,
   };
@@ -133,11 +140,15 @@ export class World {
       key: identity.key,
       srp,
       services: (id) => services.get(id),
-      assignIpv4(service, peerId) {
-        const { serviceId, ipv4Prefix } = service.descriptor.value;
-        const address = new Ipv4Pool(ipv4Prefix, 0).assign(serviceId, peerId, (a) => taken.has(a));
-        taken.add(address);
-        return address;
+      async leaseIpv4(service, peerId) {
+        const { serviceId, ipv4Prefix, admitters } = service.descriptor.value;
+        const own = admitters.find((each) => each.peerId.equals(identity.id));
+        assert.ok(own);
+        const pool = new Ipv4Pool(ipv4Prefix, own.range);
+        const ipv4 = pool.pick(serviceId, peerId, (a) => taken.has(a));
+        assert.ok(ipv4);
+        taken.add(ipv4);
+        return { ipv4, since: 1000 };
       },
       onAdmitted: async (_service, applicant, credential) => {
         admitted.push({ applicant, credential });

@@ -6,7 +6,7 @@ import { KnownMembers } from '../../../src/daemon/member/known-members.ts';
 import { SecureCache } from '../../../src/keymgmt/cache/secure-cache.ts';
 import type { Trust } from '../../../src/overlay/gate.ts';
 import type { Member } from '../../../src/overlay/membership.ts';
-import { credentialFor, identity } from '../overlay/harness.ts';
+import { credentialFor, identity, trustIn } from '../overlay/harness.ts';
 
 const [service, superPeer, self, ...others] = await Promise.all(
   Array.from({ length: 6 }, () => identity()),
@@ -30,7 +30,7 @@ describe('members from before a restart', () => {
   beforeEach(async () => {
     dir = await mkdtemp(join(tmpdir(), 'icvpn-known-'));
     cache = await SecureCache.open(join(dir, 'cache'));
-    trust = { epoch: 1, admitters: [superPeer.id] };
+    trust = trustIn([superPeer.id]);
     logged = [];
     now = Date.now();
   });

@@ -60,6 +60,7 @@ describe('directory updates as sealed lists', () => {
     vmid: 'vm',
     roles: [],
     ipv6: 'fd00::1',
+    lease: undefined,
     ipv4: '10.0.0.1',
     epoch,
     notBefore: 0,

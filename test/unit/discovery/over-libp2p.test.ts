@@ -43,6 +43,7 @@ import {
   type Identity,
   identity,
   listen,
+  trustIn,
   until,
 } from '../overlay/harness.ts';
 import { MemoryNetwork } from '../overlay/memory-network.ts';
@@ -75,8 +76,8 @@ describe('discovery over libp2p', () => {
   let authority: NewAuthority;
   let revoked: Ed25519PeerId[];
   const trust = (): Trust => ({
+    ...trustIn([superPeer.id]),
     epoch,
-    admitters: [superPeer.id],
     revoked: ({ value }) => revoked.some((id) => id.equals(value.peerId)),
   });
 

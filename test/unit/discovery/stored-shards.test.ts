@@ -39,6 +39,7 @@ import {
   identities,
   identity,
   nth,
+  trustIn,
   until,
 } from '../overlay/harness.ts';
 import { MemoryNetwork } from '../overlay/memory-network.ts';
@@ -70,7 +71,7 @@ describe('membership shards in tier 1', () => {
     supers = await identities(3);
     network = new MemoryNetwork();
     authority = await makeAuthority();
-    trust = { epoch: 1, admitters: supers.slice(0, 2).map(({ id }) => id) };
+    trust = trustIn(supers.slice(0, 2).map(({ id }) => id));
     red1 = site(nth(supers, 0), red, authority);
     red2 = site(nth(supers, 1), red, authority);
     // Without an authority until a test gives it one: a thread takes a while to start.

@@ -11,6 +11,8 @@ import { readM1, respond } from '../../../src/keymgmt/exchange/responder.ts';
 import { ALL_SUITES, type Lifetimes } from '../../../src/keymgmt/exchange/suite.ts';
 import { CREDENTIAL, type Credential, checkCredential } from '../../../src/records/credential.ts';
 import { open, seal } from '../../../src/records/envelope.ts';
+import { ipv6Address } from '../../../src/records/virtual-address.ts';
+import { planFor } from '../records/plan.ts';
 
 export const NOW = 1_800_000_000;
 export const LIFETIMES: Lifetimes = { seconds: 3600, bytes: 2 ** 40, packets: 2 ** 32 };
@@ -62,7 +64,7 @@ export const issue = (
       peerId: idOf(member),
       vmid: 'i-0123',
       roles: ['web'],
-      ipv6: 'fd00::1',
+      ipv6: ipv6Address(idOf(service.owner), idOf(member)),
       ipv4: '100.64.0.1',
       epoch: service.epoch,
       notBefore: NOW,
@@ -70,6 +72,7 @@ export const issue = (
       serial: new Uint8Array(16),
       admittedBy: idOf(service.superPeer),
       subnets: [],
+      lease: undefined,
       ...change,
     },
     service.superPeer,
@@ -98,6 +101,7 @@ export function contextOf(
         bearer: peer,
         epoch: service.epoch,
         admitters: [idOf(service.superPeer)],
+        addresses: planFor([idOf(service.superPeer)]),
         now: NOW + 1,
       });
       return opened;

@@ -4,7 +4,7 @@ import { PLAIN } from '../../../src/overlay/directory.ts';
 import { type Expected, openListed, openUpdate } from '../../../src/overlay/directory-check.ts';
 import { DIRECTORY, type DirectoryUpdate } from '../../../src/records/directory.ts';
 import { seal } from '../../../src/records/envelope.ts';
-import { credentialFor, identities, identity, nth } from './harness.ts';
+import { credentialFor, identities, identity, nth, trustIn } from './harness.ts';
 
 const [service, alice, bob] = await identities(3);
 const supers = await identities(2);
@@ -16,7 +16,7 @@ describe('what a member believes of directory updates', () => {
   const feed = Uint8Array.from(randomBytes(16));
   const context = {
     ...{ serviceId: service.id, self: alice.id, seal: PLAIN, clock: Date.now },
-    trust: () => ({ epoch: 1, admitters: supers.map(({ id }) => id) }),
+    trust: () => trustIn(supers.map(({ id }) => id)),
   };
   const first: DirectoryUpdate = {
     ...{ serviceId: service.id, recipient: { peerId: alice.id, nonce }, feed, epoch: 1 },

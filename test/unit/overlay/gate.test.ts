@@ -11,6 +11,7 @@ import {
   type Identity,
   identity,
   listen,
+  trustIn,
   until,
 } from './harness.ts';
 
@@ -44,8 +45,8 @@ describe('the gate', () => {
     const epoch = 1;
     const ahead = 0;
     const trust = (): Trust => ({
+      ...trustIn([admitter.id]),
       epoch: self.epoch,
-      admitters: [admitter.id],
       revoked: ({ value }) => self.revoked.has(value.peerId.toString()),
     });
     const gate = cleanup.add(

@@ -15,6 +15,7 @@ import {
   MemberNode,
   memberGate,
   SuperPeer,
+  trustIn,
 } from './harness.ts';
 
 const overlay = await identity();
@@ -28,7 +29,7 @@ describe('what comes on a connection', () => {
   let superPeer: SuperPeer;
   let member: MemberNode;
   let admitter: Awaited<ReturnType<typeof identity>>;
-  const trust = (): Trust => ({ epoch: 1, admitters: [admitter.id] });
+  const trust = (): Trust => trustIn([admitter.id]);
 
   before(async () => {
     admitter = await identity();

@@ -29,6 +29,7 @@ import { CREDENTIAL, type Credential } from '../../../src/records/credential.ts'
 import type { ServiceDescriptor } from '../../../src/records/descriptor.ts';
 import { type Opened, open, seal } from '../../../src/records/envelope.ts';
 import { ipv6Address } from '../../../src/records/virtual-address.ts';
+import { planFor } from '../records/plan.ts';
 
 export interface Identity {
   readonly key: Ed25519PrivateKey;
@@ -65,6 +66,11 @@ export class Cleanup {
   }
 }
 
+/** What a node trusts of a service in its first epoch with these super-peers, which give any address. */
+export function trustIn(admitters: readonly Ed25519PeerId[]): Trust {
+  return { epoch: 1, admitters, addresses: planFor(admitters) };
+}
+
 const seconds = (): number => Math.floor(Date.now() / 1000);
 
 /** Signs a credential as a super-peer would. */
@@ -87,6 +93,7 @@ export async function credentialFor(
     serial: randomBytes(16),
     admittedBy: peerIdFromPrivateKey(signer),
     subnets: [],
+    lease: undefined,
     ...change,
   };
   return open(CREDENTIAL, await seal(CREDENTIAL, value, signer));
@@ -95,7 +102,7 @@ export async function credentialFor(
 /** A credential of which only the bytes matter. */
 export function bytesOnly(member: Ed25519PeerId, bytes: Uint8Array): Opened<Credential> {
   const ids = { serviceId: member, peerId: member, admittedBy: member };
-  const addresses = { ipv4: '100.64.0.1', ipv6: 'fd00::1', subnets: [] };
+  const addresses = { ipv4: '100.64.0.1', ipv6: 'fd00::1', lease: undefined, subnets: [] };
   const times = { epoch: 1, notBefore: 0, notAfter: 0, serial: new Uint8Array(16) };
   return {
     signer: member,
@@ -118,10 +125,11 @@ export function descriptorOf(
     credentialLifetime: 3600,
     attributePublicKey: undefined,
     epochId: undefined,
-    admitters: admitters.map((host, slot) => ({
+    retired: [],
+    admitters: admitters.map((host, i) => ({
       peerId: host.peerId,
       multiaddrs: host.multiaddrs(),
-      slot,
+      range: { first: i * 16, count: 16 },
       sealedSecrets: new Uint8Array(),
     })),
     ...change,
@@ -144,7 +152,7 @@ export async function memberGate(
   const gate = new Gate(host, {
     overlayId: service,
     credential: () => credential.bytes,
-    trust: () => ({ epoch: 1, admitters: [admitter.id] }),
+    trust: () => trustIn([admitter.id]),
   });
   await gate.start();
   return { gate, credential };

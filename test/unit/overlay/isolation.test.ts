@@ -20,11 +20,12 @@ import {
   listen,
   nth,
   Tier,
+  trustIn,
 } from './harness.ts';
 
 const service = await identity();
 const admitter = await identity();
-const trust = (): Trust => ({ epoch: 1, admitters: [admitter.id] });
+const trust = (): Trust => trustIn([admitter.id]);
 const key = Buffer.from(recordKey(DESCRIPTOR_RECORD, service.id));
 
 /** kad-dht's answer to FIND_NODE, as far as it is needed here. */

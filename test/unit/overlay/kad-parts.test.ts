@@ -10,10 +10,11 @@ import {
   listen,
   memberGate,
   Tier,
+  trustIn,
 } from './harness.ts';
 
 const [service, admitter] = [await identity(), await identity()];
-const trust = () => ({ epoch: 1, admitters: [admitter.id] });
+const trust = () => trustIn([admitter.id]);
 
 describe('what kad-dht is given', () => {
   const cleanup = new Cleanup();

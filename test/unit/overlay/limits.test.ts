@@ -15,12 +15,12 @@ import { Records } from '../../../src/overlay/records.ts';
 import { Spread } from '../../../src/overlay/spread.ts';
 import { MEMBERSHIP_RECORD, SPREAD_KINDS } from '../../../src/overlay/stored-kinds.ts';
 import { MessageStream } from '../../../src/wire/message-stream.ts';
-import { addresses, Cleanup, identity, listen, memberGate } from './harness.ts';
+import { addresses, Cleanup, identity, listen, memberGate, trustIn } from './harness.ts';
 import { MemoryNetwork } from './memory-network.ts';
 
 const service = await identity();
 const superPeer = await identity();
-const trust = (): Trust => ({ epoch: 1, admitters: [superPeer.id] });
+const trust = (): Trust => trustIn([superPeer.id]);
 const FEW = { perSecond: 1, burst: 4_000 };
 const MESSAGES = 100;
 const PADDING = Buffer.alloc(100, 'x');

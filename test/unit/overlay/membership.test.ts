@@ -19,6 +19,7 @@ import {
   identities,
   identity,
   nth,
+  trustIn,
   until,
 } from './harness.ts';
 import { MemoryNetwork } from './memory-network.ts';
@@ -51,7 +52,7 @@ describe('membership', () => {
   let start: number;
   let ahead: number;
   beforeEach(() => {
-    trust = { epoch: 1, admitters: supers.map(({ id }) => id) };
+    trust = trustIn(supers.map(({ id }) => id));
     start = Date.now();
     ahead = 0;
   });
@@ -214,7 +215,7 @@ describe('membership', () => {
     const network = new MemoryNetwork();
     const [a, b] = [site(network, at(0)), site(network, at(1))];
     const both = trust;
-    trust = { epoch: 1, admitters: [at(1).id] };
+    trust = trustIn([at(1).id]);
     a.membership.add(await credentialFor(service.id, a.who.key, stranger.id), [], 1);
     const arrived = new Promise((resolve) => b.store.once('record', resolve));
     await arrived;
@@ -280,7 +281,7 @@ describe('membership', () => {
     a.membership.add(await credentialFor(service.id, a.who.key, one.id), []);
     b.membership.add(await credentialFor(service.id, b.who.key, two.id), []);
     await sees(b, 2);
-    trust = { epoch: 1, admitters: [at(1).id] };
+    trust = trustIn([at(1).id]);
     b.membership.recheck();
     assert.deepEqual(names(b), [two.id.toString()]);
     ahead = 3_600_000 + 121_000;

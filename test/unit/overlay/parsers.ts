@@ -25,7 +25,12 @@ export async function overlayParsers(): Promise<Parser[]> {
     subnets: ['10.20.0.0/16'],
   });
   const multiaddrs = [`/ip4/192.0.2.1/tcp/4242/p2p/${peerId}`];
-  const admitter = { peerId, multiaddrs, slot: 0, sealedSecrets: randomBytes(100) };
+  const admitter = {
+    peerId,
+    multiaddrs,
+    range: { first: 0, count: 16 },
+    sealedSecrets: randomBytes(100),
+  };
   const descriptor = { ...descriptorOf(serviceId, []), admitters: [admitter] };
   const numbered = { serviceId, peerId, sequence: 7 };
   const underlay = ['192.0.2.1', '2001:db8::1'];

@@ -11,7 +11,16 @@ import {
 import { DESCRIPTOR, type ServiceDescriptor } from '../../../src/records/descriptor.ts';
 import { seal } from '../../../src/records/envelope.ts';
 import { ipv6Prefix } from '../../../src/records/virtual-address.ts';
-import { addresses, Cleanup, descriptorOf, identity, listen, nth, Tier } from './harness.ts';
+import {
+  addresses,
+  Cleanup,
+  descriptorOf,
+  identity,
+  listen,
+  nth,
+  Tier,
+  trustIn,
+} from './harness.ts';
 
 const overlay = await identity();
 const service = await identity();
@@ -31,7 +40,7 @@ describe('publishing a descriptor', () => {
     ]);
     cleanup.add(owner);
     cleanup.add(host);
-    const trust = () => ({ epoch: 1, admitters: [host.peerId] });
+    const trust = () => trustIn([host.peerId]);
     tier = cleanup.add(new Tier(host, overlay.id, () => undefined, trust));
     await tier.start();
     const { records } = tier;

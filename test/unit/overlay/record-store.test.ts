@@ -253,8 +253,13 @@ describe('the record store', () => {
       );
     const kinds = [DESCRIPTOR_RECORD, REVOCATION_RECORD, ENDPOINT_RECORD];
     const naming = (sequence: number, ...named: Identity[]) => {
-      const admitters = named.map(({ id: peerId }, slot) => ({
-        ...{ peerId, slot, multiaddrs: [], sealedSecrets: new Uint8Array() },
+      const admitters = named.map(({ id: peerId }, i) => ({
+        ...{
+          peerId,
+          range: { first: 16 * i, count: 16 },
+          multiaddrs: [],
+          sealedSecrets: new Uint8Array(),
+        },
       }));
       const value = descriptorOf(service.id, [], { sequence, admitters });
       return seal(DESCRIPTOR_RECORD.record, value, service.key);

@@ -24,6 +24,7 @@ import {
   listen,
   nth,
   SuperPeer,
+  trustIn,
   until,
 } from './harness.ts';
 
@@ -50,7 +51,7 @@ describe('many members', () => {
   const supers: SuperPeer[] = [];
   const members: Counted[] = [];
   let signatures = 0;
-  const trust = (): Trust => ({ epoch: 1, admitters: keys.map(({ id }) => id) });
+  const trust = (): Trust => trustIn(keys.map(({ id }) => id));
   const costs: Cost[] = [];
 
   before(async () => {

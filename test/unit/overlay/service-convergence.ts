@@ -99,9 +99,12 @@ export async function convergeService(
     assert.ok(id.type === 'Ed25519');
     const now = Math.floor(simulation.now / 1000);
     const time = { notBefore: now, notAfter: now + 86_400, serial: new Uint8Array(16) };
-    const { key } = nth(nodes, i % options.superPeers);
+    const place = i % options.superPeers;
+    const { key } = nth(nodes, place);
     assert.ok(key.type === 'Ed25519');
-    const credential = await credentialFor(serviceId, key, id, time);
+    // An address of the super-peer's range, which is 1,024 long; that others have it too is no matter here.
+    const ipv4 = `100.64.${4 * place}.1`;
+    const credential = await credentialFor(serviceId, key, id, { ...time, ipv4 });
     const store = new RecordStore({ kinds: SPREAD_KINDS, clock });
     vms.push({ credential, session: 0, store, spread: undefined, at: undefined });
   }
@@ -149,13 +152,22 @@ export async function convergeService(
     store.held(recordKey(POLICY_RECORD, descriptor.value.serviceId))?.sequence ?? 0;
 
   function describe(service: Ed25519PeerId, supers: readonly SimulatedNode[]) {
-    const admitters = supers.map(({ id }, slot) => {
-      return { peerId: id, multiaddrs: [], slot, sealedSecrets: new Uint8Array() };
+    const admitters = supers.map(({ id }, i) => {
+      return {
+        peerId: id,
+        multiaddrs: [],
+        range: { first: 16 * i, count: 16 },
+        sealedSecrets: new Uint8Array(),
+      };
     });
     const content: ServiceDescriptor = {
       ...{ serviceId: service, name: 'shop', sequence: 1, epoch: 1, credentialLifetime: 86_400 },
-      ...{ ipv4Prefix: { network: '100.64.0.0', length: 16 }, attributePublicKey: undefined },
       epochId: undefined,
+      ...{
+        ipv4Prefix: { network: '100.64.0.0', length: 16 },
+        attributePublicKey: undefined,
+        retired: [],
+      },
       admitters,
     };
     return seal(DESCRIPTOR, content, ownerKey).then((bytes) => open(DESCRIPTOR, bytes));

@@ -35,8 +35,13 @@ async function descriptor(
   named: readonly Identity[],
   change: Partial<ServiceDescriptor>,
 ): Promise<Opened<ServiceDescriptor>> {
-  const admitters = named.map(({ id: peerId }, slot) => ({
-    ...{ peerId, slot, multiaddrs: [], sealedSecrets: new Uint8Array() },
+  const admitters = named.map(({ id: peerId }, i) => ({
+    ...{
+      peerId,
+      range: { first: 16 * i, count: 16 },
+      multiaddrs: [],
+      sealedSecrets: new Uint8Array(),
+    },
   }));
   const value = descriptorOf(service.id, [], { admitters, ...change });
   return open(DESCRIPTOR_RECORD.record, await seal(DESCRIPTOR_RECORD.record, value, service.key));

@@ -24,6 +24,7 @@ import {
   listen,
   nth,
   Tier,
+  trustIn,
   until,
 } from './harness.ts';
 
@@ -48,7 +49,7 @@ describe('a record that somebody missed', () => {
   async function node(random: () => number) {
     const { key, id } = await identity();
     const credential = await credentialFor(service.id, superPeer.key, id);
-    const trust = () => ({ epoch: 1, admitters: [superPeer.id] });
+    const trust = () => trustIn([superPeer.id]);
     const host = cleanup.add(await listen(key));
     const tier = cleanup.add(new Tier(host, service.id, () => credential.bytes, trust));
     const asked: Asked[] = [];

@@ -38,6 +38,7 @@ import {
   MemberNode,
   nth,
   SuperPeer,
+  trustIn,
   until,
 } from './harness.ts';
 import { MemoryNetwork } from './memory-network.ts';
@@ -75,7 +76,7 @@ describe('what everybody must know', () => {
     const hosts = await Promise.all(keys.map(({ key }) => listen(key)));
     const bytes = await seal(DESCRIPTOR, descriptorOf(service.id, hosts), service.key);
     descriptor = await open(DESCRIPTOR, bytes);
-    overlayTrust = { epoch: 1, admitters: keys.map(({ id }) => id) };
+    overlayTrust = trustIn(keys.map(({ id }) => id));
     supers = [];
     for (const [i, host] of hosts.entries()) {
       const { records } = (await serve(host, nth(keys, i))).tier1;

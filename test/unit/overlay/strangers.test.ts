@@ -11,6 +11,7 @@ import {
   identity,
   LOOPBACK,
   listen,
+  trustIn,
 } from './harness.ts';
 
 const service = await identity();
@@ -25,7 +26,7 @@ describe('connections of those who pass no gate', () => {
 
   async function gateOf(host: Host, bytes?: Uint8Array): Promise<Gate> {
     const trust = (): Trust => ({
-      ...{ epoch: 1, admitters: [admitter.id] },
+      ...trustIn([admitter.id]),
       revoked: ({ value }) => revoked.has(value.peerId.toString()),
     });
     const options = { overlayId: service.id, credential: () => bytes, trust };

@@ -22,6 +22,7 @@ import {
   MemberNode,
   nth,
   SuperPeer,
+  trustIn,
   until,
 } from './harness.ts';
 
@@ -34,7 +35,7 @@ describe('two tiers: three super-peers and four members', () => {
   let members: MemberNode[];
   /** Where the super-peers listen. */
   let places: string[];
-  const trust = (): Trust => ({ epoch: 1, admitters: supers.map(({ host }) => host.peerId) });
+  const trust = (): Trust => trustIn(supers.map(({ host }) => host.peerId));
 
   async function startSuperPeers(): Promise<void> {
     const keys = await identities(3);
@@ -44,7 +45,7 @@ describe('two tiers: three super-peers and four members', () => {
       keys.map(({ key }, i) => createHost({ key, listen: [nth(places, i)] })),
     );
     const admitters = hosts.map(({ peerId }) => peerId);
-    const fixed = (): Trust => ({ epoch: 1, admitters });
+    const fixed = (): Trust => trustIn(admitters);
     supers = hosts.map((host, i) =>
       cleanup.add(new SuperPeer(host, nth(keys, i).key, overlay.id, fixed, service.id, fixed)),
     );

@@ -1,7 +1,15 @@
 /** Uses every part of the overlay once and closes it; the process must then end by itself. */
 import type { Trust } from '../../../src/overlay/gate.ts';
 import { PublishServer } from '../../../src/overlay/publish.ts';
-import { addresses, credentialFor, identity, listen, MemberNode, SuperPeer } from './harness.ts';
+import {
+  addresses,
+  credentialFor,
+  identity,
+  listen,
+  MemberNode,
+  SuperPeer,
+  trustIn,
+} from './harness.ts';
 
 const [overlay, service, one, two] = [
   await identity(),
@@ -9,7 +17,7 @@ const [overlay, service, one, two] = [
   await identity(),
   await identity(),
 ];
-const trust = (): Trust => ({ epoch: 1, admitters: [one.id] });
+const trust = (): Trust => trustIn([one.id]);
 const host = await listen(one.key);
 const superPeer = new SuperPeer(host, one.key, overlay.id, trust, service.id, trust);
 await superPeer.start();

@@ -9,6 +9,7 @@ import { readDescriptor, readOwner } from '../../../src/owner/directory.ts';
 import { OwnerError } from '../../../src/owner/errors.ts';
 import { revokeMember } from '../../../src/owner/revocation.ts';
 import { createService, updateService } from '../../../src/owner/service.ts';
+import { overlapping } from '../../../src/records/address-range.ts';
 import { admitterOf } from '../../../src/records/descriptor.ts';
 import { seal } from '../../../src/records/envelope.ts';
 import { openCard, SUPER_PEER_CARD } from '../../../src/records/super-peer-card.ts';
@@ -63,32 +64,61 @@ describe("owner's service", () => {
       ...change,
     });
 
-  it('names another super-peer, which gets the same secrets and a slot of its own', async () => {
+  it('names another super-peer, which gets the same secrets and a range of its own', async () => {
     const before = await secretsFor(first);
     const { sequence } = (await readDescriptor(dir)).value;
     const { descriptor, bootstrap } = await update({ add: [third.card] });
     assert.ok(descriptor.value.sequence > sequence);
     assert.deepEqual(
-      descriptor.value.admitters.map(({ slot }) => slot),
-      [0, 1, 2],
+      descriptor.value.admitters.map(({ range }) => range),
+      [
+        { first: 0, count: 240 },
+        { first: 240, count: 180 },
+        { first: 420, count: 135 },
+      ],
     );
     assert.equal(bootstrap.superPeers.length, 3);
     assert.deepEqual(await secretsFor(third), before);
     assert.deepEqual(await secretsFor(first), before);
   });
 
-  it('strikes a super-peer off, and gives its slot to nobody while there are others', async () => {
-    await update({ remove: [second.peerId] });
+  it('P26 strikes a super-peer off, and gives its range to nobody while its members may have addresses', async () => {
+    const { descriptor: struck } = await update({ remove: [second.peerId] });
+    const gone = struck.value.retired[0];
+    assert.ok(gone);
+    assert.ok(gone.peerId.equals(second.peerId));
+    assert.deepEqual(gone.range, { first: 240, count: 180 });
+    // Longer than any credential that has an address of it.
+    assert.ok(gone.until > Date.now() / 1000 + 3600);
     const { descriptor } = await update({ add: [third.card] });
-    assert.deepEqual(
-      descriptor.value.admitters.map(({ peerId, slot }) => [peerId.toString(), slot]),
-      [
-        [first.peerId.toString(), 0],
-        [third.peerId.toString(), 1],
-      ],
-    );
+    const ranges = descriptor.value.admitters.map(({ range }) => range);
+    assert.deepEqual(ranges[0], { first: 0, count: 240 });
+    assert.ok(ranges[1] && !overlapping(ranges[1], gone.range));
     await assert.rejects(secretsFor(second));
     await assert.rejects(update({ remove: [second.peerId] }), code('ERR_NOT_ADMITTER'));
+  });
+
+  it('P26 gives a super-peer that is named again the range that it had', async () => {
+    await update({ remove: [second.peerId] });
+    await update({ add: [third.card] });
+    const { descriptor } = await update({ add: [second.card] });
+    const again = admitterOf(descriptor.value, second.peerId);
+    assert.deepEqual(again?.range, { first: 240, count: 180 });
+    assert.deepEqual(descriptor.value.retired, []);
+  });
+
+  it('P26 gives a range on when it has been retired for long enough', async () => {
+    const { descriptor } = await update({ remove: [second.peerId] });
+    const [{ until } = { until: 0 }] = descriptor.value.retired;
+    const { now } = Date;
+    Date.now = () => (until + 1) * 1000;
+    try {
+      const { descriptor: later } = await update({ add: [third.card] });
+      assert.deepEqual(later.value.retired, []);
+      assert.deepEqual(admitterOf(later.value, third.peerId)?.range, { first: 240, count: 180 });
+    } finally {
+      Date.now = now;
+    }
   });
 
   it('never signs a descriptor that names nobody, and then loses nothing', async () => {

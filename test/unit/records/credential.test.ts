@@ -9,6 +9,8 @@ import {
   checkCredential,
 } from '../../../src/records/credential.ts';
 import { open, seal } from '../../../src/records/envelope.ts';
+import { ipv6Address } from '../../../src/records/virtual-address.ts';
+import { planFor } from './plan.ts';
 
 const [superPeer, service, member, stranger] = await Promise.all(
   Array.from({ length: 4 }, () => generateKeyPair('Ed25519')),
@@ -22,7 +24,7 @@ const credential: Credential = {
   peerId: id(member),
   vmid: 'i-0123',
   roles: ['web'],
-  ipv6: 'fd00::1',
+  ipv6: ipv6Address(id(service), id(member)),
   ipv4: '100.64.0.1',
   epoch: 3,
   notBefore: NOW,
@@ -30,12 +32,14 @@ const credential: Credential = {
   serial: new Uint8Array(16),
   admittedBy: id(superPeer),
   subnets: [],
+  lease: undefined,
 };
 const context: CredentialContext = {
   serviceId: id(service),
   bearer: id(member),
   epoch: 3,
   admitters: [id(superPeer)],
+  addresses: planFor([id(superPeer)]),
   now: NOW + 1,
 };
 const opened = await open(CREDENTIAL, await seal(CREDENTIAL, credential, superPeer));
@@ -49,6 +53,7 @@ describe('credentials', () => {
     ['signer', { admitters: [id(stranger), id(member)] }],
     ['peer', { bearer: id(stranger) }],
     ['epoch', { epoch: 4 }],
+    ['address', { addresses: planFor([id(stranger)]) }],
     ['early', { now: NOW - 121 }],
     ['expired', { now: NOW + 3600 + 120 }],
   ] as const) {

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { generateKeyPair } from '@libp2p/crypto/keys';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { parsePrefix, prefixContains } from '../../../src/codec/ip.ts';
+import { checkIpv4Prefix, Ipv4PoolError } from '../../../src/records/address-range.ts';
 import {
   Ipv4Pool,
-  Ipv4PoolError,
   interfaceId,
   ipv6Address,
   ipv6Prefix,
@@ -26,38 +26,43 @@ describe('virtual addresses', () => {
     assert.notEqual(ipv6Prefix(other).network, prefix.network);
   });
 
-  it('in IPv4 of different super-peers never meet, though all addresses are assigned', () => {
+  it('in IPv4 of different super-peers never meet, though all addresses are given', () => {
     const seen = new Set<string>();
     const prefix = parsePrefix('100.64.0.0/22');
-    for (let slot = 0; slot < 64; slot++) {
-      const pool = new Ipv4Pool(prefix, slot);
-      for (let i = 0; i < pool.size; i++) {
-        const address = pool.assign(service, member, (each) => seen.has(each));
-        assert.ok(prefixContains(prefix, address));
+    for (let i = 0; i < 64; i++) {
+      const pool = new Ipv4Pool(prefix, { first: 16 * i, count: 16 });
+      for (let n = 0; n < pool.size; n++) {
+        const address = pool.pick(service, member, (each) => seen.has(each));
+        assert.ok(address !== undefined && pool.has(address));
+        assert.ok(prefixContains(prefix, address) && !seen.has(address));
         seen.add(address);
       }
-      assert.throws(() => pool.assign(service, member, (each) => seen.has(each)), Ipv4PoolError);
+      assert.equal(
+        pool.pick(service, member, (each) => seen.has(each)),
+        undefined,
+      );
     }
-    assert.equal(seen.size, 64 * 14);
+    assert.equal(seen.size, 1022);
     assert.ok(!seen.has('100.64.0.0') && !seen.has('100.64.3.255'));
   });
 
   it('in IPv4 stay the same for a member while nobody else holds them', () => {
-    const pool = new Ipv4Pool(parsePrefix('100.64.0.0/16'), 5);
-    const first = pool.assign(service, member, () => false);
+    const pool = new Ipv4Pool(parsePrefix('100.64.0.0/16'), { first: 80, count: 16 });
+    const first = pool.pick(service, member, () => false);
     assert.equal(
-      pool.assign(service, member, () => false),
+      pool.pick(service, member, () => false),
       first,
     );
     assert.notEqual(
-      pool.assign(service, member, (each) => each === first),
+      pool.pick(service, member, (each) => each === first),
       first,
     );
   });
 
-  it('in IPv4 need a prefix with room for every slot', () => {
-    assert.throws(() => new Ipv4Pool(parsePrefix('10.0.0.0/25'), 0), Ipv4PoolError);
-    assert.throws(() => new Ipv4Pool(parsePrefix('fd00::/16'), 0), Ipv4PoolError);
+  it('in IPv4 need a prefix with room for 64 super-peers', () => {
+    checkIpv4Prefix(parsePrefix('10.0.0.0/24'));
+    assert.throws(() => checkIpv4Prefix(parsePrefix('10.0.0.0/25')), Ipv4PoolError);
+    assert.throws(() => checkIpv4Prefix(parsePrefix('fd00::/16')), Ipv4PoolError);
   });
 
   it('come with an interface id that is never 0', () => {
