@@ -28,6 +28,8 @@
  * ```
  */
 
+export type { TcpMultiaddr } from './codec/multiaddr.ts';
+export { parseTcpMultiaddr } from './codec/multiaddr.ts';
 export type { Delivery, DeliveryOptions } from './daemon/delivery.ts';
 export { deliver } from './daemon/delivery.ts';
 export type { Log, LogFields } from './daemon/log.ts';

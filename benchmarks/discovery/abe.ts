@@ -151,7 +151,7 @@ export class AbeDiscovery implements AsyncDisposable {
     seal: Pick<DirectorySeal, 'open'>,
   ): DirectoryClient {
     const { trust } = this.#network;
-    const multiaddrs = (): string[] => host.multiaddrs();
+    const multiaddrs = () => host.multiaddrs();
     return new DirectoryClient({ gate, superPeers: () => [at], multiaddrs, trust, seal });
   }
 

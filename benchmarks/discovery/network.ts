@@ -1,5 +1,6 @@
 /** One super-peer with a list of members, and one member that asks: real hosts, real TCP on loopback. */
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
+import { dialled, parseTcpMultiaddr } from '../../src/codec/multiaddr.ts';
 import { Gate, type Trust } from '../../src/overlay/gate.ts';
 import type { Host } from '../../src/overlay/host.ts';
 import { Membership } from '../../src/overlay/membership.ts';
@@ -65,8 +66,8 @@ export class Network implements AsyncDisposable {
     for (let i = 0; i < members; i++) {
       const { id } = await identity();
       const credential = await credentialFor(service.id, superPeer.key, id);
-      const address = `/ip4/10.1.${Math.floor(i / 250)}.${i % 250}/tcp/4242/p2p/${id}`;
-      membership.add(credential, [address], 1);
+      const address = `/ip4/10.1.${Math.floor(i / 250)}.${i % 250}/tcp/4242`;
+      membership.add(credential, [parseTcpMultiaddr(address)], 1);
     }
     return new Network({ service, superPeer, host, gate, membership }, owned.move());
   }
@@ -87,7 +88,7 @@ export class Network implements AsyncDisposable {
 
   /** Where the super-peer is, for somebody that far away. */
   async at(rtt: number): Promise<Multiaddr[]> {
-    const addresses = this.host.multiaddrs().map((text) => multiaddr(text));
+    const addresses = this.host.multiaddrs().map((each) => dialled(each, this.superPeer.id));
     if (rtt === 0) return addresses;
     const port = addresses[0]?.getComponents().find(({ name }) => name === 'tcp')?.value;
     const relay = await relayTo(Number(port), rtt);

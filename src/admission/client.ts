@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Ed25519PeerId, PrivateKey, Stream } from '@libp2p/interface';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
+import type { TcpMultiaddr } from '../codec/multiaddr.ts';
 import { IcvpnError } from '../errors.ts';
 import type { Credential } from '../records/credential.ts';
 import type { Opened } from '../records/envelope.ts';
@@ -49,7 +50,7 @@ interface CommonOptions {
   readonly superPeer: Ed25519PeerId;
   readonly serviceId: Ed25519PeerId;
   /** Where this node can be dialled. */
-  readonly multiaddrs: string[];
+  readonly multiaddrs: TcpMultiaddr[];
   /** CIDRs behind this node that it would announce; the credential tells which it may. */
   readonly subnets?: readonly string[];
   readonly signal?: AbortSignal;

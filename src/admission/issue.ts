@@ -1,6 +1,7 @@
 /** What a super-peer gives to who proved itself: a credential, and what goes with it. */
 import { randomBytes } from 'node:crypto';
 import type { Ed25519PeerId, PrivateKey } from '@libp2p/interface';
+import type { TcpMultiaddr } from '../codec/multiaddr.ts';
 import { covers, parseSubnet } from '../policy/subnet.ts';
 import { CREDENTIAL, type Credential, heldSince } from '../records/credential.ts';
 import { admitterOf, type ServiceDescriptor } from '../records/descriptor.ts';
@@ -23,7 +24,7 @@ export interface Applicant {
   readonly peerId: Ed25519PeerId;
   readonly vmid: string;
   readonly roles: string[];
-  readonly multiaddrs: string[];
+  readonly multiaddrs: TcpMultiaddr[];
   /** IP address that the connection comes from; empty when it has none. */
   readonly remoteAddress: string;
 }

@@ -27,6 +27,7 @@
  * {…} is sealed under keys that only the two ends of this very run have; see keys.ts.
  */
 import { cidr } from '../codec/ip.ts';
+import { ownMultiaddrs } from '../codec/multiaddr.ts';
 import {
   bytes,
   type Infer,
@@ -34,10 +35,10 @@ import {
   optional,
   repeated,
   required,
-  string,
   uint32,
 } from '../codec/protobuf.ts';
-import { CREDENTIAL, MAX_SUBNETS } from '../records/credential.ts';
+import { plainText, remark } from '../codec/text.ts';
+import { CREDENTIAL, MAX_SUBNETS, roles, vmid } from '../records/credential.ts';
 import { DESCRIPTOR } from '../records/descriptor.ts';
 import { peerId } from '../records/peer-id.ts';
 import { scryptParameters } from './kdf.ts';
@@ -62,7 +63,7 @@ export const Hello = message({
   version: required(1, uint32()),
   suite: required(2, uint32()),
   serviceId: required(3, peerId()),
-  identity: required(4, string({ min: 1, max: 64 })),
+  identity: required(4, plainText({ min: 1, max: 64 })),
   nonce: required(5, bytes({ length: NONCE_LENGTH })),
   A: required(6, element()),
   /** The ticket by which the VM asks, as its owner signed it. */
@@ -103,9 +104,9 @@ export type Challenge = Infer<typeof Challenge>;
 
 /** What the VM says of itself. */
 export const Request = message({
-  vmid: required(1, string({ min: 1, max: 128 })),
-  roles: repeated(2, string({ min: 1, max: 64 }), { max: 16 }),
-  multiaddrs: repeated(3, string({ min: 1, max: 256 }), { max: 8 }),
+  vmid: required(1, vmid()),
+  roles: roles(2),
+  multiaddrs: ownMultiaddrs(3),
   /** CIDRs behind the VM that it would announce. */
   subnets: repeated(4, cidr(), { max: MAX_SUBNETS }),
 });
@@ -113,7 +114,7 @@ export type Request = Infer<typeof Request>;
 
 /** What a member that renews says of itself: the rest stands in its credential. */
 export const RenewalRequest = message({
-  multiaddrs: repeated(1, string({ min: 1, max: 256 }), { max: 8 }),
+  multiaddrs: ownMultiaddrs(1),
   subnets: repeated(2, cidr(), { max: MAX_SUBNETS }),
 });
 export type RenewalRequest = Infer<typeof RenewalRequest>;
@@ -135,7 +136,7 @@ export const Provision = message({
   /** State for the next renewal that only super-peers can open. */
   renewalToken: required(4, bytes({ max: MAX_TOKEN })),
   /** The VM's address as the super-peer sees it; empty when it is not an IP address. */
-  observedAddress: required(5, string({ max: 64 })),
+  observedAddress: required(5, plainText({ max: 64 })),
 });
 export type Provision = Infer<typeof Provision>;
 
@@ -167,7 +168,7 @@ export const UNAVAILABLE = 3;
 
 export const Refusal = message({
   reason: required(1, uint32()),
-  text: required(2, string({ max: 256 })),
+  text: required(2, remark({ max: 256 })),
 });
 export type Refusal = Infer<typeof Refusal>;
 

@@ -158,12 +158,14 @@ export class ServerSession {
       if (!keys.confirms('vm', proof.confirmation)) {
         return refuse('wrong confirmation', { guess: true, ticket });
       }
-      const request = unseal(keys, proof.request);
+      let vmid: string | undefined;
       try {
+        const request = unseal(keys, proof.request);
+        vmid = request.vmid;
         return await this.#admit(state, request, keys, session.M2);
       } catch (error) {
         if (!(error instanceof IcvpnError)) throw error;
-        return refuseProven(error, { vmid: request.vmid, ticket, serviceId });
+        return refuseProven(error, { vmid, ticket, serviceId });
       }
     } finally {
       keys.wipe();

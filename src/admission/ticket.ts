@@ -17,17 +17,9 @@ import { createHash, randomBytes } from 'node:crypto';
 import type { Ed25519PeerId, PrivateKey } from '@libp2p/interface';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { base64url } from 'multiformats/bases/base64';
-import {
-  bytes,
-  type Infer,
-  message,
-  optional,
-  repeated,
-  required,
-  string,
-  uint53,
-} from '../codec/protobuf.ts';
+import { bytes, type Infer, message, optional, required, uint53 } from '../codec/protobuf.ts';
 import { IcvpnError } from '../errors.ts';
+import { roles, vmid } from '../records/credential.ts';
 import { type Opened, open, type RecordKind, seal } from '../records/envelope.ts';
 import { peerId } from '../records/peer-id.ts';
 import { SecretTypoError } from './errors.ts';
@@ -50,9 +42,9 @@ const codec = message({
   salt: required(5, bytes({ length: SALT_LENGTH })),
   verifier: required(6, bytes({ length: GROUP_2048.N.length })),
   /** The only VM that may use it; any when absent. */
-  vmid: optional(7, string({ min: 1, max: 128 })),
+  vmid: optional(7, vmid()),
   /** The only roles that its VM may have; none when empty. */
-  roles: repeated(8, string({ min: 1, max: 64 }), { max: 16 }),
+  roles: roles(8),
 });
 
 export type Ticket = Infer<typeof codec>;

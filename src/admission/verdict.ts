@@ -69,7 +69,7 @@ export class Unavailable extends IcvpnError {
 
 export function refuseProven(
   error: IcvpnError,
-  who: { vmid: string; ticket: string | undefined; serviceId: string },
+  who: { vmid: string | undefined; ticket: string | undefined; serviceId: string },
 ): Refused {
   const text = Buffer.from(error.message).subarray(0, 200).toString();
   return {

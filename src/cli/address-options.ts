@@ -4,6 +4,7 @@ import type { Ed25519PeerId } from '@libp2p/interface';
 import { multiaddr } from '@multiformats/multiaddr';
 import { Option } from 'commander';
 import { formatPrefix, type Prefix, parsePrefix } from '../codec/ip.ts';
+import { parseTcpMultiaddr } from '../codec/multiaddr.ts';
 import { parsePeerId } from '../records/peer-id.ts';
 import { argument, list } from './options.ts';
 
@@ -11,7 +12,8 @@ const parseMultiaddr = (text: string): string => multiaddr(text).toString();
 
 export const DEFAULT_LISTEN = ['/ip4/0.0.0.0/tcp/4242', '/ip6/::/tcp/4242'];
 
-export const addressList = list(parseMultiaddr);
+/** Addresses that others dial. */
+export const addressList = list(parseTcpMultiaddr);
 
 export const listenOption = (fallback: string[]): Option =>
   new Option('--listen <multiaddr>', 'where to listen; may be given again')
@@ -22,7 +24,7 @@ export const listenOption = (fallback: string[]): Option =>
 
 export const announceOption = (): Option =>
   new Option('--announce <multiaddr>', 'address to tell others instead; may be given again')
-    .argParser(list(parseMultiaddr))
+    .argParser(addressList)
     .default([]);
 
 export const parsePrefixArgument: (text: string) => Prefix = argument(parsePrefix);

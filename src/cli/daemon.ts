@@ -14,6 +14,7 @@ import { type ControlHandler, ControlServer } from '../daemon/control.ts';
 import type { Log } from '../daemon/log.ts';
 import { lockState } from '../daemon/state-lock.ts';
 import { IcvpnError } from '../errors.ts';
+import { onListenerFailure } from '../events.ts';
 import type { DirectoryLock } from '../files/lock.ts';
 import { parsePeerId } from '../records/peer-id.ts';
 import { reportStart } from './detach.ts';
@@ -45,6 +46,11 @@ export interface DaemonRun<D extends Daemon> {
 export async function runDaemon<D extends Daemon>(run: DaemonRun<D>): Promise<void> {
   await using owned = new AsyncDisposableStack();
   const lock = owned.use(await lockState(run.stateDir, run.purpose));
+  owned.defer(
+    onListenerFailure(({ event, error }) =>
+      run.log('listener-failed', { event, why: String(error) }),
+    ),
+  );
   const down = new AbortController();
   const stop = AbortSignal.any([run.signal, down.signal]);
   const ended = Promise.withResolvers<void>();

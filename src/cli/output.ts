@@ -3,6 +3,7 @@
  * problem on standard error.
  */
 import { writeSync } from 'node:fs';
+import { visible, visibleLines } from '../codec/text.ts';
 import { IcvpnError } from '../errors.ts';
 
 /** Where a command writes; tests collect it. */
@@ -30,7 +31,8 @@ export function print<T>(
   data: T,
   asText: (data: T) => string,
 ): void {
-  output.out(json ? `${JSON.stringify(data)}\n` : `${asText(data)}\n`);
+  // What JSON leaves unescaped, such as characters that turn the direction of writing, stands in its strings only.
+  output.out(json ? `${visible(JSON.stringify(data))}\n` : `${visibleLines(asText(data))}\n`);
 }
 
 interface Told {
@@ -67,7 +69,7 @@ function told(error: unknown): Told {
   return { code: 'ERR_INTERNAL', message, remedy };
 }
 
-const oneLine = (text: string): string => text.replaceAll(/\s*\n\s*/g, ' ');
+const oneLine = (text: string): string => visible(text.replaceAll(/\s*\n\s*/g, ' '));
 
 /** Errors of files, directories and addresses that a person named, in words. */
 function systemError(error: Error): Told | undefined {
@@ -98,7 +100,7 @@ const SYSTEM_ERRORS: Readonly<Record<string, readonly [string, string]>> = {
 
 /** A table with aligned columns. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const all = [head, ...rows];
+  const all = [head, ...rows.map((row) => row.map(visible))];
   const widths = head.map((_, i) => Math.max(...all.map((row) => (row[i] ?? '').length)));
   const line = (row: readonly string[]): string =>
     row

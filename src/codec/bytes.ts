@@ -46,6 +46,14 @@ export class ByteReader {
     return part;
   }
 
+  /** @returns a reader of the same bytes, from here on, that reads on its own */
+  fork(): ByteReader {
+    const fork = new ByteReader(this.#bytes, this.#fail);
+    fork.#at = this.#at;
+    fork.#end = this.#end;
+    return fork;
+  }
+
   /** A base-128 varint, least significant group first; refused when over-long or above 2^53-1. */
   varint(): number {
     let value = 0;

@@ -120,6 +120,38 @@ export function repeated<T>(number: number, codec: Codec<T>, limits: { max: numb
   };
 }
 
+/**
+ * As `repeated`, for lists in which each entry is about another node: a decoder leaves out an entry that it cannot
+ * read, so that one bad entry costs that entry. It still counts towards `max`. Signed bytes stay what they are:
+ * such a list is read, never written again from what was read.
+ */
+export function repeatedValid<T>(
+  number: number,
+  codec: Codec<T>,
+  limits: { max: number },
+): Field<T[]> {
+  const strict = repeated(number, codec, limits);
+  const seen = new WeakMap<T[], number>();
+  return {
+    ...strict,
+    readOne(previous, wire, input) {
+      const list = previous ?? [];
+      const count = seen.get(list) ?? 0;
+      if (count === limits.max) throw new DecodeError('', `more than ${limits.max} entries`);
+      seen.set(list, count + 1);
+      if (wire !== 2) throw new DecodeError('', `wire type ${wire} instead of 2`);
+      const entry = input.fork();
+      input.peek(input.varint());
+      try {
+        list.push(codec.read(entry));
+      } catch (error) {
+        if (!(error instanceof DecodeError)) throw error;
+      }
+      return list;
+    },
+  };
+}
+
 function readAs<T>(codec: Codec<T>, wire: number, input: ByteReader): T {
   if (wire !== codec.wire) throw new DecodeError('', `wire type ${wire} instead of ${codec.wire}`);
   return codec.read(input);

@@ -15,6 +15,7 @@ import { type Admission, requestAdmission, superPeerOf } from '../admission/clie
 import { AdmissionBusyError } from '../admission/errors.ts';
 import { ADMISSION_PROTOCOL } from '../admission/server.ts';
 import { TicketError } from '../admission/ticket.ts';
+import type { TcpMultiaddr } from '../codec/multiaddr.ts';
 import { IcvpnError } from '../errors.ts';
 import type { Host } from '../overlay/host.ts';
 import type { SuperPeerAddress } from '../records/bootstrap.ts';
@@ -39,7 +40,7 @@ export interface AdmissionWish {
   readonly roles: string[];
   /** CIDRs behind this node that it would announce; none if left out. */
   readonly subnets?: readonly string[];
-  readonly multiaddrs: string[];
+  readonly multiaddrs: TcpMultiaddr[];
   /** Milliseconds for which super-peers are asked again; two minutes when left out. */
   readonly patience?: number;
   readonly log: Log;

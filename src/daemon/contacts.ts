@@ -1,6 +1,6 @@
 /** Which members a member stays connected to. */
 import type { Ed25519PeerId } from '@libp2p/interface';
-import { multiaddr } from '@multiformats/multiaddr';
+import { dialled } from '../codec/multiaddr.ts';
 import type { Member as Listed } from '../overlay/membership.ts';
 import type { Contact } from './tier.ts';
 
@@ -17,6 +17,6 @@ export function contacts(self: Ed25519PeerId, members: readonly Listed[]): Conta
     .slice(0, MAX_CONTACTS)
     .map(({ peerId, multiaddrs }) => ({
       peerId,
-      multiaddrs: multiaddrs.map((at) => multiaddr(at)),
+      multiaddrs: multiaddrs.map((at) => dialled(at, peerId)),
     }));
 }

@@ -3,10 +3,10 @@
  * while nobody holds it, as when this member is the first or has met no other yet.
  */
 import type { Ed25519PeerId, Ed25519PrivateKey } from '@libp2p/interface';
+import { ipsOf, MAX_MULTIADDRS, type TcpMultiaddr } from '../codec/multiaddr.ts';
 import type { Records } from '../overlay/records.ts';
 import { ENDPOINT_RECORD } from '../overlay/stored-kinds.ts';
 import type { Log } from './log.ts';
-import { addressesOf } from './underlay.ts';
 
 /** Seconds that an endpoint record lasts. */
 const LIFETIME = 3600;
@@ -21,7 +21,7 @@ export interface EndpointOptions {
   readonly serviceId: Ed25519PeerId;
   readonly peerId: Ed25519PeerId;
   /** Where this member can be dialled now. */
-  readonly multiaddrs: () => string[];
+  readonly multiaddrs: () => TcpMultiaddr[];
   /** Addresses at which super-peers see it and that it does not have itself. */
   readonly observed: () => readonly string[];
   /** Milliseconds to the second try, when nobody took the first. */
@@ -49,8 +49,8 @@ export class EndpointPublisher implements AsyncDisposable {
 
   async #publish(): Promise<void> {
     const { records, key, serviceId, peerId, log } = this.#options;
-    const multiaddrs = this.#options.multiaddrs().slice(0, 8);
-    const candidates = new Set([...addressesOf(multiaddrs), ...this.#options.observed()]);
+    const multiaddrs = this.#options.multiaddrs().slice(0, MAX_MULTIADDRS);
+    const candidates = new Set([...ipsOf(multiaddrs), ...this.#options.observed()]);
     const value = {
       serviceId,
       peerId,

@@ -2,8 +2,8 @@
  * The member's firewall. Nothing of it is in the kernel before the first rules are known; then they
  * take the place of whatever an earlier run, that crashed, has left.
  */
-import { EventEmitter } from 'node:events';
 import type { AbortOptions } from '@libp2p/interface';
+import { Emitter } from '../events.ts';
 import type { Site } from '../ipsec/dataplane/site.ts';
 import { Firewall } from '../ipsec/firewall/firewall.ts';
 import type { FirewallInput } from '../ipsec/firewall/rules.ts';
@@ -19,7 +19,7 @@ interface MemberFirewallEvents {
 }
 
 export class MemberFirewall
-  extends EventEmitter<MemberFirewallEvents>
+  extends Emitter<MemberFirewallEvents>
   implements Enforcer, AsyncDisposable
 {
   readonly #input: Omit<FirewallInput, keyof EnforcedRules>;
@@ -50,8 +50,8 @@ export class MemberFirewall
   async apply(rules: EnforcedRules, options: AbortOptions): Promise<void> {
     if (this.#open) return this.#open.apply(rules, options);
     this.#open = await Firewall.open({ ...this.#input, ...rules }, options);
-    this.#open.on('disturbed', () => this.emit('disturbed'));
-    this.#open.on('error', (error) => this.emit('deaf', error));
+    this.#open.on('disturbed', () => this.tell('disturbed'));
+    this.#open.on('error', (error) => this.tell('deaf', error));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

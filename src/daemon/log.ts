@@ -3,6 +3,8 @@
  * for grep: a time, a name, then `key=value`. Nothing secret is ever passed in.
  */
 
+import { visible } from '../codec/text.ts';
+
 export type LogFields = Readonly<Record<string, string | number | boolean | object>>;
 export type Log = (event: string, fields?: LogFields) => void;
 
@@ -16,5 +18,5 @@ export function createLog(write: (line: string) => void): Log {
 
 /** Quoted when a line break or blank in the text could be taken for another field or line. */
 function quote(text: string): string {
-  return /^[\w.:/@+-]+$/.test(text) ? text : JSON.stringify(text);
+  return /^[\w.:/@+-]+$/.test(text) ? text : visible(JSON.stringify(text));
 }

@@ -1,4 +1,5 @@
 /** Puts together what `icvpn status`, `icvpn members` and `icvpn policy show` show at a member. */
+import { ipsOf } from '../codec/multiaddr.ts';
 import type { DataPlane } from '../ipsec/dataplane.ts';
 import type { DirectoryClient } from '../overlay/directory-client.ts';
 import type { Host } from '../overlay/host.ts';
@@ -10,7 +11,6 @@ import type { PolicyRecord } from '../records/policy-record.ts';
 import type { Peer, Peers } from './peers.ts';
 import type { PolicyEnforcement } from './policy.ts';
 import type { MemberStatus, MemberView, PeerStatus, PolicyView, SaStatus } from './status.ts';
-import { addressesOf } from './underlay.ts';
 
 export interface StatusSources {
   /** Why the credential is not renewed, where that was tried and failed. */
@@ -77,7 +77,7 @@ function peerStatus(
   counters: Counters,
 ): PeerStatus {
   const peer = peers.get(member.peerId);
-  const underlay = self ? addressesOf(host.multiaddrs())[0] : peer?.underlay;
+  const underlay = self ? ipsOf(host.multiaddrs())[0] : peer?.underlay;
   return {
     peerId: member.peerId.toString(),
     vmid: member.vmid,

@@ -7,10 +7,10 @@
  *   super-peer ── identify: I see you at 198.51.100.7 ──▶ not one of mine ──▶ endpoint record: candidate
  * ```
  */
-import { EventEmitter } from 'node:events';
 import type { Ed25519PeerId, IdentifyResult } from '@libp2p/interface';
+import { ipOf } from '../codec/multiaddr.ts';
+import { containing, Emitter } from '../events.ts';
 import type { Host } from '../overlay/host.ts';
-import { addressesOf } from './underlay.ts';
 
 export interface ObservedOptions {
   readonly host: Pick<Host, 'libp2p'>;
@@ -27,11 +27,13 @@ interface ObservedEvents {
   change: [];
 }
 
-export class ObservedAddresses extends EventEmitter<ObservedEvents> implements Disposable {
+export class ObservedAddresses extends Emitter<ObservedEvents> implements Disposable {
   readonly #options: ObservedOptions;
   /** By super-peer, so there are no more than those. */
   readonly #seen = new Map<string, string>();
-  readonly #onIdentify = ({ detail }: CustomEvent<IdentifyResult>): void => this.#learn(detail);
+  readonly #onIdentify = containing('peer:identify', ({ detail }: CustomEvent<IdentifyResult>) =>
+    this.#learn(detail),
+  );
 
   constructor(options: ObservedOptions) {
     super();
@@ -52,11 +54,11 @@ export class ObservedAddresses extends EventEmitter<ObservedEvents> implements D
       if (!known.some((each) => each.toString() === id)) this.#seen.delete(id);
     }
     if (observedAddr === undefined || !known.some((each) => each.equals(peerId))) return;
-    const [address] = addressesOf([observedAddr.toString()]);
+    const address = ipOf(observedAddr);
     if (address === undefined || !isUnderlay(address)) return;
     const before = this.addresses.join();
     this.#seen.set(peerId.toString(), address);
-    if (this.addresses.join() !== before) this.emit('change');
+    if (this.addresses.join() !== before) this.tell('change');
   }
 
   [Symbol.dispose](): void {

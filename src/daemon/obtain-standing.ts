@@ -12,6 +12,7 @@ import { randomInt } from 'node:crypto';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ClockError } from '../admission/errors.ts';
+import { MAX_MULTIADDRS } from '../codec/multiaddr.ts';
 import { IcvpnError } from '../errors.ts';
 import { CLOCK_SKEW_SECONDS } from '../records/credential.ts';
 import { type AdmissionWish, admitAtAny } from './admit.ts';
@@ -86,7 +87,7 @@ async function admitted(
       "give the service's bootstrap data with --bootstrap",
     );
   }
-  const multiaddrs = wish.host.multiaddrs();
+  const multiaddrs = wish.host.multiaddrs().slice(0, MAX_MULTIADDRS);
   const asked = { ...wish, secret, vmid, roles: [...roles], key: state.key, multiaddrs };
   const { answer: admission, at } = await admitAtAny(asked);
   await saveStanding(state.cache, admission);

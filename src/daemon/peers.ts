@@ -9,6 +9,7 @@
  * ```
  */
 import type { Connection, Ed25519PeerId, Stream } from '@libp2p/interface';
+import { ipOf, ipsOf, type TcpMultiaddr, tcpAddressOf } from '../codec/multiaddr.ts';
 import type { ExpireNotice, MappingNotice } from '../ipsec/dataplane.ts';
 import type { SaPair } from '../ipsec/lifecycle/events.ts';
 import { EXCHANGE_PROTOCOL_SUFFIX } from '../keymgmt/exchange/protocol.ts';
@@ -26,7 +27,7 @@ import { SubnetLeads, type SubnetLeadsOptions } from './pair/subnet-leads.ts';
 import { UsageWatch } from './pair/usage-watch.ts';
 import { Whereabouts } from './pair/whereabouts.ts';
 import type { PathStatus } from './status.ts';
-import { addressesOf, localAddressTowards } from './underlay.ts';
+import { localAddressTowards } from './underlay.ts';
 
 /** Streams of one protocol that one peer may have open at this node. */
 const MAX_STREAMS_PER_PEER = 4;
@@ -35,7 +36,7 @@ export interface PeersOptions
   extends Omit<PairMakerOptions, 'entry' | 'whereabouts'>,
     Pick<SubnetLeadsOptions, 'permitted' | 'reserved'> {
   /** Where this node can be dialled now. */
-  readonly multiaddrs: () => string[];
+  readonly multiaddrs: () => TcpMultiaddr[];
   /** Whether other machines can use an address. */
   readonly isUnderlay: (address: string) => boolean;
 }
@@ -143,14 +144,26 @@ export class Peers implements AsyncDisposable {
       this.#setting = undefined;
       const others = this.#wanted;
       const listed = new Set(others.map((each) => each.peerId.toString()));
-      for (const id of this.#entries.keys()) if (!listed.has(id)) await this.#remove(id);
+      for (const id of this.#entries.keys()) {
+        if (!listed.has(id)) await this.#alone(id, () => this.#remove(id));
+      }
       for (const each of others) {
-        if (this.#isAsListed(each)) continue;
-        await this.#put(each.credential, each.multiaddrs);
+        await this.#alone(each.peerId.toString(), async () => {
+          if (!this.#isAsListed(each)) await this.#put(each.credential, each.multiaddrs);
+        });
       }
       await this.#subnets.follow(this.#entries, others);
     });
     await this.#setting;
+  }
+
+  /** What fails with one peer fails for that one: the others are seen to all the same. */
+  async #alone(id: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#options.log('peer-failed', { peer: id, why: String(error) });
+    }
   }
 
   /** Most of a list of a thousand is as it was. */
@@ -165,7 +178,7 @@ export class Peers implements AsyncDisposable {
     return this.#enqueue(async () => {
       const { revoked = () => false } = this.#options.trust();
       for (const [id, { credential }] of [...this.#entries]) {
-        if (revoked(credential)) await this.#remove(id);
+        if (revoked(credential)) await this.#alone(id, () => this.#remove(id));
       }
     });
   }
@@ -217,10 +230,10 @@ export class Peers implements AsyncDisposable {
     credential: Opened<Credential>,
     connection: Connection,
   ): Promise<void> {
-    const from = connection.remoteAddr.toString();
-    const [seen] = addressesOf([from]);
+    const from = tcpAddressOf(connection.remoteAddr);
+    const seen = ipOf(connection.remoteAddr);
     // Its own super-peer may know it before ours has told us.
-    await this.#enqueue(() => this.#put(credential, [from], { keepAddress: true }));
+    await this.#enqueue(() => this.#put(credential, from ? [from] : [], { keepAddress: true }));
     const entry = this.#entries.get(credential.value.peerId.toString());
     if (entry === undefined) return stream.abort(new Error('no way back to the peer'));
     await this.#whereabouts.prepareAnswer(entry);
@@ -230,7 +243,7 @@ export class Peers implements AsyncDisposable {
 
   async #put(
     credential: Opened<Credential>,
-    multiaddrs: readonly string[],
+    multiaddrs: readonly TcpMultiaddr[],
     options = { keepAddress: false },
   ): Promise<void> {
     const { peerId, ipv4, ipv6 } = credential.value;
@@ -250,7 +263,7 @@ export class Peers implements AsyncDisposable {
       return;
     }
     if (entry !== undefined) await this.#remove(id);
-    const remote = this.#best(id, addressesOf(multiaddrs));
+    const remote = this.#best(id, ipsOf(multiaddrs));
     if (remote === undefined) return;
     const { dataPlane, log } = this.#options;
     try {
@@ -261,7 +274,7 @@ export class Peers implements AsyncDisposable {
       const news = { listed: options.keepAddress ? '' : multiaddrs.join(), sequence: 0 };
       const own = { peerId, addresses, pair: this.#maker.make(peerId), credential };
       // With several addresses of its own, this node sends from one that the peer may not expect.
-      const untold = addressesOf(this.#options.multiaddrs()).indexOf(local) > 0;
+      const untold = ipsOf(this.#options.multiaddrs()).indexOf(local) > 0;
       const fresh = { ...NOT_SEEN, subnets: [] };
       this.#entries.set(id, { ...own, ...news, multiaddrs, underlay, untold, ...fresh });
       log('peer-added', { peer: id, ipv4, underlay: remote });

@@ -11,8 +11,8 @@
  * The firewall comes first, the peers after it: who is new cannot send before the rules know it. While
  * the kernel does not enforce the newest policy this member talks to nobody.
  */
-import { EventEmitter } from 'node:events';
 import type { AbortOptions } from '@libp2p/interface';
+import { Emitter } from '../events.ts';
 import type { Member as Listed } from '../overlay/membership.ts';
 import type { ServicePolicy } from '../overlay/service-trust.ts';
 import { evaluate, type PolicyMember, permittedSubnets } from '../policy/evaluate.ts';
@@ -69,10 +69,7 @@ interface Applied {
   readonly rules: string;
 }
 
-export class PolicyEnforcement
-  extends EventEmitter<PolicyEnforcementEvents>
-  implements AsyncDisposable
-{
+export class PolicyEnforcement extends Emitter<PolicyEnforcementEvents> implements AsyncDisposable {
   readonly #options: PolicyEnforcementOptions;
   readonly #life = new AbortController();
   #members: readonly Listed[] = [];
@@ -174,7 +171,7 @@ export class PolicyEnforcement
       this.#problem = undefined;
       this.#blocked = false;
       this.#wait = RETRY.first;
-      this.emit('enforced', members);
+      this.tell('enforced', members);
     }
   }
 
@@ -210,7 +207,7 @@ export class PolicyEnforcement
     log('policy-failed', { why: this.#problem, retry: this.#wait });
     this.#retry = setTimeout(() => this.refresh(), this.#wait).unref();
     this.#wait = Math.min(2 * this.#wait, RETRY.most);
-    this.emit('blocked', error);
+    this.tell('blocked', error);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,7 +1,8 @@
 /** Hands what the owner signed to the super-peers that the service's descriptor names. */
 import { generateKeyPair } from '@libp2p/crypto/keys';
 import type { AbortOptions } from '@libp2p/interface';
-import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
+import type { Multiaddr } from '@multiformats/multiaddr';
+import { dialled } from '../codec/multiaddr.ts';
 import { createHost } from '../overlay/host.ts';
 import { publishRecord } from '../overlay/publish.ts';
 import type { StoredKind } from '../overlay/stored-kinds.ts';
@@ -58,7 +59,7 @@ async function atAnyAddress(
     const limit = AbortSignal.timeout(TRY_TIMEOUT_MS);
     const signal = options.signal ? AbortSignal.any([options.signal, limit]) : limit;
     try {
-      await publish(multiaddr(`${each}/p2p/${peerId}`), signal);
+      await publish(dialled(each, peerId), signal);
       return undefined;
     } catch (error) {
       options.signal?.throwIfAborted();

@@ -2,6 +2,7 @@
 import type { Ed25519PeerId, Ed25519PrivateKey } from '@libp2p/interface';
 import { requestRenewal } from '../admission/client.ts';
 import { ADMISSION_PROTOCOL } from '../admission/server.ts';
+import { MAX_MULTIADDRS } from '../codec/multiaddr.ts';
 import type { SecureCache } from '../keymgmt/cache/secure-cache.ts';
 import type { Host } from '../overlay/host.ts';
 import type { SuperPeerAddress } from '../records/bootstrap.ts';
@@ -38,7 +39,7 @@ export async function renewAtAny(
     ...{ what: 'renews the credential', event: 'renewal-failed' },
     ask: async ({ peerId: superPeer, multiaddr }, signal) => {
       const stream = await host.libp2p.dialProtocol(multiaddr, ADMISSION_PROTOCOL, { signal });
-      const multiaddrs = host.multiaddrs().slice(0, 8);
+      const multiaddrs = host.multiaddrs().slice(0, MAX_MULTIADDRS);
       const own = { credential, renewalKey, multiaddrs, subnets };
       return requestRenewal(stream, { key, superPeer, serviceId, signal, ...own });
     },

@@ -1,5 +1,6 @@
 /** A super-peer's sealing key, to which owners encrypt their secrets, and the card that shows it. */
 import { generateSealingKey } from '../admission/sealed.ts';
+import type { TcpMultiaddr } from '../codec/multiaddr.ts';
 import { seal } from '../records/envelope.ts';
 import { SUPER_PEER_CARD } from '../records/super-peer-card.ts';
 import type { NodeState } from './state.ts';
@@ -24,8 +25,8 @@ export async function sealingKey(state: NodeState): Promise<SealingKey> {
   return { privateKey, publicKey };
 }
 
-/** @param multiaddrs where the super-peer can be dialled, without `/p2p/…` */
-export async function makeCard(state: NodeState, multiaddrs: string[]): Promise<Uint8Array> {
+/** @param multiaddrs where the super-peer can be dialled */
+export async function makeCard(state: NodeState, multiaddrs: TcpMultiaddr[]): Promise<Uint8Array> {
   const { publicKey, privateKey } = await sealingKey(state);
   privateKey.fill(0);
   const card = { peerId: state.peerId, sealingKey: publicKey, multiaddrs };

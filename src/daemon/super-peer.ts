@@ -136,7 +136,7 @@ export class SuperPeer implements AsyncDisposable {
       role: 'super-peer',
       peerId: host.peerId.toString(),
       overlay: { id: serviceId.toString(), name },
-      multiaddrs: host.multiaddrs(),
+      multiaddrs: host.libp2p.getMultiaddrs().map(String),
       superPeers: tier.connected().map(String),
       services: services.status().filter((each) => each.id !== serviceId.toString()),
     };

@@ -11,7 +11,8 @@
 import { once, setMaxListeners } from 'node:events';
 import { setTimeout } from 'node:timers/promises';
 import type { AbortOptions, Connection, Ed25519PeerId, PeerId } from '@libp2p/interface';
-import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
+import type { Multiaddr } from '@multiformats/multiaddr';
+import { dialled } from '../codec/multiaddr.ts';
 import { type Audience, everybodyIn, superPeersOf } from '../overlay/audience.ts';
 import { Dht } from '../overlay/dht.ts';
 import { Gate, type Target } from '../overlay/gate.ts';
@@ -60,7 +61,7 @@ export const TIER_1: TierKind = {
         .filter(({ peerId }) => !peerId.equals(host.peerId))
         .map(({ peerId, multiaddrs }) => ({
           peerId,
-          target: multiaddrs.map((each) => multiaddr(`${each}/p2p/${peerId}`)),
+          target: multiaddrs.map((each) => dialled(each, peerId)),
         }));
     }),
   ownServiceOnly: false,

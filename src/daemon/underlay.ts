@@ -4,9 +4,10 @@ import { once } from 'node:events';
 import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import type { AbortOptions } from '@libp2p/interface';
-import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
+import type { Multiaddr } from '@multiformats/multiaddr';
 import ipaddr from 'ipaddr.js';
 import { type Prefix, prefixContains } from '../codec/ip.ts';
+import { ipOf } from '../codec/multiaddr.ts';
 
 /** The port is not used: connecting a UDP socket sends nothing. */
 const DISCARD_PORT = 9;
@@ -39,14 +40,6 @@ export function machineAddresses(virtual: readonly Prefix[]): string[] {
   return all.map(({ address }) => address).filter((each) => isUnderlay(each, virtual));
 }
 
-/** The IP addresses in multiaddrs such as `/ip4/192.0.2.1/tcp/4242`, in their order. */
-export function addressesOf(multiaddrs: readonly string[]): string[] {
-  const components = multiaddrs.flatMap((text) => multiaddr(text).getComponents());
-  return components.flatMap(({ name, value }) =>
-    (name === 'ip4' || name === 'ip6') && value !== undefined ? [value] : [],
-  );
-}
-
 /**
  * Leaves out the addresses that only this machine, or only the service itself, can use. When nothing
  * else is there (a service within one machine), all of them stay.
@@ -55,15 +48,10 @@ export function addressesOf(multiaddrs: readonly string[]): string[] {
  */
 export function underlayOnly(virtual: readonly Prefix[]): (all: Multiaddr[]) => Multiaddr[] {
   return (all) => {
-    const kept = all.filter((each) => underlayOf([each.toString()], virtual) !== undefined);
+    const kept = all.filter((each) => {
+      const ip = ipOf(each);
+      return ip !== undefined && isUnderlay(ip, virtual);
+    });
     return kept.length > 0 ? kept : all;
   };
-}
-
-/** @returns the first address that other machines can use */
-export function underlayOf(
-  multiaddrs: readonly string[],
-  virtual: readonly Prefix[],
-): string | undefined {
-  return addressesOf(multiaddrs).find((each) => isUnderlay(each, virtual));
 }

@@ -10,7 +10,7 @@
  * Fails closed: what reaches the interface leaves it through an SA or not at all, and where the
  * interface is missing the routes behind it refuse.
  */
-import { EventEmitter } from 'node:events';
+import { Emitter } from '../events.ts';
 import { planeClosed } from './dataplane/errors.ts';
 import { Foundation } from './dataplane/foundation.ts';
 import { closeGate } from './dataplane/gate.ts';
@@ -55,7 +55,7 @@ export { DEFAULT_LIFETIME };
 
 const DEFAULT_MTU = 1_400;
 
-export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDisposable {
+export class DataPlane extends Emitter<DataPlaneEvents> implements AsyncDisposable {
   readonly #options: InterfaceOptions;
   readonly #foundation: Foundation;
   readonly #xfrm: XfrmClient;
@@ -69,12 +69,12 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
     super();
     this.#options = options;
     const failed = (error: Error): void => {
-      if (this.#closing === undefined) this.emit('error', error);
+      if (this.#closing === undefined) this.tell('error', error);
     };
     using stack = new DisposableStack();
     const monitor = stack.use(new XfrmMonitor({ groups: ['acquire', 'expire', 'mapping'] }));
     if (udpPort !== undefined) this.#udp = stack.use(new UdpEncapsulation(udpPort));
-    const onSite = (stranded: readonly string[]) => this.emit('site', stranded);
+    const onSite = (stranded: readonly string[]) => this.tell('site', stranded);
     this.#foundation = this.#owned.use(new Foundation({ ...options, onSite, onError: failed }));
     this.#xfrm = this.#foundation.xfrm;
     const sockets = stack.move();
@@ -83,9 +83,9 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
       peers: this.#peers,
       ifId: options.ifId,
       states: () => this.#xfrm.states(),
-      onAcquire: (peerId) => this.emit('acquire', peerId),
-      onExpire: (notice) => this.emit('expire', notice),
-      onMapping: (notice) => this.emit('mapping', notice),
+      onAcquire: (peerId) => this.tell('acquire', peerId),
+      onExpire: (notice) => this.tell('expire', notice),
+      onMapping: (notice) => this.tell('mapping', notice),
       onGone: (peer) => peer.serially(() => closeGate(this.#xfrm, peer)),
       onError: failed,
     });
@@ -319,7 +319,7 @@ export class DataPlane extends EventEmitter<DataPlaneEvents> implements AsyncDis
   }
 
   async #route(subnets: readonly string[]): Promise<void> {
-    for (const subnet of await this.#foundation.route(subnets)) this.emit('shadowed', subnet);
+    for (const subnet of await this.#foundation.route(subnets)) this.tell('shadowed', subnet);
   }
 
   async #stop(): Promise<void> {

@@ -14,6 +14,7 @@
 import type { ConnectionGater, MultiaddrConnection } from '@libp2p/interface';
 import type { Multiaddr } from '@multiformats/multiaddr';
 import { parseIp } from '../codec/ip.ts';
+import { containing } from '../events.ts';
 import { Allowance } from './allowance.ts';
 
 const HANDSHAKES_PER_HOST = 256;
@@ -49,7 +50,7 @@ export class Arrivals implements ConnectionGater {
       if (this.#handshakes.delete(connection)) counts.handshakes--;
       if (counts.connections === 0) this.#hosts.delete(host);
     };
-    connection.addEventListener('close', onClose, { once: true });
+    connection.addEventListener('close', containing('close', onClose), { once: true });
     return false;
   }
 

@@ -3,6 +3,7 @@
  * bucket of the shard, by member.
  */
 import type { Ed25519PeerId } from '@libp2p/interface';
+import type { TcpMultiaddr } from '../codec/multiaddr.ts';
 import type { Credential } from '../records/credential.ts';
 import type { Opened } from '../records/envelope.ts';
 import { bucketOf, SHARD_BUCKETS } from '../records/membership.ts';
@@ -14,7 +15,7 @@ export interface Claim {
   readonly session: number;
   /** Absent when it says that the member departed. */
   readonly present:
-    | { readonly credential: Opened<Credential>; readonly multiaddrs: readonly string[] }
+    | { readonly credential: Opened<Credential>; readonly multiaddrs: readonly TcpMultiaddr[] }
     | undefined;
 }
 
@@ -27,7 +28,7 @@ export interface Member {
   readonly ipv6: string;
   /** CIDRs that it announces. */
   readonly subnets: readonly string[];
-  readonly multiaddrs: readonly string[];
+  readonly multiaddrs: readonly TcpMultiaddr[];
   /** End of its credential, in seconds since 1970. */
   readonly notAfter: number;
   readonly credential: Opened<Credential>;

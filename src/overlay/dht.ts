@@ -7,6 +7,7 @@
 import { type AbortOptions, type PeerId, type PeerInfo, start, stop } from '@libp2p/interface';
 import { type KadDHT, kadDHT } from '@libp2p/kad-dht';
 import { fromString } from 'uint8arrays/from-string';
+import { containing } from '../events.ts';
 import { Diversity } from './diversity.ts';
 import { type Gate, GateError, type Target } from './gate.ts';
 import { KadDatastore } from './kad-datastore.ts';
@@ -92,15 +93,24 @@ export class Dht implements RecordNetwork {
     );
     if (!isWhole(kad)) throw new TypeError('this version of kad-dht has no routing table');
     this.#kad = kad;
-    kad.addEventListener('peer', (event) => {
-      if (event instanceof CustomEvent) this.#remember(event.detail);
-    });
-    kad.routingTable.addEventListener('peer:add', (event) => {
-      if (event instanceof CustomEvent) this.#onAdd(event.detail);
-    });
-    kad.routingTable.addEventListener('peer:remove', (event) => {
-      if (event instanceof CustomEvent) this.#onRemove(event.detail);
-    });
+    kad.addEventListener(
+      'peer',
+      containing('peer', (event) => {
+        if (event instanceof CustomEvent) this.#remember(event.detail);
+      }),
+    );
+    kad.routingTable.addEventListener(
+      'peer:add',
+      containing('peer:add', (event) => {
+        if (event instanceof CustomEvent) this.#onAdd(event.detail);
+      }),
+    );
+    kad.routingTable.addEventListener(
+      'peer:remove',
+      containing('peer:remove', (event) => {
+        if (event instanceof CustomEvent) this.#onRemove(event.detail);
+      }),
+    );
   }
 
   async start(): Promise<void> {

@@ -3,9 +3,10 @@
  * when that fails. What it learnt stays while none can be reached.
  */
 import { randomBytes } from 'node:crypto';
-import { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AbortOptions, Ed25519PeerId } from '@libp2p/interface';
+import { MAX_MULTIADDRS, type TcpMultiaddr } from '../codec/multiaddr.ts';
+import { Emitter } from '../events.ts';
 import {
   DIRECTORY_NONCE_LENGTH,
   type DirectoryUpdate,
@@ -52,7 +53,7 @@ export interface DirectoryClientOptions {
   /** The service's super-peers, best first; asked for at each attempt. */
   readonly superPeers: () => readonly Target[];
   /** The addresses at which other members can dial this one. */
-  readonly multiaddrs: () => readonly string[];
+  readonly multiaddrs: () => readonly TcpMultiaddr[];
   readonly trust: () => Trust;
   readonly seal?: Pick<DirectorySeal, 'open'>;
   /** The members from before a restart: confirmed or dropped like those of an earlier attachment. */
@@ -77,7 +78,7 @@ interface DirectoryClientEvents {
   round: [];
 }
 
-export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
+export class DirectoryClient extends Emitter<DirectoryClientEvents> {
   readonly #options: DirectoryClientOptions;
   readonly #clock: () => number;
   readonly #context: UpdateContext;
@@ -195,7 +196,7 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
           } catch (error) {
             this.#problem = error;
             if (first && wish?.aborted) break;
-            if (this.listenerCount('detached') > 0) this.emit('detached', error);
+            if (this.listenerCount('detached') > 0) this.tell('detached', error);
           }
         } while (this.#again && !this.#life.signal.aborted);
         if (first && wish?.aborted) break;
@@ -231,7 +232,7 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
     this.#session = Math.max(this.#session + 1, this.#clock());
     let beat: NodeJS.Timeout | undefined;
     try {
-      const own = multiaddrs().slice(0, 8);
+      const own = multiaddrs().slice(0, MAX_MULTIADDRS);
       const wanted = { nonce, session: this.#session, multiaddrs: [...own] };
       await frames.write(frame({ attach: { ...wanted, known: digestsOf(known) } }), {
         signal: limit,
@@ -274,7 +275,7 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
     attachment.position = { feed: value.feed, sequence: value.sequence };
     if (before === undefined) {
       this.#superPeer = signer;
-      this.emit('attached', signer);
+      this.tell('attached', signer);
     }
     return true;
   }
@@ -288,7 +289,7 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
       if (stands(kept, i)) this.#doubted.delete(peerIdKey(peerId));
     }
     await this.#enter(joined, signer);
-    this.emit('change', this.members());
+    this.tell('change', this.members());
   }
 
   async #applyChanges({ value, signer }: Opened<DirectoryUpdate>): Promise<void> {
@@ -299,7 +300,7 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
       this.#doubted.delete(name);
       changed = this.#members.delete(name) || changed;
     }
-    if ((await this.#enter(joined, signer)) || changed) this.emit('change', this.members());
+    if ((await this.#enter(joined, signer)) || changed) this.tell('change', this.members());
   }
 
   /** @returns whether any of them is a member */
@@ -328,7 +329,7 @@ export class DirectoryClient extends EventEmitter<DirectoryClientEvents> {
       let changed = false;
       for (const name of this.#doubted) changed = this.#members.delete(name) || changed;
       this.#doubted.clear();
-      if (changed) this.emit('change', this.members());
+      if (changed) this.tell('change', this.members());
     }, DOUBT);
   }
 }

@@ -1,7 +1,6 @@
 /** The super-peer's end of the directory: who is attached, and who is told what. */
 import { setImmediate } from 'node:timers/promises';
 import type { PrivateKey, Stream } from '@libp2p/interface';
-import { multiaddr } from '@multiformats/multiaddr';
 import { IcvpnError } from '../errors.ts';
 import type { Credential } from '../records/credential.ts';
 import { DIRECTORY, type DirectoryUpdate } from '../records/directory.ts';
@@ -145,7 +144,7 @@ export class DirectoryServer {
     let clean = false;
     let heard = performance.now();
     try {
-      this.#options.membership.add(pass, attach.multiaddrs.filter(isMultiaddr), session);
+      this.#options.membership.add(pass, attach.multiaddrs, session);
       this.#tell(attachment);
       for (;;) {
         const message = await frames.read({ signal: this.#limit(SILENCE_LIMIT) });
@@ -281,14 +280,5 @@ export class DirectoryServer {
 
   #limit(limit: number): AbortSignal {
     return timeLimit(limit, this.#options.gate.closed);
-  }
-}
-
-function isMultiaddr(text: string): boolean {
-  try {
-    multiaddr(text);
-    return true;
-  } catch {
-    return false;
   }
 }

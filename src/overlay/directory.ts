@@ -17,14 +17,13 @@
  *   │◀────────────────────────────────────────────────────┤
  * ```
  */
+import { ownMultiaddrs } from '../codec/multiaddr.ts';
 import {
   bytes,
   type Infer,
   message,
   optional,
-  repeated,
   required,
-  string,
   uint32,
   uint53,
 } from '../codec/protobuf.ts';
@@ -44,7 +43,7 @@ const attach = message({
   nonce: required(1, bytes({ length: DIRECTORY_NONCE_LENGTH })),
   /** Higher at each attachment of this member, at whichever super-peer: its clock in milliseconds. */
   session: required(2, uint53()),
-  multiaddrs: repeated(3, string({ min: 1, max: 256 }), { max: 8 }),
+  multiaddrs: ownMultiaddrs(3),
   /** Digests of the members that it knows already (`known-members.ts`). */
   known: optional(4, bytes({ max: MAX_DIRECTORY_MEMBERS * DIGEST_LENGTH })),
 });

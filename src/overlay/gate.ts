@@ -18,7 +18,6 @@
  * again at each use: a credential that expired or was revoked, an epoch that moved on, a super-peer
  * that the owner struck off all take effect on connections that are open.
  */
-import { EventEmitter } from 'node:events';
 import type {
   AbortOptions,
   Connection,
@@ -28,6 +27,7 @@ import type {
   StreamHandlerOptions,
 } from '@libp2p/interface';
 import { equals } from 'uint8arrays/equals';
+import { Emitter } from '../events.ts';
 import type { Credential } from '../records/credential.ts';
 import type { Opened } from '../records/envelope.ts';
 import { Dialler, type Target } from './dialler.ts';
@@ -71,7 +71,7 @@ interface GateEvents {
   left: [Ed25519PeerId];
 }
 
-export class Gate extends EventEmitter<GateEvents> {
+export class Gate extends Emitter<GateEvents> {
   readonly overlayId: Ed25519PeerId;
   readonly #host: Host;
   readonly #options: GateOptions;
@@ -96,8 +96,8 @@ export class Gate extends EventEmitter<GateEvents> {
     this.#dialler = new Dialler(host, this.#life.signal);
     this.#passages = new Passages({
       ...{ host, rule: this.#rule },
-      onAdmitted: (peer) => this.emit('admitted', peer),
-      onLeft: (peer) => this.emit('left', peer),
+      onAdmitted: (peer) => this.tell('admitted', peer),
+      onLeft: (peer) => this.tell('left', peer),
     });
     this.#meter = new Meter(options, clock);
   }

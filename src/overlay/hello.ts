@@ -1,6 +1,7 @@
 /** `/icvpn/<overlay>/hello/1.0.0`: two nodes show each other their credentials. Drawn in `gate.ts`. */
 import type { PeerId, Stream } from '@libp2p/interface';
-import { bytes, message, optional, string } from '../codec/protobuf.ts';
+import { bytes, message, optional } from '../codec/protobuf.ts';
+import { remark } from '../codec/text.ts';
 import { CREDENTIAL } from '../records/credential.ts';
 import { MessageStream } from '../wire/message-stream.ts';
 import { GateError, type Pass } from './pass.ts';
@@ -8,7 +9,7 @@ import { GateError, type Pass } from './pass.ts';
 /** Exported for the tests of its bounds. */
 export const HELLO = message({
   credential: optional(1, bytes({ max: CREDENTIAL.maxLength })),
-  refused: optional(2, string({ max: 256 })),
+  refused: optional(2, remark({ max: 256 })),
 });
 const HELLO_FRAMES = { reads: HELLO, writes: HELLO, maxLength: CREDENTIAL.maxLength + 512 };
 

@@ -22,6 +22,7 @@ import { type Ping, ping } from '@libp2p/ping';
 import { tcp } from '@libp2p/tcp';
 import type { Multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p } from 'libp2p';
+import { type TcpMultiaddr, tcpAddressOf } from '../codec/multiaddr.ts';
 import { IcvpnError } from '../errors.ts';
 import { PeerIdError } from '../records/peer-id.ts';
 import { Arrivals } from './arrivals.ts';
@@ -83,8 +84,8 @@ export interface Host {
   readonly surplus: Surplus;
   /** Exchanges the addresses at which both ends can be dialled: tells the peer store, not the caller. */
   identify(connection: Connection): void;
-  /** The addresses that others can dial, each ending in `/p2p/<PeerID>`. */
-  multiaddrs(): string[];
+  /** The addresses that others can dial. */
+  multiaddrs(): TcpMultiaddr[];
   /** Closes every connection and listener. */
   close(): Promise<void>;
 }
@@ -156,7 +157,7 @@ export async function createHost(options: HostOptions): Promise<Host> {
       // Whose addresses do not come this way is dialled at those that others tell.
       libp2p.services.identify.identify(connection).catch(() => undefined);
     },
-    multiaddrs: () => libp2p.getMultiaddrs().map(String),
+    multiaddrs: () => libp2p.getMultiaddrs().flatMap((each) => tcpAddressOf(each) ?? []),
     close: async () => {
       strangers.close();
       surplus.close();

@@ -12,15 +12,15 @@
  * A claim counts while its super-peer is named in the descriptor and the credential in it holds. Of
  * several claims on one member the one with the highest session counts (`records/membership.ts`).
  */
-import { EventEmitter } from 'node:events';
 import type { AbortOptions, Ed25519PeerId, PrivateKey } from '@libp2p/interface';
+import { MAX_MULTIADDRS, type TcpMultiaddr } from '../codec/multiaddr.ts';
 import { IcvpnError } from '../errors.ts';
+import { Emitter } from '../events.ts';
 import { type Credential, CredentialError, checkCredential } from '../records/credential.ts';
 import type { Opened } from '../records/envelope.ts';
 import {
   fitIntoBucket,
   MAX_BUCKET_DEPARTED,
-  MAX_MEMBER_ADDRESSES,
   type MembershipShard,
   SHARD_BUCKETS,
 } from '../records/membership.ts';
@@ -86,7 +86,7 @@ interface MembershipEvents {
   delayed: [unknown];
 }
 
-export class Membership extends EventEmitter<MembershipEvents> {
+export class Membership extends Emitter<MembershipEvents> {
   readonly serviceId: Ed25519PeerId;
   readonly #options: MembershipOptions;
   readonly #clock: () => number;
@@ -120,7 +120,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
       timers,
       claims: (bucket) => this.#own(bucket),
       adopt: (shard) => this.#reader.read(shard),
-      onDelayed: (error) => this.emit('delayed', error),
+      onDelayed: (error) => this.tell('delayed', error),
     });
     this.#unwatch = options.records.watch(MEMBERSHIP_RECORD, ({ value }) => this.#arrived(value));
     this.#callOffSweep = timers.after(SWEEP, () => this.#sweep());
@@ -166,7 +166,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
    *   30 s to attach. One that is known from a time to come was made by a clock that was ahead: this one counts more
    * @throws MembershipError `ERR_SHARD_FULL`
    */
-  add(credential: Opened<Credential>, multiaddrs: readonly string[], session?: number): void {
+  add(credential: Opened<Credential>, multiaddrs: readonly TcpMultiaddr[], session?: number): void {
     const { peerId } = credential.value;
     const { name, bucket } = placeOf(peerId);
     const own = this.#own(bucket);
@@ -181,7 +181,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
         'name more super-peers in the service’s descriptor',
       );
     }
-    const present = { credential, multiaddrs: multiaddrs.slice(0, MAX_MEMBER_ADDRESSES) };
+    const present = { credential, multiaddrs: multiaddrs.slice(0, MAX_MULTIADDRS) };
     if (session !== undefined) this.#awaited.delete(name);
     else if (!old?.present) this.#awaited.set(name, this.#clock());
     const known = this.#claims.newestSession({ name, bucket });
@@ -343,7 +343,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
       kinds[change].push(after);
     }
     if (joined.length + renewed.length + moved.length + left.length > 0) {
-      this.emit('change', { joined, renewed, moved, left });
+      this.tell('change', { joined, renewed, moved, left });
     }
   }
 

@@ -5,6 +5,7 @@
  * against the rule again at each use.
  */
 import type { Connection, Ed25519PeerId, PeerId, Stream } from '@libp2p/interface';
+import { containing } from '../events.ts';
 import type { Host } from './host.ts';
 import { GateError, type Pass, type PassRule } from './pass.ts';
 
@@ -68,7 +69,8 @@ export class Passages {
     }
     const known = this.#remembers(peer);
     if (!this.#passages.has(connection)) {
-      connection.addEventListener('close', () => this.forget(connection), { once: true });
+      const onClose = containing('close', () => this.forget(connection));
+      connection.addEventListener('close', onClose, { once: true });
       this.#options.host.identify(connection);
     }
     this.#passages.set(connection, passage);
@@ -98,7 +100,7 @@ export class Passages {
     this.#options.host.surplus.used(connection);
     const streams = this.#streams.get(connection) ?? new Set();
     this.#streams.set(connection, streams.add(stream));
-    stream.addEventListener('close', () => streams.delete(stream), { once: true });
+    stream.addEventListener('close', () => void streams.delete(stream), { once: true });
   }
 
   #remembers(peer: PeerId): boolean {

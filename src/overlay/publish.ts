@@ -16,9 +16,9 @@ import {
   optional,
   repeated,
   required,
-  string,
   uint32,
 } from '../codec/protobuf.ts';
+import { plainText, remark } from '../codec/text.ts';
 import { IcvpnError } from '../errors.ts';
 import { type PolicyDocument, parsePolicy } from '../policy/document.ts';
 import { PolicyError } from '../policy/errors.ts';
@@ -49,7 +49,7 @@ const MAX_ENVELOPE = Math.max(...SPREAD_KINDS.map(({ record }) => record.maxLeng
 
 const REQUEST = message({
   /** Namespace of the record's kind, or `OWNER_QUERY_NAMESPACE`: the envelope is a question then. */
-  namespace: required(1, string({ max: 64 })),
+  namespace: required(1, plainText({ max: 64 })),
   envelope: required(2, bytes({ max: MAX_ENVELOPE })),
 });
 type Request = Infer<typeof REQUEST>;
@@ -58,8 +58,8 @@ const MAX_REQUEST = MAX_ENVELOPE + 128;
 const REPLY = message({
   /** Super-peers, this one included, that hold the record now; absent when it was refused. */
   holders: optional(1, uint32()),
-  code: optional(2, string({ max: 64 })),
-  reason: optional(3, string({ max: 512 })),
+  code: optional(2, plainText({ max: 64 })),
+  reason: optional(3, remark({ max: 512 })),
   /** What was asked for. */
   held: repeated(4, HELD_RECORD, { max: SPREAD_KINDS.length }),
 });

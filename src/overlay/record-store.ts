@@ -17,10 +17,10 @@
  *
  * No input or output here: what arrives and leaves is for `records.ts` and `dht.ts`, the disk for `record-files.ts`.
  */
-import { EventEmitter } from 'node:events';
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { compare } from 'uint8arrays/compare';
 import { IcvpnError } from '../errors.ts';
+import { Emitter } from '../events.ts';
 import { compareVersions, type ServiceDescriptor, type Version } from '../records/descriptor.ts';
 import { EnvelopeError, type Opened, open } from '../records/envelope.ts';
 import { TOMBSTONE } from '../records/tombstone.ts';
@@ -145,7 +145,7 @@ interface Unstored {
   over: boolean;
 }
 
-export class RecordStore extends EventEmitter<RecordStoreEvents> {
+export class RecordStore extends Emitter<RecordStoreEvents> {
   readonly #kinds: ReadonlyMap<string, StoredKind<unknown>>;
   readonly #scope: Ed25519PeerId | undefined;
   readonly #clock: () => number;
@@ -323,7 +323,7 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
       if (isIssuer(entry.opened.value, keyNames(list.key)[1] ?? '')) continue;
       this.#drop(list);
       this.#floors.delete(list.key);
-      this.emit('forgotten', list.key);
+      this.tell('forgotten', list.key);
     }
   }
 
@@ -409,10 +409,10 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
     this.#heard.set(key, this.#clock());
     this.#bytes += bytes.length;
     this.#raise(key, { epoch, sequence, change: this.#changeOf(fresh, floor) });
-    const tell = (): void => void (this.#held.get(key) === fresh && this.emit('held', fresh));
+    const tell = (): void => void (this.#held.get(key) === fresh && this.tell('held', fresh));
     const unstored = kind.durable ? this.#write(fresh, tell) : undefined;
     if (unstored === undefined) tell();
-    if (fresh.entry) this.emit('record', fresh.entry);
+    if (fresh.entry) this.tell('record', fresh.entry);
     return fresh;
   }
 
@@ -449,7 +449,7 @@ export class RecordStore extends EventEmitter<RecordStoreEvents> {
     for (const old of this.#floors.keys()) {
       if (this.#held.has(old)) continue;
       this.#floors.delete(old);
-      this.emit('forgotten', old);
+      this.tell('forgotten', old);
       return;
     }
   }

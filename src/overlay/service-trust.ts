@@ -4,9 +4,9 @@
  *
  * Whoever owns a gate or a membership view calls their `recheck()` at each 'change'.
  */
-import { EventEmitter } from 'node:events';
 import type { AbortOptions, Ed25519PeerId } from '@libp2p/interface';
 import { equals } from 'uint8arrays/equals';
+import { Emitter } from '../events.ts';
 import { type PolicyDocument, parsePolicy } from '../policy/document.ts';
 import { AddressPlan } from '../records/address-plan.ts';
 import type { EpochGrace } from '../records/credential.ts';
@@ -33,7 +33,7 @@ interface ServiceTrustEvents {
   policy: [ServicePolicy];
 }
 
-export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
+export class ServiceTrust extends Emitter<ServiceTrustEvents> {
   readonly serviceId: Ed25519PeerId;
   readonly #records: Records;
   readonly #unwatch: (() => void)[];
@@ -167,7 +167,7 @@ export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
     if (!serviceId.equals(this.serviceId)) return;
     if (sequence < (this.#policy?.sequence ?? 0)) return;
     this.#policy = { sequence, document: parsePolicy(document) };
-    this.emit('policy', this.#policy);
+    this.tell('policy', this.#policy);
   }
 
   #takeRevocations(list: RevocationList): void {
@@ -192,7 +192,7 @@ export class ServiceTrust extends EventEmitter<ServiceTrustEvents> {
 
   #changed(): void {
     this.#trust = this.#combine();
-    this.emit('change');
+    this.tell('change');
   }
 
   #combine(): Trust {

@@ -5,7 +5,9 @@
 import { createHash } from 'node:crypto';
 import type { PeerId } from '@libp2p/interface';
 import { equals } from 'uint8arrays/equals';
+import { DecodeError } from '../codec/protobuf.ts';
 import { compareVersions } from '../records/descriptor.ts';
+import { EnvelopeError } from '../records/envelope.ts';
 import type { Audience } from './audience.ts';
 import type { Target } from './gate.ts';
 import { type Held, RecordError, type RecordStore } from './record-store.ts';
@@ -85,7 +87,7 @@ export class SpreadRule {
     });
   }
 
-  /** @throws EnvelopeError, RecordError for what is forged or not spread; not for what is old */
+  /** @throws EnvelopeError, RecordError for what is forged or not spread; not for what is old or malformed */
   async take({ key, bytes }: SpreadRecord, peer: PeerId): Promise<void> {
     const { store, kinds, audience } = this.#options;
     const kind = kinds.find(({ namespace }) => key.startsWith(`/${namespace}/`));
@@ -96,9 +98,7 @@ export class SpreadRule {
     try {
       await store.accept(key, bytes);
     } catch (error) {
-      // Who is behind is no offender; who forges is, and loses the stream.
-      const behind = error instanceof RecordError && error.code !== 'ERR_RECORD_SIGNER';
-      if (!behind) throw error;
+      if (!isHarmless(error)) throw error;
     } finally {
       this.#sources.delete(key);
     }
@@ -122,6 +122,15 @@ function digestOf(bytes: Uint8Array): Uint8Array {
   const digest = Uint8Array.from(whole.subarray(0, DIGEST_LENGTH));
   digests.set(bytes, digest);
   return digest;
+}
+
+/**
+ * A peer that is behind, or passes on what its signer wrote wrongly, is no offender: the rest of what it has counts.
+ * One that forges is, and loses the stream.
+ */
+function isHarmless(error: unknown): boolean {
+  if (error instanceof RecordError) return error.code !== 'ERR_RECORD_SIGNER';
+  return error instanceof EnvelopeError && error.cause instanceof DecodeError;
 }
 
 function isPeer(target: Target, peer: PeerId): boolean {

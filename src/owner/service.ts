@@ -9,7 +9,7 @@ import { makeServiceSecret } from '../admission/secret.ts';
 import type { Prefix } from '../codec/ip.ts';
 import { checkIpv4Prefix } from '../records/address-range.ts';
 import { type Bootstrap, superPeerAddresses } from '../records/bootstrap.ts';
-import type { ServiceDescriptor } from '../records/descriptor.ts';
+import { parseServiceName, type ServiceDescriptor } from '../records/descriptor.ts';
 import type { Opened } from '../records/envelope.ts';
 import type { SuperPeerCard } from '../records/super-peer-card.ts';
 import { type ActOptions, act } from './act.ts';
@@ -61,10 +61,11 @@ export interface SignedService {
  * Makes a service: its key, its admission secrets, its first descriptor, its bootstrap data.
  *
  * @throws OwnerError ERR_SERVICE_EXISTS when the directory holds a service already; ERR_FILE_EXISTS
- * @throws Ipv4PoolError when the IPv4 prefix is too small
+ * @throws Ipv4PoolError when the IPv4 prefix is too small; TextError for a name that cannot be shown
  */
 export async function createService(options: NewService): Promise<SignedService> {
   const { dir, name, ipv4Prefix, credentialLifetime, overlay = false, signal } = options;
+  parseServiceName(name);
   checkIpv4Prefix(ipv4Prefix);
   const key = await generateKeyPair('Ed25519');
   const serviceId = peerIdFromPrivateKey(key);

@@ -2,6 +2,7 @@
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { makeTicket, parseTicket } from '../admission/ticket.ts';
 import { type Bootstrap, superPeerAddresses } from '../records/bootstrap.ts';
+import { parseRole, parseVmid } from '../records/credential.ts';
 import { type ActOptions, act } from './act.ts';
 import { OwnerError } from './errors.ts';
 import { newBootstrap } from './files.ts';
@@ -27,9 +28,11 @@ export interface CreatedTicket {
   readonly id: Uint8Array;
 }
 
-/** @throws OwnerError `ERR_NOT_ADMITTER`, `ERR_FILE_EXISTS` */
+/** @throws OwnerError `ERR_NOT_ADMITTER`, `ERR_FILE_EXISTS`; TextError for a VMID or role that no VM can have */
 export function createTicket(options: NewTicket): Promise<CreatedTicket> {
   const { validFor, vmid, roles, bootstrapFile } = options;
+  if (vmid !== undefined) parseVmid(vmid);
+  roles.forEach(parseRole);
   return act('icvpn service ticket', options, async ({ state }) => {
     const { value: service } = state.descriptor;
     const superPeer = options.superPeer ?? service.admitters[0]?.peerId;

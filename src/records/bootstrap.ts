@@ -14,9 +14,10 @@
  * ```
  */
 import type { Ed25519PeerId } from '@libp2p/interface';
-import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
+import type { Multiaddr } from '@multiformats/multiaddr';
+import { dialled, MAX_MULTIADDRS, parseTcpMultiaddr } from '../codec/multiaddr.ts';
 import { IcvpnError } from '../errors.ts';
-import type { ServiceDescriptor } from './descriptor.ts';
+import { MAX_ADMITTERS, type ServiceDescriptor } from './descriptor.ts';
 import { parsePeerId } from './peer-id.ts';
 
 export class BootstrapError extends IcvpnError {
@@ -52,7 +53,8 @@ export interface Bootstrap extends KnownService {
 
 const FIELDS = ['icvpn', 'serviceId', 'name', 'superPeers', 'secret', 'descriptor'];
 const MAX_LENGTH = 1024 * 1024;
-const MAX_SUPER_PEERS = 64;
+/** A descriptor names as many at most. */
+const MAX_ADDRESSES = MAX_ADMITTERS * MAX_MULTIADDRS;
 
 export function formatBootstrap(data: KnownService): string {
   const { serviceId, name, superPeers, secret, descriptor } = data;
@@ -83,8 +85,8 @@ export function parseKnownService(text: string): KnownService {
   }
   if (json.get('icvpn') !== 1) throw new BootstrapError('"icvpn" is not 1');
   const list = json.get('superPeers');
-  if (!Array.isArray(list) || list.length === 0 || list.length > MAX_SUPER_PEERS) {
-    throw new BootstrapError(`"superPeers" is not a list of 1 to ${MAX_SUPER_PEERS} multiaddrs`);
+  if (!Array.isArray(list) || list.length === 0 || list.length > MAX_ADDRESSES) {
+    throw new BootstrapError(`"superPeers" is not a list of 1 to ${MAX_ADDRESSES} multiaddrs`);
   }
   const descriptor = json.has('descriptor') ? text64(json) : undefined;
   return {
@@ -99,12 +101,12 @@ export function parseKnownService(text: string): KnownService {
 /** @param text a multiaddr that ends in `/p2p/<PeerID>`. @throws Error when it is not one */
 export function parseSuperPeerAddress(text: unknown): SuperPeerAddress {
   if (typeof text !== 'string') throw new BootstrapError('"superPeers" holds something not text');
-  const address = multiaddr(text);
-  const last = address.getComponents().at(-1);
-  if (last?.name !== 'p2p' || last.value === undefined) {
-    throw new BootstrapError(`"${text}" does not end in /p2p/<PeerID>`);
+  const [address = '', id, ...more] = text.split('/p2p/');
+  if (id === undefined || more.length > 0) {
+    throw new BootstrapError(`"superPeers": "${text}" does not end in /p2p/<PeerID>`);
   }
-  return { peerId: parsePeerId(last.value), multiaddr: address };
+  const peerId = parsePeerId(id);
+  return { peerId, multiaddr: dialled(parseTcpMultiaddr(address), peerId) };
 }
 
 /** Where the super-peers of a service can be dialled, by its descriptor. */
@@ -112,7 +114,7 @@ export function superPeerAddresses(
   service: Pick<ServiceDescriptor, 'admitters'>,
 ): SuperPeerAddress[] {
   return service.admitters.flatMap(({ peerId, multiaddrs }) =>
-    multiaddrs.map((address) => parseSuperPeerAddress(`${address}/p2p/${peerId}`)),
+    multiaddrs.map((address) => ({ peerId, multiaddr: dialled(address, peerId) })),
   );
 }
 

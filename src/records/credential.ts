@@ -13,10 +13,10 @@ import {
   optional,
   repeated,
   required,
-  string,
   uint32,
   uint53,
 } from '../codec/protobuf.ts';
+import { parseName, plainText } from '../codec/text.ts';
 import { IcvpnError } from '../errors.ts';
 import type { AddressPlan } from './address-plan.ts';
 import type { Opened, RecordKind } from './envelope.ts';
@@ -35,12 +35,27 @@ export const WAY_BACK_SECONDS = 90 * 24 * 3600;
 /** The most subnets that one member announces. */
 export const MAX_SUBNETS = 16;
 
+/** The most roles of one member. */
+export const MAX_ROLES = 16;
+const MAX_VMID_BYTES = 128;
+const MAX_ROLE_BYTES = 64;
+/** Codec of an instance's name. */
+export const vmid = () => plainText({ min: 1, max: MAX_VMID_BYTES });
+/** Field of a member's roles. */
+export const roles = (number: number) =>
+  repeated(number, plainText({ min: 1, max: MAX_ROLE_BYTES }), { max: MAX_ROLES });
+
+/** @throws TextError */
+export const parseVmid = (text: string): string => parseName(text, 'a VMID', MAX_VMID_BYTES);
+/** @throws TextError */
+export const parseRole = (text: string): string => parseName(text, 'a role', MAX_ROLE_BYTES);
+
 const codec = message({
   serviceId: required(1, peerId()),
   peerId: required(2, peerId()),
   /** The instance, as its cloud or its owner names it. */
-  vmid: required(3, string({ min: 1, max: 128 })),
-  roles: repeated(4, string({ min: 1, max: 64 }), { max: 16 }),
+  vmid: required(3, vmid()),
+  roles: roles(4),
   ipv6: required(5, ipv6()),
   ipv4: required(6, ipv4()),
   epoch: required(7, uint32()),

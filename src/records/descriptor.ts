@@ -8,6 +8,7 @@ import { hkdfSync } from 'node:crypto';
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { equals } from 'uint8arrays/equals';
 import { formatPrefix, type Prefix, parsePrefix } from '../codec/ip.ts';
+import { ownMultiaddrs } from '../codec/multiaddr.ts';
 import {
   bytes,
   type Codec,
@@ -21,6 +22,7 @@ import {
   uint32,
   uint53,
 } from '../codec/protobuf.ts';
+import { parseName, plainText } from '../codec/text.ts';
 import { addressRange, overlapping } from './address-range.ts';
 import { EnvelopeError, type Opened, open, type RecordKind } from './envelope.ts';
 import { peerId } from './peer-id.ts';
@@ -33,12 +35,18 @@ export const MAX_RETIRED = 256;
 const MAX_ATTRIBUTE_PUBLIC_KEY = 4096;
 const EPOCH_ID_LENGTH = 32;
 
+const MAX_NAME_BYTES = 63;
+
+/** @throws TextError */
+export const parseServiceName = (text: string): string =>
+  parseName(text, 'the name of a service', MAX_NAME_BYTES);
+
 const prefix = (): Codec<Prefix> =>
   refine(string({ max: 64 }), { parse: parsePrefix, format: formatPrefix });
 
 const admitter = message({
   peerId: required(1, peerId()),
-  multiaddrs: repeated(2, string({ min: 1, max: 256 }), { max: 8 }),
+  multiaddrs: ownMultiaddrs(2),
   /** The part of the service's IPv4 prefix that this super-peer gives addresses from. */
   range: required(3, addressRange()),
   /** The service's admission secrets, encrypted by the owner to this super-peer alone. */
@@ -61,7 +69,7 @@ export type RetiredRange = Infer<typeof retired>;
 const codec = message({
   serviceId: required(1, peerId()),
   /** For people; it proves nothing. */
-  name: required(2, string({ min: 1, max: 63 })),
+  name: required(2, plainText({ min: 1, max: MAX_NAME_BYTES })),
   /** Newer descriptors have larger ones. */
   sequence: required(3, uint53()),
   /** Raised when every member must get new credentials and keys. */

@@ -8,14 +8,14 @@
  * changed since the sequence that is its `base`; it may be for everybody who is as far, and then names no
  * recipient.
  */
+import { listedMultiaddrs } from '../codec/multiaddr.ts';
 import {
   bytes,
   type Infer,
   message,
   optional,
-  repeated,
+  repeatedValid,
   required,
-  string,
   uint32,
   uint53,
 } from '../codec/protobuf.ts';
@@ -33,7 +33,7 @@ export const FEED_ID_LENGTH = 16;
 /** A member as a directory lists it: its credential, and where it can be dialled. */
 export const listedMember = message({
   credential: required(1, bytes({ max: CREDENTIAL.maxLength })),
-  multiaddrs: repeated(2, string({ min: 1, max: 256 }), { max: 8 }),
+  multiaddrs: listedMultiaddrs(2),
 });
 
 export type ListedMember = Infer<typeof listedMember>;
@@ -53,8 +53,8 @@ const codec = message({
   sequence: required(5, uint53()),
   /** The sequence that this update goes on from; absent in the first one of an attachment. */
   base: optional(6, uint53()),
-  joined: repeated(7, listedMember, { max: MAX_DIRECTORY_MEMBERS }),
-  left: repeated(8, peerId(), { max: MAX_DIRECTORY_MEMBERS }),
+  joined: repeatedValid(7, listedMember, { max: MAX_DIRECTORY_MEMBERS }),
+  left: repeatedValid(8, peerId(), { max: MAX_DIRECTORY_MEMBERS }),
   /** Without a base: a bit for each member that the recipient said it knows, first ones in the low bits. */
   kept: optional(9, bytes({ max: MAX_DIRECTORY_MEMBERS / 8 })),
 });

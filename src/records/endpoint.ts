@@ -1,6 +1,7 @@
 /** Endpoint records: where a member can be reached on the underlay, signed by the member itself. */
 
 import { formatIp, parseIp } from '../codec/ip.ts';
+import { ownMultiaddrs } from '../codec/multiaddr.ts';
 import {
   bytes,
   type Infer,
@@ -8,7 +9,6 @@ import {
   refine,
   repeated,
   required,
-  string,
   uint53,
 } from '../codec/protobuf.ts';
 import type { RecordKind } from './envelope.ts';
@@ -24,7 +24,7 @@ const codec = message({
   /** Seconds since 1970; the record means nothing from then on. */
   notAfter: required(4, uint53()),
   /** libp2p addresses of the control plane, best first. */
-  multiaddrs: repeated(5, string({ min: 1, max: 256 }), { max: 8 }),
+  multiaddrs: ownMultiaddrs(5),
   /** Candidates: addresses of its own, best first, then those at which super-peers see it. */
   underlay: repeated(6, refine(bytes({ min: 4, max: 16 }), { parse: formatIp, format: parseIp }), {
     max: 8,

@@ -15,14 +15,14 @@
  */
 import { createHash } from 'node:crypto';
 import type { Ed25519PeerId } from '@libp2p/interface';
+import { listedMultiaddrs, MAX_MULTIADDRS } from '../codec/multiaddr.ts';
 import {
   bytes,
   type Infer,
   type MessageCodec,
   message,
-  repeated,
+  repeatedValid,
   required,
-  string,
   uint32,
   uint53,
 } from '../codec/protobuf.ts';
@@ -36,8 +36,6 @@ export const SHARD_BUCKETS = 16;
 export const MAX_BUCKET_MEMBERS = 512;
 /** The most departed members that a bucket remembers. */
 export const MAX_BUCKET_DEPARTED = 256;
-/** The most addresses of one member. */
-export const MAX_MEMBER_ADDRESSES = 8;
 /** Bytes of a bucket's content, sealed or not. */
 const MAX_SHARD_BYTES = 1023 * 1024;
 /** Bytes of a bucket's content before it is sealed: what seals it adds less than the rest. */
@@ -49,7 +47,7 @@ const entry = message({
   /** The member's credential, as a signed envelope. */
   credential: required(1, bytes({ max: CREDENTIAL.maxLength })),
   /** Where the member can be dialled: as it says itself and as the super-peer sees it. */
-  multiaddrs: repeated(2, string({ min: 1, max: 256 }), { max: MAX_MEMBER_ADDRESSES }),
+  multiaddrs: listedMultiaddrs(2),
   /** Number of the member's attachment; 0 for one that was admitted and has not attached yet. */
   session: required(3, uint53()),
 });
@@ -65,8 +63,8 @@ const departure = message({
 export type Departure = Infer<typeof departure>;
 
 const content = message({
-  members: repeated(1, entry, { max: MAX_BUCKET_MEMBERS }),
-  departed: repeated(2, departure, { max: MAX_BUCKET_DEPARTED }),
+  members: repeatedValid(1, entry, { max: MAX_BUCKET_MEMBERS }),
+  departed: repeatedValid(2, departure, { max: MAX_BUCKET_DEPARTED }),
 });
 
 /** Whom a shard lists. */
@@ -87,7 +85,7 @@ export function fitIntoBucket(credentials: readonly number[]): boolean {
  * @throws RangeError when the members do not fit without any (`fitIntoBucket`)
  */
 export function encodeShardContent({ members, departed }: ShardContent): Uint8Array {
-  for (let most = MAX_MEMBER_ADDRESSES; most >= 0; most--) {
+  for (let most = MAX_MULTIADDRS; most >= 0; most--) {
     const fewer = members.map((each) => ({ ...each, multiaddrs: each.multiaddrs.slice(0, most) }));
     const encoded = content.encode({ members: fewer, departed });
     if (encoded.length <= MAX_CONTENT_BYTES) return encoded;

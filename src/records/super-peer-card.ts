@@ -2,7 +2,8 @@
  * A super-peer's card: what a service's owner needs to name it in a descriptor. The super-peer
  * signs it; the owner gets it from the super-peer's operator as a file.
  */
-import { bytes, type Infer, message, repeated, required, string } from '../codec/protobuf.ts';
+import { ownMultiaddrs } from '../codec/multiaddr.ts';
+import { bytes, type Infer, message, required } from '../codec/protobuf.ts';
 import { EnvelopeError, type Opened, open, type RecordKind } from './envelope.ts';
 import { peerId } from './peer-id.ts';
 
@@ -10,7 +11,7 @@ const codec = message({
   peerId: required(1, peerId()),
   /** X25519 public key to which owners encrypt a service's admission secrets. */
   sealingKey: required(2, bytes({ length: 32 })),
-  multiaddrs: repeated(3, string({ min: 1, max: 256 }), { max: 8 }),
+  multiaddrs: ownMultiaddrs(3),
 });
 
 export type SuperPeerCard = Infer<typeof codec>;

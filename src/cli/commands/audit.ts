@@ -7,6 +7,7 @@ import {
   type AuditRecord,
   readAudit,
 } from '../../admission/audit.ts';
+import { visible } from '../../codec/text.ts';
 import { auditPath } from '../../daemon/audit-path.ts';
 import { parsePeerIdText } from '../address-options.ts';
 import { DEFAULT_SUPER_PEER_STATE, jsonOption, parseDate, stateOption } from '../options.ts';
@@ -53,7 +54,7 @@ async function audit(options: AuditOptions, { output }: CliContext): Promise<voi
   let count = 0;
   for await (const record of readAudit(path, filter)) {
     count++;
-    output.out(`${json ? JSON.stringify(record) : lineOf(record)}\n`);
+    output.out(`${visible(json ? JSON.stringify(record) : lineOf(record))}\n`);
   }
   if (!json) output.out(`${count} records; the chain of the log holds\n`);
 }

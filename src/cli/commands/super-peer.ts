@@ -2,6 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { type Command, Option } from 'commander';
+import type { TcpMultiaddr } from '../../codec/multiaddr.ts';
 import { createLog } from '../../daemon/log.ts';
 import { NodeState } from '../../daemon/state.ts';
 import type { SuperPeerStatus } from '../../daemon/super-peer.ts';
@@ -29,7 +30,7 @@ import { statusText } from '../status.ts';
 interface CardOptions {
   readonly state: string;
   readonly cacheKey?: string;
-  readonly address: string[];
+  readonly address: TcpMultiaddr[];
   readonly out: string;
   readonly json: boolean;
 }

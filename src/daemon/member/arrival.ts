@@ -5,6 +5,7 @@
  *  state ─▶ bootstrap data ─▶ kernel tried ─▶ host ─▶ admission, or what the cache kept ─▶ subnets granted
  * ```
  */
+import { checkRequest } from '../../admission/own-request.ts';
 import { type Prefix, parsePrefix } from '../../codec/ip.ts';
 import { findSite } from '../../ipsec/dataplane/find-site.ts';
 import { DataPlane, type Site } from '../../ipsec/dataplane.ts';
@@ -48,6 +49,7 @@ export async function arrive(
 ): Promise<Arrival> {
   const { signal, log, subnets = [], subnetInterfaces = [] } = options;
   if (options.lock === undefined) owned.use(await lockState(options.stateDir, 'a member'));
+  checkRequest({ ...options, subnets });
   const state = owned.use(await NodeState.open(options.stateDir, options));
   const { key, cache } = state;
   const bootstrap = await knownService(state, options.bootstrap);

@@ -8,6 +8,7 @@
 import { join } from 'node:path';
 import type { Ed25519PrivateKey } from '@libp2p/interface';
 import { formatPrefix } from '../../codec/ip.ts';
+import { ipOf } from '../../codec/multiaddr.ts';
 import type { ExchangeContext } from '../../keymgmt/exchange/context.ts';
 import { ALL_SUITES, type Lifetimes } from '../../keymgmt/exchange/suite.ts';
 import type { Trust } from '../../overlay/gate.ts';
@@ -17,7 +18,7 @@ import { PolicyEnforcement, policyMember } from '../policy.ts';
 import type { Standing } from '../standing.ts';
 import { hostBlock } from '../subnets.ts';
 import { TIER_2, Tier } from '../tier.ts';
-import { addressesOf, isUnderlay, machineAddresses } from '../underlay.ts';
+import { isUnderlay, machineAddresses } from '../underlay.ts';
 import type { Arrival } from './arrival.ts';
 import type { MemberKernel } from './kernel.ts';
 import type { MemberOptions } from './options.ts';
@@ -84,7 +85,7 @@ function startPeers(
   const trust = (): Trust => tier.trust.trust();
   const lifetimes = { ...LIFETIMES, ...saLifetimes };
   const superPeerBlocks = (): string[] =>
-    superPeers.all.flatMap(({ multiaddr }) => addressesOf([multiaddr.toString()]).map(hostBlock));
+    superPeers.all.flatMap(({ multiaddr }) => ipOf(multiaddr) ?? []).map(hostBlock);
   return Peers.start({
     ...{ tier, dataPlane, local: state.peerId, serviceId, log },
     context: () => ({ ...exchangeContext(state.key, arrival.standing), lifetimes }),

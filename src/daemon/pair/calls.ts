@@ -1,9 +1,8 @@
 /** Streams to a peer: over the connection that there is, or to the addresses that are known. */
 import { isIP } from 'node:net';
 import type { Stream } from '@libp2p/interface';
-import { multiaddr } from '@multiformats/multiaddr';
+import { dialled, ipsOf, isTcpMultiaddr, type TcpMultiaddr } from '../../codec/multiaddr.ts';
 import type { Gate, Target } from '../../overlay/gate.ts';
-import { addressesOf } from '../underlay.ts';
 import { ask, PAIR_PROTOCOL_SUFFIX, type PairAnswer, type PairRequest } from './control.ts';
 import type { Entry } from './entry.ts';
 
@@ -40,24 +39,22 @@ export async function askPeer(
 
 function target(gate: Pick<Gate, 'isAdmitted'>, peer: Callee): Target {
   if (gate.isAdmitted(peer.peerId) || peer.multiaddrs.length === 0) return peer.peerId;
-  return toDial(peer).map((each) => multiaddr(each));
+  return toDial(peer).map((each) => dialled(each, peer.peerId));
 }
 
 /** Every multiaddr at which a peer may be found. */
-export function toDial({ multiaddrs, candidates }: Omit<Callee, 'peerId'>): string[] {
+export function toDial({ multiaddrs, candidates }: Omit<Callee, 'peerId'>): TcpMultiaddr[] {
   return [...multiaddrs, ...candidatesOf(multiaddrs, candidates)];
 }
 
 /** The port that the peer listens at, at the addresses where others see it. */
 export function candidatesOf(
-  multiaddrs: readonly string[],
+  multiaddrs: readonly TcpMultiaddr[],
   candidates: readonly string[],
-): string[] {
-  const told = addressesOf(multiaddrs);
+): TcpMultiaddr[] {
+  const told = ipsOf(multiaddrs);
   const others = candidates.filter((each) => !told.includes(each));
   const [first] = multiaddrs;
   const port = first?.match(/\/tcp\/(\d+)/)?.[1];
-  const peer = first?.match(/\/p2p\/\w+$/)?.[0] ?? '';
-  if (port === undefined) return [];
-  return others.map((each) => `/ip${isIP(each)}/${each}/tcp/${port}${peer}`);
+  return others.map((each) => `/ip${isIP(each)}/${each}/tcp/${port}`).filter(isTcpMultiaddr);
 }

@@ -16,16 +16,14 @@
  * ```
  */
 import type { Stream } from '@libp2p/interface';
-import { multiaddr } from '@multiformats/multiaddr';
+import { MAX_MULTIADDRS, ownMultiaddrs } from '../../codec/multiaddr.ts';
 import {
   DecodeError,
   type Infer,
   message,
   optional,
   refine,
-  repeated,
   required,
-  string,
   uint32,
   uint53,
 } from '../../codec/protobuf.ts';
@@ -35,9 +33,8 @@ import { MessageStream } from '../../wire/message-stream.ts';
 export const PAIR_PROTOCOL_SUFFIX = 'pair/1.0.0';
 
 const MIN_SPI = 256;
-const MAX_ADDRESSES = 8;
 const MAX_ADDRESS_LENGTH = 256;
-const MAX_LENGTH = MAX_ADDRESSES * (MAX_ADDRESS_LENGTH + 8) + 64;
+const MAX_LENGTH = MAX_MULTIADDRS * (MAX_ADDRESS_LENGTH + 8) + 64;
 /** Milliseconds that a request may take to arrive and to be answered. */
 const ANSWER_LIMIT = 5_000;
 
@@ -48,14 +45,10 @@ const spi = refine(uint32(), {
   },
   format: (value: number) => value,
 });
-const address = refine(string({ min: 1, max: MAX_ADDRESS_LENGTH }), {
-  parse: (text) => multiaddr(text).toString(),
-  format: (text: string) => text,
-});
 const MOVED = message({
   /** Of the same series as those of the member's endpoint records. */
   sequence: required(1, uint53()),
-  multiaddrs: repeated(2, address, { max: MAX_ADDRESSES }),
+  multiaddrs: ownMultiaddrs(2),
 });
 export type Moved = Infer<typeof MOVED>;
 

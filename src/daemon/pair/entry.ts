@@ -1,5 +1,6 @@
 /** What this node knows of one other member, and the pair that it is with it. */
 import type { Ed25519PeerId } from '@libp2p/interface';
+import type { TcpMultiaddr } from '../../codec/multiaddr.ts';
 import type { Underlay } from '../../ipsec/dataplane.ts';
 import type { Credential } from '../../records/credential.ts';
 import type { Opened } from '../../records/envelope.ts';
@@ -14,7 +15,7 @@ export interface Entry {
   listed: string;
   /** Of the newest news from the peer itself. */
   sequence: number;
-  multiaddrs: readonly string[];
+  multiaddrs: readonly TcpMultiaddr[];
   /** Addresses that its endpoint record names beside. */
   candidates: readonly string[];
   underlay: Underlay;

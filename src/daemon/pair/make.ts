@@ -8,6 +8,7 @@
  */
 import type { AbortOptions, Ed25519PeerId } from '@libp2p/interface';
 import { equals } from 'uint8arrays/equals';
+import { ipOf } from '../../codec/multiaddr.ts';
 import type { DataPlane } from '../../ipsec/dataplane.ts';
 import type { Timing } from '../../ipsec/lifecycle/timing.ts';
 import type { ExchangeContext } from '../../keymgmt/exchange/context.ts';
@@ -19,7 +20,6 @@ import { CREDENTIAL, CredentialError, checkCredential } from '../../records/cred
 import { open } from '../../records/envelope.ts';
 import type { Log } from '../log.ts';
 import type { Tier } from '../tier.ts';
-import { addressesOf } from '../underlay.ts';
 import { askPeer, type Callee, call } from './calls.ts';
 import type { PairAnswer, PairRequest } from './control.ts';
 import type { Entry } from './entry.ts';
@@ -117,7 +117,7 @@ export class PairMaker implements Disposable {
     const connection = gate.host.libp2p
       .getConnections(remote)
       .find(({ streams }) => streams.includes(stream));
-    const [seen] = connection === undefined ? [] : addressesOf([connection.remoteAddr.toString()]);
+    const seen = connection && ipOf(connection.remoteAddr);
     try {
       if (entry !== undefined)
         await this.#options.whereabouts.seen(entry, seen, { initiator: true });

@@ -11,11 +11,12 @@
  */
 import { isIP } from 'node:net';
 import type { AbortOptions, Connection, Ed25519PeerId } from '@libp2p/interface';
+import { ipOf, ipsOf, MAX_MULTIADDRS, type TcpMultiaddr } from '../../codec/multiaddr.ts';
 import type { Gate } from '../../overlay/gate.ts';
 import type { Endpoint } from '../../records/endpoint.ts';
 import type { Opened } from '../../records/envelope.ts';
 import type { Log } from '../log.ts';
-import { addressesOf, localAddressTowards } from '../underlay.ts';
+import { localAddressTowards } from '../underlay.ts';
 import { askPeer, connect, toDial } from './calls.ts';
 import type { Moved } from './control.ts';
 import type { Entry } from './entry.ts';
@@ -24,8 +25,6 @@ import type { Entry } from './entry.ts';
 const ENDPOINT_TIMEOUT_MS = 2_000;
 /** How long telling a peer of this node's address may take, in ms. */
 const TELL_TIMEOUT_MS = 2_000;
-/** Addresses that a peer is told. */
-const MAX_MULTIADDRS = 8;
 
 /** A peer, as far as its whereabouts go. */
 export type Located = Omit<Entry, 'pair'> & {
@@ -40,7 +39,7 @@ export interface WhereaboutsOptions {
     options: AbortOptions,
   ) => Promise<Opened<Endpoint> | undefined>;
   /** Where this node can be dialled now. */
-  readonly multiaddrs: () => string[];
+  readonly multiaddrs: () => TcpMultiaddr[];
   /** Where ESP to a peer may go, of the addresses that are told of it. */
   readonly best: (peer: Ed25519PeerId, addresses: readonly string[]) => string | undefined;
   readonly log: Log;
@@ -82,8 +81,8 @@ export class Whereabouts {
       if (moved.sequence <= entry.sequence) return;
       entry.sequence = moved.sequence;
       entry.multiaddrs = moved.multiaddrs;
-      const told = addressesOf(moved.multiaddrs);
-      const [seen] = addressesOf([connection.remoteAddr.toString()]);
+      const told = ipsOf(moved.multiaddrs);
+      const seen = ipOf(connection.remoteAddr);
       entry.seenAt = seen;
       const best = this.#options.best(entry.peerId, told);
       const remote = seen === undefined || told.includes(seen) ? best : seen;
@@ -93,13 +92,13 @@ export class Whereabouts {
   }
 
   /** Others say where the peer is. One of several addresses is as good as another: SAs stay. */
-  async follow(entry: Located, multiaddrs: readonly string[]): Promise<void> {
-    const addresses = addressesOf(multiaddrs);
+  async follow(entry: Located, multiaddrs: readonly TcpMultiaddr[]): Promise<void> {
+    const addresses = ipsOf(multiaddrs);
     const { remote } = entry.underlay;
     const preferred = addresses.includes(remote) ? [remote, ...addresses] : addresses;
     const best = this.#options.best(entry.peerId, preferred);
     if (best === undefined) return;
-    const behindNat = remote === entry.seenAt && !addressesOf(entry.multiaddrs).includes(remote);
+    const behindNat = remote === entry.seenAt && !ipsOf(entry.multiaddrs).includes(remote);
     entry.multiaddrs = multiaddrs;
     // A peer behind a NAT tells addresses that lead nowhere from here.
     if (behindNat || entry.pair.path?.behindNat.peer) return;
@@ -117,7 +116,7 @@ export class Whereabouts {
     if (at === undefined || at === entry.seenAt) return;
     entry.seenAt = at;
     const { remote } = entry.underlay;
-    const told = addressesOf(entry.multiaddrs);
+    const told = ipsOf(entry.multiaddrs);
     const sameFamily = isIP(at) === isIP(remote);
     const fits = sameFamily || entry.pair.current !== undefined;
     if (at === remote || (told.includes(at) && told.includes(remote) && fits)) return;
@@ -184,7 +183,7 @@ export class Whereabouts {
     const { local } = entry.underlay;
     const all = this.#options.multiaddrs();
     // First the one that packets to this peer come from: that is where it sends to.
-    const from = (text: string): boolean => addressesOf([text]).includes(local);
+    const from = (each: TcpMultiaddr): boolean => ipsOf([each]).includes(local);
     const sorted = [...all.filter(from), ...all.filter((each) => !from(each))];
     const moved = { sequence: Date.now(), multiaddrs: sorted.slice(0, MAX_MULTIADDRS) };
     await askPeer(this.#options.gate, entry, { moved }, signal);

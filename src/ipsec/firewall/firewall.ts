@@ -9,7 +9,7 @@
  * Open it before the data plane and close it after that: then nothing passes unfiltered. A crash
  * leaves the table; the next `open` replaces it.
  */
-import { EventEmitter } from 'node:events';
+import { Emitter } from '../../events.ts';
 import { FirewallError } from './errors.ts';
 import { TableMonitor } from './monitor.ts';
 import { nft } from './nft.ts';
@@ -34,7 +34,7 @@ interface FirewallEvents {
 /** Transactions of which the kernel may still have to tell. */
 const MAX_OWN = 8;
 
-export class Firewall extends EventEmitter<FirewallEvents> implements AsyncDisposable {
+export class Firewall extends Emitter<FirewallEvents> implements AsyncDisposable {
   #input: FirewallInput;
   /** Whether the kernel has connection tracking zones; undefined until that matters. */
   #zones: boolean | undefined;
@@ -91,7 +91,7 @@ export class Firewall extends EventEmitter<FirewallEvents> implements AsyncDispo
     this.#monitor ??= new TableMonitor({
       table: tableName(input.ifId),
       onChange: (port) => this.#changed(port),
-      onError: (error) => this.emit('error', error),
+      onError: (error) => this.tell('error', error),
     });
     await this.#transact(ruleSet(input, this.#zones), call);
     this.#present = true;
@@ -115,8 +115,8 @@ export class Firewall extends EventEmitter<FirewallEvents> implements AsyncDispo
   /** A transaction of our own that is under way is known by its port only when it is over. */
   #changed(port: number): void {
     this.#serially(async () => {
-      if (!this.#own.includes(port)) this.emit('disturbed');
-    }).catch((error) => this.emit('error', error));
+      if (!this.#own.includes(port)) this.tell('disturbed');
+    }).catch((error) => this.tell('error', error));
   }
 
   #serially(work: () => Promise<void>): Promise<void> {

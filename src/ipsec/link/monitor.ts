@@ -1,5 +1,5 @@
 /** Hears of addresses, interfaces and routes that come, go or change: a machine that roams, a gateway whose site does. */
-import { EventEmitter } from 'node:events';
+import { Emitter } from '../../events.ts';
 import type { Message } from '../netlink/framing.ts';
 import { NetlinkListener } from '../netlink/listener.ts';
 import { NETLINK_ROUTE } from '../netlink/socket.ts';
@@ -52,7 +52,7 @@ export interface LinkMonitorOptions {
  * kernel does not tell one by one. Equivalent to: `ip monitor address link route`
  */
 export class LinkMonitor
-  extends EventEmitter<{ event: [event: LinkEvent]; error: [error: Error] }>
+  extends Emitter<{ event: [event: LinkEvent]; error: [error: Error] }>
   implements Disposable
 {
   readonly #listener: NetlinkListener;
@@ -65,10 +65,10 @@ export class LinkMonitor
       groups: [RTNLGRP.LINK, RTNLGRP.IPV4_IFADDR, RTNLGRP.IPV6_IFADDR, ...routeGroups],
       onMessage: (message) => {
         const event = decodeLinkEvent(message);
-        if (event !== undefined) this.emit('event', event);
+        if (event !== undefined) this.tell('event', event);
       },
-      onOverrun: () => this.emit('event', { type: 'overrun' }),
-      onError: (error) => this.emit('error', error),
+      onOverrun: () => this.tell('event', { type: 'overrun' }),
+      onError: (error) => this.tell('error', error),
     });
   }
 

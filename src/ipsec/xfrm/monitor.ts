@@ -1,5 +1,5 @@
 /** A subscription to the kernel's IPsec events. */
-import { EventEmitter } from 'node:events';
+import { Emitter } from '../../events.ts';
 import { NetlinkListener } from '../netlink/listener.ts';
 import { NETLINK_XFRM } from '../netlink/socket.ts';
 import type { XfrmEvent } from './event.ts';
@@ -41,7 +41,7 @@ interface Events {
  *
  * Equivalent to: `ip xfrm monitor`
  */
-export class XfrmMonitor extends EventEmitter<Events> implements Disposable {
+export class XfrmMonitor extends Emitter<Events> implements Disposable {
   readonly #listener: NetlinkListener;
 
   constructor(options: XfrmMonitorOptions = {}) {
@@ -62,10 +62,10 @@ export class XfrmMonitor extends EventEmitter<Events> implements Disposable {
       receiveBuffer: options.receiveBuffer,
       onMessage: (message) => {
         const event = decodeEvent(message);
-        if (event !== undefined) this.emit('event', event);
+        if (event !== undefined) this.tell('event', event);
       },
-      onOverrun: () => this.emit('event', { type: 'overrun' }),
-      onError: (error) => this.emit('error', error),
+      onOverrun: () => this.tell('event', { type: 'overrun' }),
+      onError: (error) => this.tell('error', error),
     });
   }
 

@@ -6,6 +6,7 @@ import {
   ClockError,
 } from '../../../src/admission/errors.ts';
 import { makeServiceSecret } from '../../../src/admission/secret.ts';
+import { parseTcpMultiaddr } from '../../../src/codec/multiaddr.ts';
 import { AddressPlan } from '../../../src/records/address-plan.ts';
 import { checkCredential } from '../../../src/records/credential.ts';
 import { ipv6Address } from '../../../src/records/virtual-address.ts';
@@ -50,7 +51,7 @@ describe('admission over libp2p', () => {
       secret,
       vmid: 'i-0123',
       roles: ['web'],
-      multiaddrs: ['/ip4/192.0.2.1/tcp/4001'],
+      multiaddrs: [parseTcpMultiaddr('/ip4/192.0.2.1/tcp/4001')],
       ...options,
     });
   }

@@ -16,8 +16,10 @@ import {
   Provision,
   Reply,
   Request,
+  UNAVAILABLE,
 } from '../../../src/admission/messages.ts';
-import { message, required } from '../../../src/codec/protobuf.ts';
+import { message, repeated, required, string } from '../../../src/codec/protobuf.ts';
+import { isPlain } from '../../../src/codec/text.ts';
 import { CREDENTIAL } from '../../../src/records/credential.ts';
 import { open } from '../../../src/records/envelope.ts';
 import { peerId } from '../../../src/records/peer-id.ts';
@@ -33,11 +35,34 @@ const Transcript = message({
   challenge: required(4, Challenge),
 });
 
+/** The request's fields as any text. */
+const AnyRequest = message({
+  vmid: required(1, string({ max: 1000 })),
+  roles: repeated(2, string({ max: 1000 }), { max: 100 }),
+  multiaddrs: repeated(3, string({ max: 1000 }), { max: 100 }),
+  subnets: repeated(4, string({ max: 1000 }), { max: 100 }),
+});
+
+const BAD_REQUESTS = {
+  'a bad address': { multiaddrs: ['/ip4/192.0.2.1/tcp/4242', 'garbage'] },
+  'too many addresses': { multiaddrs: Array(9).fill('/ip4/192.0.2.1/tcp/4242') },
+  'an address of another transport': { multiaddrs: ['/ip4/192.0.2.1/udp/4242/quic-v1'] },
+  'an empty VMID': { vmid: '' },
+  'a long VMID': { vmid: 'a'.repeat(255) },
+  'escapes for a terminal in its VMID': { vmid: 'x\u001b[2J\u001b[31mROOT' },
+  'a line break in its VMID': { vmid: 'ok\n12D3KooWfake admitted' },
+  'a change of direction in its VMID': { vmid: 'web\u202egnp.exe' },
+  'an invisible character in a role': { roles: ['web', 'd\u200bb'] },
+  'too many subnets': { subnets: Array(17).fill('10.0.0.0/8') },
+};
+
 interface ForeignRun {
   readonly vm: Ed25519PeerId;
   readonly superPeer: Ed25519PeerId;
   readonly serviceId: Ed25519PeerId;
   readonly secret: string;
+  /** The message to be sealed; a usual one if left out. */
+  readonly request?: Uint8Array;
 }
 
 async function foreignAdmission(stream: Stream, run: ForeignRun) {
@@ -69,7 +94,8 @@ async function foreignAdmission(stream: Stream, run: ForeignRun) {
     createHmac('sha256', key(`confirm ${end}`))
       .update(transcript)
       .digest();
-  const request = Request.encode({ vmid: 'foreign', roles: [], multiaddrs: [], subnets: [] });
+  const usual = { vmid: 'foreign', roles: [], multiaddrs: [], subnets: [] };
+  const request = run.request ?? Request.encode(usual);
   await link.write(
     Proof.encode({
       M1: hex(session.proof),
@@ -110,6 +136,19 @@ describe('a client built on secure-remote-password', () => {
     assert.ok(credential.signer.equals(superPeer.id));
     assert.equal(superPeer.admitted.length, 1);
   });
+
+  for (const [what, change] of Object.entries(BAD_REQUESTS)) {
+    it(`P27 P34 is told that its request has ${what}, and is no member`, async () => {
+      const { superPeer, shop, stream, ids } = await arrange();
+      const usual = { vmid: 'foreign', roles: [], multiaddrs: [], subnets: [] };
+      const request = AnyRequest.encode({ ...usual, ...change });
+      const told = await foreignAdmission(stream, { ...ids, secret: shop.secret, request });
+      assert.equal(told.refusal?.reason, UNAVAILABLE);
+      assert.match(told.refusal.text, new RegExp(`^${Object.keys(change)[0]}: `));
+      assert.ok(isPlain(told.refusal.text), JSON.stringify(told.refusal.text));
+      assert.equal(superPeer.admitted.length, 0);
+    });
+  }
 
   it('is refused with a wrong secret, and is told nothing more', async () => {
     const { superPeer, stream, ids } = await arrange();

@@ -9,6 +9,7 @@ import * as messages from '../../../src/admission/messages.ts';
 import { openRenewalState, sealRenewalState } from '../../../src/admission/renewal-token.ts';
 import { makeServiceSecret, parseServiceSecret } from '../../../src/admission/secret.ts';
 import { reply } from '../../../src/admission/verdict.ts';
+import { parseTcpMultiaddr } from '../../../src/codec/multiaddr.ts';
 import type { MessageCodec } from '../../../src/codec/protobuf.ts';
 import { IcvpnError } from '../../../src/errors.ts';
 import type { Identity } from './world.ts';
@@ -83,7 +84,7 @@ export function parsers(node: Identity): Parser[] {
     of('Request', Request, {
       vmid: 'i-1',
       roles: ['a', 'b'],
-      multiaddrs: ['/x'],
+      multiaddrs: [parseTcpMultiaddr('/ip4/192.0.2.9/tcp/1')],
       subnets: ['10.20.0.0/16'],
     }),
     {

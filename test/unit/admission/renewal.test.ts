@@ -6,6 +6,7 @@ import { renew } from '../../../src/admission/renewal-session.ts';
 import { sealRenewalState } from '../../../src/admission/renewal-token.ts';
 import { makeAdmissionSecrets } from '../../../src/admission/sealed.ts';
 import type { ServerContext } from '../../../src/admission/server-session.ts';
+import { parseTcpMultiaddr } from '../../../src/codec/multiaddr.ts';
 import { CREDENTIAL, WAY_BACK_SECONDS } from '../../../src/records/credential.ts';
 import { open, seal } from '../../../src/records/envelope.ts';
 import { Revocations } from '../../../src/records/revocation.ts';
@@ -256,7 +257,11 @@ describe('renewal', () => {
       ];
       for (const superPeer of [first, second]) serve(superPeer, shop);
       const node = await world.node(vm.key);
-      const common = { key: vm.key, serviceId, multiaddrs: ['/ip4/192.0.2.1/tcp/1'] };
+      const common = {
+        key: vm.key,
+        serviceId,
+        multiaddrs: [parseTcpMultiaddr('/ip4/192.0.2.1/tcp/1')],
+      };
       const got = await requestAdmission(await dial(node, first.node), {
         ...{ ...common, superPeer: first.id, secret: shop.secret, vmid: 'i-9', roles: [] },
       });

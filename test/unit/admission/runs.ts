@@ -12,6 +12,7 @@ import { SrpEngine } from '../../../src/admission/srp/engine.ts';
 import { SUITE_SRP_2048 } from '../../../src/admission/srp/group.ts';
 import { dhModExp } from '../../../src/admission/srp/modexp.ts';
 import type { Verdict } from '../../../src/admission/verdict.ts';
+import { parseTcpMultiaddr } from '../../../src/codec/multiaddr.ts';
 import { addressesIn, ipv4Text } from '../../../src/records/address-range.ts';
 import type { ServiceDescriptor } from '../../../src/records/descriptor.ts';
 import type { Identity, Service } from './world.ts';
@@ -112,7 +113,10 @@ export async function attemptRenewal(
   const { credential, renewalKey: state } = last;
   const { vmid } = credential.value;
   const { self: superPeer, clock } = context;
-  const request = { multiaddrs: ['/ip4/192.0.2.9/tcp/1'], subnets: attempt.subnets ?? [] };
+  const request = {
+    multiaddrs: [parseTcpMultiaddr('/ip4/192.0.2.9/tcp/1')],
+    subnets: attempt.subnets ?? [],
+  };
   const client = new RenewalSession(
     { self: vm.id, superPeer, serviceId, vmid, clock },
     { credential, state, request, nonce: randomBytes(32) },

@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { generateKeyPair } from '@libp2p/crypto/keys';
 import { multiaddr } from '@multiformats/multiaddr';
 import { makeTicket } from '../../../src/admission/ticket.ts';
+import { parseTcpMultiaddr } from '../../../src/codec/multiaddr.ts';
 import { type AdmissionWish, admitAtAny } from '../../../src/daemon/admit.ts';
 import { SuperPeersError } from '../../../src/daemon/ask-super-peers.ts';
 import { type Log, SuperPeer, type SuperPeerAddress } from '../../../src/index.ts';
@@ -127,7 +128,7 @@ describe('admission at several super-peers', () => {
   });
 
   it('P34 a request that cannot be sent is named as the cause', async () => {
-    const multiaddrs = Array.from({ length: 9 }, () => '/ip4/192.0.2.1/tcp/1');
+    const multiaddrs = Array.from({ length: 9 }, () => parseTcpMultiaddr('/ip4/192.0.2.1/tcp/1'));
     const long = await failed({ superPeers: [served], multiaddrs, patience: 60_000 });
     assert.match(long.message, /multiaddrs/);
     const empty = await failed({ superPeers: [served], vmid: '', patience: 60_000 });

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { EventEmitter, once } from 'node:events';
+import { parseTcpMultiaddr } from '../../../src/codec/multiaddr.ts';
 import { EndpointPublisher } from '../../../src/daemon/endpoint.ts';
 import { ENDPOINT_RECORD } from '../../../src/overlay/stored-kinds.ts';
 import { ENDPOINT } from '../../../src/records/endpoint.ts';
@@ -23,7 +24,7 @@ describe('endpoint publisher', () => {
           return { opened, replicas: replicas.shift() ?? assert.fail('once more than needed') };
         },
       },
-      multiaddrs: () => ['/ip4/192.0.2.7/tcp/4242'],
+      multiaddrs: () => [parseTcpMultiaddr('/ip4/192.0.2.7/tcp/4242')],
       observed: () => ['198.51.100.9'],
       log: (event) => assert.fail(event),
     });
@@ -52,7 +53,7 @@ describe('endpoint publisher', () => {
           return { opened: await open(kind.record, bytes), replicas: 1 };
         },
       },
-      multiaddrs: () => ['/ip4/192.0.2.7/tcp/4242'],
+      multiaddrs: () => [parseTcpMultiaddr('/ip4/192.0.2.7/tcp/4242')],
       observed: () => ['198.51.100.9', '192.0.2.7'],
       log: (event) => assert.fail(event),
     });

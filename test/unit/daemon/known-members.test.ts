@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { parseTcpMultiaddr } from '../../../src/codec/multiaddr.ts';
 import { KnownMembers } from '../../../src/daemon/member/known-members.ts';
 import { SecureCache } from '../../../src/keymgmt/cache/secure-cache.ts';
 import type { Trust } from '../../../src/overlay/gate.ts';
@@ -18,7 +19,7 @@ async function member(of: { id: Member['peerId'] }, signer = superPeer): Promise
   const credential = await credentialFor(service.id, signer.key, of.id);
   const { vmid, roles, ipv4, ipv6, subnets, notAfter } = credential.value;
   const attributes = { peerId: of.id, vmid, roles, ipv4, ipv6, subnets, notAfter };
-  return { ...attributes, multiaddrs: ['/ip4/192.0.2.1/tcp/4242'], credential };
+  return { ...attributes, multiaddrs: [parseTcpMultiaddr('/ip4/192.0.2.1/tcp/4242')], credential };
 }
 
 describe('members from before a restart', () => {

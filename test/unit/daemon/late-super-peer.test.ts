@@ -8,6 +8,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { multiaddr } from '@multiformats/multiaddr';
+import { parseTcpMultiaddr } from '../../../src/codec/multiaddr.ts';
 import {
   createService,
   makeCard,
@@ -29,7 +30,7 @@ describe('a super-peer that comes later, and that a service then names', () => {
 
   async function card({ stateDir, listen }: Place) {
     await using state = await NodeState.open(stateDir, {});
-    return openCard(await makeCard(state, [listen]));
+    return openCard(await makeCard(state, [parseTcpMultiaddr(listen)]));
   }
 
   it('P11 knows before it admits whom the owner has thrown out', async () => {

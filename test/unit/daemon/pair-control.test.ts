@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { lpStream, streamPair } from '@libp2p/utils';
+import { parseTcpMultiaddr } from '../../../src/codec/multiaddr.ts';
 import { answer, ask, type PairRequest, REQUEST } from '../../../src/daemon/pair/control.ts';
 
 const none = { probe: undefined, deleted: undefined, moved: undefined, received: undefined };
-const MOVED = { sequence: 7, multiaddrs: ['/ip4/192.0.2.1/tcp/4242'] };
+const MOVED = { sequence: 7, multiaddrs: [parseTcpMultiaddr('/ip4/192.0.2.1/tcp/4242')] };
 
 describe('what members tell each other about their SAs', () => {
   const never = new AbortController().signal;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { parseTcpMultiaddr } from '../../../src/codec/multiaddr.ts';
 import { publishAtAll } from '../../../src/daemon/publish.ts';
 import { PublishServer } from '../../../src/overlay/publish.ts';
 import { RecordStore } from '../../../src/overlay/record-store.ts';
@@ -26,7 +27,7 @@ describe('what the owner publishes', () => {
 
     const { admitters, ...terms } = descriptorOf(service.id, [silent, live]);
     const { multiaddr } = await blackHole(cleanup);
-    const places = [multiaddr, nth(live.multiaddrs(), 0).replace(/\/p2p\/.*/, '')];
+    const places = [parseTcpMultiaddr(multiaddr), nth(live.multiaddrs(), 0)];
     const at = admitters.map((each, i) => ({ ...each, multiaddrs: [nth(places, i)] }));
     const descriptor = { ...terms, admitters: at };
     const bytes = await seal(DESCRIPTOR_RECORD.record, descriptor, service.key);

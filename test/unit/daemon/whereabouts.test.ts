@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { parseTcpMultiaddr, type TcpMultiaddr } from '../../../src/codec/multiaddr.ts';
 import { connect } from '../../../src/daemon/pair/calls.ts';
 import { type Located, Whereabouts } from '../../../src/daemon/pair/whereabouts.ts';
 import type { Endpoint } from '../../../src/records/endpoint.ts';
@@ -24,7 +25,7 @@ describe('where a peer is, before the first run with it', () => {
 
   type Member = Awaited<ReturnType<typeof member>>;
 
-  function entryOf({ host, credential }: Member, multiaddrs: readonly string[]): Located {
+  function entryOf({ host, credential }: Member, multiaddrs: readonly TcpMultiaddr[]): Located {
     const underlay = { local: '127.0.0.1', remote: '127.0.0.1' };
     const pair = { current: undefined, path: undefined, aim: async () => {}, move: () => {} };
     const addresses = { ipv4: '100.64.0.1', ipv6: 'fd00::1' };
@@ -80,7 +81,7 @@ describe('where a peer is, before the first run with it', () => {
       await met;
       return endpointOf(peer, 2);
     });
-    const entry = entryOf(peer, [`${multiaddr}/p2p/${peer.host.peerId}`]);
+    const entry = entryOf(peer, [parseTcpMultiaddr(multiaddr)]);
     await found.prepare(entry, NEVER);
     await gone;
     assert.deepEqual(entry.multiaddrs, peer.host.multiaddrs());
@@ -108,7 +109,7 @@ describe('where a peer is, before the first run with it', () => {
     const { multiaddr, met } = await blackHole(cleanup);
     const { found, asked } = whereabouts(self);
     const stop = new AbortController();
-    const entry = entryOf(peer, [`${multiaddr}/p2p/${peer.host.peerId}`]);
+    const entry = entryOf(peer, [parseTcpMultiaddr(multiaddr)]);
     const prepared = found.prepare(entry, stop.signal);
     const socket = await met;
     const gone = once(socket.resume(), 'close');

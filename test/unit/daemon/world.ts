@@ -12,6 +12,7 @@ import { tcp } from '@libp2p/tcp';
 import { createLibp2p } from 'libp2p';
 import type { Admission } from '../../../src/admission/client.ts';
 import { ADMISSION_PROTOCOL, requestAdmission } from '../../../src/admission/client.ts';
+import { parseTcpMultiaddr } from '../../../src/codec/multiaddr.ts';
 import {
   type Bootstrap,
   createService,
@@ -55,7 +56,7 @@ export async function arrange(
     const listen = `/ip4/127.0.0.1/tcp/${await freePort()}`;
     const place = { stateDir: join(dir, `sp${i}`), listen };
     await using state = await NodeState.open(place.stateDir, {});
-    superPeers.push(await openCard(await makeCard(state, [place.listen])));
+    superPeers.push(await openCard(await makeCard(state, [parseTcpMultiaddr(place.listen)])));
     places.push(place);
   }
   const common = { superPeers, credentialLifetime, signal };
@@ -110,7 +111,7 @@ export async function hostFrom(
     guards: new Guards(() => true),
     surplus: new Surplus(() => libp2p.getConnections()),
     identify: (connection) => void libp2p.services.identify.identify(connection),
-    multiaddrs: () => [`/ip4/${address}/tcp/4242`],
+    multiaddrs: () => [parseTcpMultiaddr(`/ip4/${address}/tcp/4242`)],
     close: async () => libp2p.stop(),
   };
 }

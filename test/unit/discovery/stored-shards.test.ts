@@ -8,6 +8,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import type { Ed25519PeerId } from '@libp2p/interface';
 import fc from 'fast-check';
+import { parseTcpMultiaddr } from '../../../src/codec/multiaddr.ts';
 import { DiscoveryServer } from '../../../src/daemon/discovery-server.ts';
 import {
   type AttributeKey,
@@ -102,7 +103,8 @@ describe('membership shards in tier 1', () => {
     for (const { id } of await identities(count)) {
       const vmid = `instance/${id.toString().slice(-8)}`;
       const credential = await credentialFor(red.id, at.key, id, { vmid });
-      at.membership.add(credential, [`/dns4/${id.toString().slice(-8)}.example/tcp/4242`], 1);
+      const place = parseTcpMultiaddr(`/dns4/${id.toString().slice(-8)}.example/tcp/4242`);
+      at.membership.add(credential, [place], 1);
       made.push(credential);
     }
     return made;

@@ -23,7 +23,9 @@ describe('library', () => {
     const dir = await mkdtemp(join(tmpdir(), 'icvpn-library-'));
     try {
       await using state = await icvpn.NodeState.open(join(dir, 'sp'), {});
-      const card = await icvpn.openCard(await icvpn.makeCard(state, ['/ip4/127.0.0.1/tcp/4242']));
+      const card = await icvpn.openCard(
+        await icvpn.makeCard(state, [icvpn.parseTcpMultiaddr('/ip4/127.0.0.1/tcp/4242')]),
+      );
       const { descriptor, bootstrap } = await icvpn.createService({
         dir: join(dir, 'shop'),
         name: 'shop',

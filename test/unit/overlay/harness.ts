@@ -7,7 +7,8 @@ import { randomBytes } from 'node:crypto';
 import { generateKeyPair } from '@libp2p/crypto/keys';
 import type { Ed25519PeerId, Ed25519PrivateKey, PrivateKey } from '@libp2p/interface';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
-import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
+import type { Multiaddr } from '@multiformats/multiaddr';
+import { dialled } from '../../../src/codec/multiaddr.ts';
 import { everybodyIn, superPeersOf } from '../../../src/overlay/audience.ts';
 import { Dht } from '../../../src/overlay/dht.ts';
 import { type DirectorySeal, PLAIN } from '../../../src/overlay/directory.ts';
@@ -139,7 +140,7 @@ export function descriptorOf(
 export const LOOPBACK = ['/ip4/127.0.0.1/tcp/0'];
 
 export function addresses(host: Host): Multiaddr[] {
-  return host.multiaddrs().map((text) => multiaddr(text));
+  return host.multiaddrs().map((each) => dialled(each, host.peerId));
 }
 
 /** The gate of a member that `admitter` let in, open. */
@@ -225,7 +226,7 @@ export class SuperPeer {
         .filter(({ peerId }) => !peerId.equals(host.peerId))
         .map(({ peerId, multiaddrs }) => ({
           peerId,
-          target: multiaddrs.map((each) => multiaddr(each)),
+          target: multiaddrs.map((each) => dialled(each, peerId)),
         }));
     this.#spreads = [
       new Spread({

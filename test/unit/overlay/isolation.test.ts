@@ -173,7 +173,10 @@ describe('overlays are isolated', () => {
     const overlayId = service.id;
     const gate = cleanup.add(new Gate(hostR, { overlayId, credential: () => credential, trust }));
     await gate.start();
-    const closer = { id: strange.peerId.toMultihash().bytes, addresses: strange.multiaddrs() };
+    const closer = {
+      id: strange.peerId.toMultihash().bytes,
+      addresses: addresses(strange).map(String),
+    };
     await gate.handle('kad/1.0.0', async (stream) => {
       const frames = lpStream(stream);
       for (;;) {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
+import { parseTcpMultiaddr } from '../../../src/codec/multiaddr.ts';
 import type { Member } from '../../../src/overlay/claims.ts';
 import { compare, DIGEST_LENGTH, digestsOf, stands } from '../../../src/overlay/known-members.ts';
 import { bytesOnly, identities, nth } from './harness.ts';
@@ -14,7 +15,7 @@ const member = (who: number, version: number): Member => ({
   subnets: [],
   ipv4: '100.64.0.1',
   ipv6: 'fd00::1',
-  multiaddrs: [`/ip4/10.0.0.${who}/tcp/1`],
+  multiaddrs: [parseTcpMultiaddr(`/ip4/10.0.0.${who}/tcp/1`)],
   notAfter: 0,
   credential: bytesOnly(nth(ids, who).id, Uint8Array.from([who, version])),
 });
@@ -36,7 +37,7 @@ describe('what a member knows when it attaches again', () => {
   });
 
   it('other addresses make another version', () => {
-    const moved = { ...member(1, 1), multiaddrs: ['/ip4/10.9.9.9/tcp/1'] };
+    const moved = { ...member(1, 1), multiaddrs: [parseTcpMultiaddr('/ip4/10.9.9.9/tcp/1')] };
     assert.equal(compare([moved], digestsOf([member(1, 1)])).unknown.length, 1);
   });
 

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { publicKeyFromRaw } from '@libp2p/crypto/keys';
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { peerIdFromPublicKey } from '@libp2p/peer-id';
+import { parseTcpMultiaddr } from '../../../src/codec/multiaddr.ts';
 import type { Trust } from '../../../src/overlay/gate.ts';
 import { Membership } from '../../../src/overlay/membership.ts';
 import { RecordStore } from '../../../src/overlay/record-store.ts';
@@ -46,6 +47,9 @@ function inOneBucket(count: number): Ed25519PeerId[] {
   return members;
 }
 
+/** A DNS name of 239 characters. */
+const LABELS = Array(4).fill('x'.repeat(59)).join('.');
+
 describe('membership', () => {
   const cleanup = new Cleanup();
   let trust: Trust;
@@ -85,7 +89,9 @@ describe('membership', () => {
     const members = await identities(12);
     for (const [i, { id }] of members.entries()) {
       const { who, membership } = nth(all, i % 3);
-      membership.add(await credentialFor(service.id, who.key, id), [`/ip4/10.0.0.${i}/tcp/1`]);
+      membership.add(await credentialFor(service.id, who.key, id), [
+        parseTcpMultiaddr(`/ip4/10.0.0.${i}/tcp/1`),
+      ]);
     }
     for (const each of all) await sees(each, 12);
     const seen = nth(all, 0).membership.member(nth(members, 1).id);
@@ -314,7 +320,9 @@ describe('membership', () => {
     const members = inOneBucket(MAX_BUCKET_MEMBERS + 1);
     const [more] = members.splice(MAX_BUCKET_MEMBERS);
     assert.ok(more);
-    const given = Array.from({ length: 8 }, (_, i) => `/dns6/${'x'.repeat(240)}/tcp/${i}`);
+    const given = Array.from({ length: 8 }, (_, i) =>
+      parseTcpMultiaddr(`/dns6/${LABELS}/tcp/${i + 1}`),
+    );
     const add = async (id: Ed25519PeerId, change?: Partial<Credential>): Promise<void> =>
       a.membership.add(await credentialFor(service.id, a.who.key, id, change), given, 1);
     for (const id of members) await add(id);
@@ -338,7 +346,8 @@ describe('membership', () => {
     let kept = 0;
     for (const id of inOneBucket(MAX_BUCKET_MEMBERS)) {
       const credential = await credentialFor(service.id, a.who.key, id, long);
-      const add = (): void => a.membership.add(credential, ['/ip4/10.0.0.1/tcp/1'], 1);
+      const add = (): void =>
+        a.membership.add(credential, [parseTcpMultiaddr('/ip4/10.0.0.1/tcp/1')], 1);
       try {
         add();
         kept++;

@@ -6,6 +6,7 @@ import { generateKeyPair } from '@libp2p/crypto/keys';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { generateSealingKey } from '../../../src/admission/sealed.ts';
 import { formatPrefix } from '../../../src/codec/ip.ts';
+import { parseTcpMultiaddr } from '../../../src/codec/multiaddr.ts';
 import { readDescriptor, readOwner } from '../../../src/owner/directory.ts';
 import { signPolicy } from '../../../src/owner/policy.ts';
 import { createService } from '../../../src/owner/service.ts';
@@ -22,7 +23,7 @@ describe("owner's policy", () => {
     dir = await mkdtemp(join(tmpdir(), 'icvpn-owner-'));
     const key = await generateKeyPair('Ed25519');
     const peerId = peerIdFromPrivateKey(key);
-    const multiaddrs = ['/ip4/127.0.0.1/tcp/4242'];
+    const multiaddrs = [parseTcpMultiaddr('/ip4/127.0.0.1/tcp/4242')];
     const { publicKey: sealingKey } = generateSealingKey();
     const card = await seal(SUPER_PEER_CARD, { peerId, sealingKey, multiaddrs }, key);
     await createService({

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { generateKeyPair } from '@libp2p/crypto/keys';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { generateSealingKey, openSealedSecrets } from '../../../src/admission/sealed.ts';
+import { parseTcpMultiaddr } from '../../../src/codec/multiaddr.ts';
 import { readDescriptor, readOwner } from '../../../src/owner/directory.ts';
 import { OwnerError } from '../../../src/owner/errors.ts';
 import { revokeMember } from '../../../src/owner/revocation.ts';
@@ -22,7 +23,7 @@ async function superPeer() {
   const key = await generateKeyPair('Ed25519');
   const { publicKey: sealingKey, privateKey: sealingPrivateKey } = generateSealingKey();
   const peerId = peerIdFromPrivateKey(key);
-  const multiaddrs = ['/ip4/127.0.0.1/tcp/4242'];
+  const multiaddrs = [parseTcpMultiaddr('/ip4/127.0.0.1/tcp/4242')];
   const card = await openCard(await seal(SUPER_PEER_CARD, { peerId, sealingKey, multiaddrs }, key));
   return { peerId, card, sealingPrivateKey };
 }

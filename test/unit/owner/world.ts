@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { generateSealingKey } from '../../../src/admission/sealed.ts';
 import { runCli } from '../../../src/cli/program.ts';
+import { parseTcpMultiaddr } from '../../../src/codec/multiaddr.ts';
 import { createHost } from '../../../src/overlay/host.ts';
 import { PublishServer } from '../../../src/overlay/publish.ts';
 import { RecordStore } from '../../../src/overlay/record-store.ts';
@@ -48,7 +49,11 @@ export class TestSuperPeer implements AsyncDisposable {
 
   async card() {
     const { key, id: peerId } = this.identity;
-    const card = { peerId, sealingKey: this.#sealingKey, multiaddrs: [this.#listen] };
+    const card = {
+      peerId,
+      sealingKey: this.#sealingKey,
+      multiaddrs: [parseTcpMultiaddr(this.#listen)],
+    };
     return openCard(await seal(SUPER_PEER_CARD, card, key));
   }
 

@@ -4,6 +4,7 @@ import type { PrivateKey } from '@libp2p/interface';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { RecordEnvelope } from '@libp2p/peer-record';
 import fc from 'fast-check';
+import { parseTcpMultiaddr } from '../../../src/codec/multiaddr.ts';
 import { ENDPOINT, type Endpoint } from '../../../src/records/endpoint.ts';
 import { EnvelopeError, open, openWithin, seal } from '../../../src/records/envelope.ts';
 import { openCard, SUPER_PEER_CARD } from '../../../src/records/super-peer-card.ts';
@@ -15,7 +16,7 @@ const endpoint: Endpoint = {
   peerId: id,
   sequence: 7,
   notAfter: 1_800_000_000,
-  multiaddrs: ['/ip4/10.0.0.1/tcp/4001'],
+  multiaddrs: [parseTcpMultiaddr('/ip4/10.0.0.1/tcp/4001')],
   underlay: ['10.0.0.1', 'fd00::1'],
 };
 
