@@ -30,8 +30,10 @@ export interface Position {
 /** What an attachment expects of its next update. */
 export interface Expected {
   readonly nonce: Uint8Array;
-  /** Undefined before the first update. */
+  /** Undefined before the first update is whole. */
   readonly position: Position | undefined;
+  /** The newest part of an update that is not whole yet. */
+  readonly unfinished: DirectoryUpdate | undefined;
 }
 
 /**
@@ -58,18 +60,21 @@ export async function openUpdate(
   if (recipient && !equals(recipient.nonce, expected.nonce)) {
     throw refused('it is from another attachment');
   }
-  checkPosition(value, expected.position);
+  checkPosition(value, expected);
   return opened;
 }
 
 /** @throws DirectoryClientError when an update does not go on from where the attachment is */
-function checkPosition(
-  { base, sequence, feed, recipient }: DirectoryUpdate,
-  at: Position | undefined,
-): void {
+function checkPosition(value: DirectoryUpdate, { position: at, unfinished }: Expected): void {
+  const { base, sequence, feed, recipient, part } = value;
   // Only the own nonce proves that a whole list is no old one.
   if (base === undefined && recipient === undefined)
     throw refused('anybody may have sent it again');
+  if (unfinished !== undefined) {
+    if (isNext(value, unfinished)) return;
+    throw refused('a part is missing');
+  }
+  if (part !== 0) throw refused('its first part is missing');
   if (at === undefined) {
     if (base !== undefined) throw refused('the whole list must come first');
     return;
@@ -78,6 +83,12 @@ function checkPosition(
   if (base !== undefined && base !== at.sequence) throw refused('an update is missing');
   if (sequence <= at.sequence) throw refused('it is older than the last');
 }
+
+const isNext = (value: DirectoryUpdate, before: DirectoryUpdate): boolean =>
+  value.part === before.part + 1 &&
+  value.base === before.base &&
+  value.sequence === before.sequence &&
+  equals(value.feed, before.feed);
 
 /**
  * A super-peer's word is good for the credentials that it signed itself; those of others must prove it. All

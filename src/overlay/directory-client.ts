@@ -10,7 +10,7 @@ import { Emitter } from '../events.ts';
 import {
   DIRECTORY_NONCE_LENGTH,
   type DirectoryUpdate,
-  MAX_DIRECTORY_MEMBERS,
+  MAX_KNOWN_MEMBERS,
 } from '../records/directory.ts';
 import type { Opened } from '../records/envelope.ts';
 import { peerIdKey } from '../records/peer-id.ts';
@@ -66,6 +66,9 @@ interface Attachment extends Expected {
   /** The members that it said it knows, in order. */
   readonly known: readonly Member[];
   position: Position | undefined;
+  unfinished: DirectoryUpdate | undefined;
+  /** Whether a part of the unfinished update has changed the list. */
+  changed: boolean;
 }
 
 interface DirectoryClientEvents {
@@ -227,8 +230,11 @@ export class DirectoryClient extends Emitter<DirectoryClientEvents> {
     const stream = await gate.open(target, DIRECTORY_SUFFIX, { signal: limit });
     const frames: MessageStream<DirectoryFrame> = new MessageStream(stream, DIRECTORY_FRAMES);
     const nonce = randomBytes(DIRECTORY_NONCE_LENGTH);
-    const known = this.members().slice(0, MAX_DIRECTORY_MEMBERS);
-    const attachment: Attachment = { nonce, known, position: undefined };
+    const known = this.members().slice(0, MAX_KNOWN_MEMBERS);
+    const attachment: Attachment = {
+      ...{ nonce, known, changed: false },
+      ...{ position: undefined, unfinished: undefined },
+    };
     this.#session = Math.max(this.#session + 1, this.#clock());
     let beat: NodeJS.Timeout | undefined;
     try {
@@ -239,13 +245,13 @@ export class DirectoryClient extends Emitter<DirectoryClientEvents> {
       });
       for (;;) {
         const signal = timeLimit(SILENCE_LIMIT, this.#life.signal);
-        const message = await frames.read({ signal: attachment.position ? signal : limit });
+        const begun = attachment.position ?? attachment.unfinished;
+        const message = await frames.read({ signal: begun ? signal : limit });
         if (!(await this.#take(message, attachment))) continue;
-        if (beat === undefined) {
-          beat = setInterval(() => this.#beat(frames), BEAT_INTERVAL);
-          this.#frames = frames;
-          attached();
-        }
+        beat ??= setInterval(() => this.#beat(frames), BEAT_INTERVAL);
+        if (attachment.position === undefined || this.#frames === frames) continue;
+        this.#frames = frames;
+        attached();
       }
     } catch (error) {
       stream.abort(error instanceof Error ? error : new Error(String(error)));
@@ -270,9 +276,15 @@ export class DirectoryClient extends Emitter<DirectoryClientEvents> {
     if (opened === undefined) return false;
     const { value, signer } = opened;
     const before = attachment.position;
-    if (value.base === undefined) await this.#applyWhole(opened, before ? [] : attachment.known);
-    else await this.#applyChanges(opened);
+    if (value.base === undefined && value.part === 0) {
+      this.#beginWhole(value, before ? [] : attachment.known);
+    }
+    if (await this.#apply(opened)) attachment.changed = true;
+    attachment.unfinished = value.last === 1 ? undefined : value;
+    if (attachment.unfinished !== undefined) return true;
     attachment.position = { feed: value.feed, sequence: value.sequence };
+    if (attachment.changed || value.base === undefined) this.tell('change', this.members());
+    attachment.changed = false;
     if (before === undefined) {
       this.#superPeer = signer;
       this.tell('attached', signer);
@@ -280,27 +292,22 @@ export class DirectoryClient extends Emitter<DirectoryClientEvents> {
     return true;
   }
 
-  async #applyWhole(
-    { value: { joined, kept = new Uint8Array() }, signer }: Opened<DirectoryUpdate>,
-    known: readonly Member[],
-  ): Promise<void> {
+  #beginWhole({ kept = new Uint8Array() }: DirectoryUpdate, known: readonly Member[]): void {
     this.#doubtAll();
     for (const [i, { peerId }] of known.entries()) {
       if (stands(kept, i)) this.#doubted.delete(peerIdKey(peerId));
     }
-    await this.#enter(joined, signer);
-    this.tell('change', this.members());
   }
 
-  async #applyChanges({ value, signer }: Opened<DirectoryUpdate>): Promise<void> {
-    const { joined, left } = value;
+  /** @returns whether the list is another one now */
+  async #apply({ value: { joined, left }, signer }: Opened<DirectoryUpdate>): Promise<boolean> {
     let changed = false;
     for (const id of left) {
       const name = peerIdKey(id);
       this.#doubted.delete(name);
       changed = this.#members.delete(name) || changed;
     }
-    if ((await this.#enter(joined, signer)) || changed) this.tell('change', this.members());
+    return (await this.#enter(joined, signer)) || changed;
   }
 
   /** @returns whether any of them is a member */

@@ -12,7 +12,7 @@
  * one after the other are to cost the others a message a minute and not a thousand.
  */
 import { randomBytes } from 'node:crypto';
-import type { DirectoryUpdate } from '../records/directory.ts';
+import type { DirectoryContents, DirectoryUpdate } from '../records/directory.ts';
 import { FEED_ID_LENGTH } from '../records/directory.ts';
 import { parsePeerId } from '../records/peer-id.ts';
 import type { Member } from './claims.ts';
@@ -23,9 +23,6 @@ import type { Membership, MembershipChange } from './membership.ts';
 const COLLECT_RENEWALS = 60_000;
 /** Changes remembered; a member that is further behind gets the whole list again. */
 const MAX_LOG = 8_192;
-
-/** What an update has of the list. */
-export type Contents = Pick<DirectoryUpdate, 'joined' | 'left' | 'kept'>;
 
 export class DirectoryFeed {
   /** 16 bytes, others at each start of a super-peer. */
@@ -64,7 +61,7 @@ export class DirectoryFeed {
   }
 
   /** @returns what has changed since `base`; undefined when that is not remembered */
-  since(base: number): Contents | undefined {
+  since(base: number): DirectoryContents | undefined {
     if (base < this.#start) return undefined;
     const joined: Member[] = [];
     const left: DirectoryUpdate['left'] = [];
@@ -78,7 +75,7 @@ export class DirectoryFeed {
   }
 
   /** @returns the whole list, but for members that are as `known` says */
-  whole(known: Uint8Array): Contents {
+  whole(known: Uint8Array): DirectoryContents {
     const { unknown, kept } = compare(this.#membership.members(), known);
     return { joined: unknown.map(listed), left: [], kept };
   }

@@ -3,11 +3,16 @@ import { setImmediate } from 'node:timers/promises';
 import type { PrivateKey, Stream } from '@libp2p/interface';
 import { IcvpnError } from '../errors.ts';
 import type { Credential } from '../records/credential.ts';
-import { DIRECTORY, type DirectoryUpdate } from '../records/directory.ts';
+import {
+  DIRECTORY,
+  type DirectoryContents,
+  type DirectoryUpdate,
+  partsOf,
+} from '../records/directory.ts';
 import { type Opened, seal } from '../records/envelope.ts';
 import { MessageStream } from '../wire/message-stream.ts';
 import {
-  DIRECTORY_FRAMES,
+  ATTACH_FRAMES,
   DIRECTORY_SUFFIX,
   type DirectoryFrame,
   type DirectorySeal,
@@ -16,7 +21,7 @@ import {
   PLAIN,
   SILENCE_LIMIT,
 } from './directory.ts';
-import { type Contents, DirectoryFeed } from './directory-feed.ts';
+import { DirectoryFeed } from './directory-feed.ts';
 import type { Gate, Pass, Trust } from './gate.ts';
 import { timeLimit } from './host.ts';
 import type { Membership, MembershipChange } from './membership.ts';
@@ -69,7 +74,7 @@ interface Attachment {
 interface News {
   readonly sequence: number;
   readonly epoch: number;
-  readonly byBase: Map<number, Promise<Uint8Array>>;
+  readonly byBase: Map<number, Promise<Uint8Array[]>>;
 }
 
 export class DirectoryServer {
@@ -122,7 +127,7 @@ export class DirectoryServer {
     }
     const peer = pass.value.peerId;
     const name = peer.toString();
-    const frames = new MessageStream(stream, DIRECTORY_FRAMES);
+    const frames = new MessageStream(stream, ATTACH_FRAMES);
     const { attach } = await frames.read({ signal: this.#limit(MESSAGE_LIMIT) });
     if (attach === undefined || this.#closed) {
       throw new DirectoryError('ERR_DIRECTORY', 'no attachment', 'update the member');
@@ -232,14 +237,18 @@ export class DirectoryServer {
     attachment.told = this.#feed.sequence;
     // Members of an epoch that is over get nothing that is for all.
     const shared = told !== undefined && changes && member.value.epoch === epoch;
-    const message = shared
-      ? { news: await this.#sharedNews(told, changes, epoch) }
-      : { update: await this.#ownUpdate(attachment, told, changes, epoch) };
-    await attachment.frames.write(frame(message), { signal: this.#limit(MESSAGE_LIMIT) });
+    const parts = shared
+      ? (await this.#sharedNews(told, changes, epoch)).map((news) => frame({ news }))
+      : (await this.#ownUpdate(attachment, told, changes, epoch)).map((update) =>
+          frame({ update }),
+        );
+    for (const part of parts) {
+      await attachment.frames.write(part, { signal: this.#limit(MESSAGE_LIMIT) });
+    }
   }
 
   /** Made once for all who have been told as much. */
-  #sharedNews(base: number, changes: Contents, epoch: number): Promise<Uint8Array> {
+  #sharedNews(base: number, changes: DirectoryContents, epoch: number): Promise<Uint8Array[]> {
     const { key, seal: sealing = PLAIN } = this.#options;
     const { sequence } = this.#feed;
     if (this.#news.sequence !== sequence || this.#news.epoch !== epoch) {
@@ -248,9 +257,9 @@ export class DirectoryServer {
     const { byBase } = this.#news;
     const made = byBase.get(base);
     if (made !== undefined) return made;
-    const update = { ...this.#position(epoch), ...changes, base, recipient: undefined };
-    const { serviceId } = update;
-    const making = seal(DIRECTORY, update, key).then((envelope) =>
+    const head = { ...this.#position(epoch), base, recipient: undefined };
+    const { serviceId } = head;
+    const making = sealParts(changes, head, key, (envelope) =>
       sealing.sealForAll(envelope, { serviceId, epoch }),
     );
     byBase.set(base, making);
@@ -261,16 +270,18 @@ export class DirectoryServer {
   async #ownUpdate(
     { member, nonce, known }: Attachment,
     told: number | undefined,
-    changes: Contents | undefined,
+    changes: DirectoryContents | undefined,
     epoch: number,
-  ): Promise<Uint8Array> {
+  ): Promise<Uint8Array[]> {
     const { key, seal: sealing = PLAIN } = this.#options;
     // Whoever is too far behind for the feed is told all, as if it knew nobody.
     const contents = changes ?? this.#feed.whole(told === undefined ? known : new Uint8Array());
     const recipient = { peerId: member.value.peerId, nonce };
     const base = changes && told;
-    const update = { ...this.#position(epoch), ...contents, base, recipient };
-    return sealing.seal(await seal(DIRECTORY, update, key), member.value, nonce);
+    const head = { ...this.#position(epoch), base, recipient };
+    return sealParts(contents, head, key, (envelope) =>
+      sealing.seal(envelope, member.value, nonce),
+    );
   }
 
   #position(epoch: number): Pick<DirectoryUpdate, 'serviceId' | 'feed' | 'epoch' | 'sequence'> {
@@ -281,4 +292,20 @@ export class DirectoryServer {
   #limit(limit: number): AbortSignal {
     return timeLimit(limit, this.#options.gate.closed);
   }
+}
+
+/** Signs and seals what is to be told, in parts. */
+async function sealParts(
+  contents: DirectoryContents,
+  head: Omit<DirectoryUpdate, keyof DirectoryContents | 'part' | 'last'>,
+  key: PrivateKey,
+  hide: (envelope: Uint8Array) => Promise<Uint8Array>,
+): Promise<Uint8Array[]> {
+  const parts = partsOf(contents);
+  const sealed: Uint8Array[] = [];
+  for (const [part, each] of parts.entries()) {
+    const last = part === parts.length - 1 ? 1 : 0;
+    sealed.push(await hide(await seal(DIRECTORY, { ...head, ...each, part, last }, key)));
+  }
+  return sealed;
 }

@@ -5,7 +5,7 @@
  *  member                                            super-peer
  *   │ attach {nonce, session, my addresses, whom I know}  │ enters the member in its shard
  *   ├────────────────────────────────────────────────────▶│
- *   │           update {nonce, who still stands, joined}  │ signed for this member
+ *   │         update {nonce, who still stands, joined} …  │ signed for this member, in parts if it is long
  *   │◀────────────────────────────────────────────────────┤
  *   │                          news {joined, left} …      │ at each change, collected for 100 ms or more;
  *   │◀────────────────────────────────────────────────────┤ signed once for all who are as far
@@ -28,7 +28,7 @@ import {
   uint53,
 } from '../codec/protobuf.ts';
 import type { Credential } from '../records/credential.ts';
-import { DIRECTORY, DIRECTORY_NONCE_LENGTH, MAX_DIRECTORY_MEMBERS } from '../records/directory.ts';
+import { DIRECTORY, DIRECTORY_NONCE_LENGTH, MAX_KNOWN_MEMBERS } from '../records/directory.ts';
 import { DIGEST_LENGTH } from './known-members.ts';
 
 export const DIRECTORY_SUFFIX = 'directory/1.0.0';
@@ -45,7 +45,7 @@ const attach = message({
   session: required(2, uint53()),
   multiaddrs: ownMultiaddrs(3),
   /** Digests of the members that it knows already (`known-members.ts`). */
-  known: optional(4, bytes({ max: MAX_DIRECTORY_MEMBERS * DIGEST_LENGTH })),
+  known: optional(4, bytes({ max: MAX_KNOWN_MEMBERS * DIGEST_LENGTH })),
 });
 
 /** Room for what sealing adds to an update. */
@@ -62,10 +62,18 @@ const FRAME = message({
 });
 
 export type DirectoryFrame = Infer<typeof FRAME>;
+/** The member's end. What it is told while it checks what came before waits, up to so many bytes. */
 export const DIRECTORY_FRAMES = {
   reads: FRAME,
   writes: FRAME,
   maxLength: DIRECTORY.maxLength + SEAL_OVERHEAD + 16,
+  maxBuffered: 32 * 1024 * 1024,
+};
+/** The super-peer's end. */
+export const ATTACH_FRAMES = {
+  reads: FRAME,
+  writes: FRAME,
+  maxLength: MAX_KNOWN_MEMBERS * DIGEST_LENGTH + 8 * 1024,
 };
 
 export function frame(fields: Partial<DirectoryFrame>): DirectoryFrame {

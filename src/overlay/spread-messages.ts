@@ -12,7 +12,7 @@ import {
 } from '../codec/protobuf.ts';
 
 /** Keys in one message, and records in one stream. */
-export const MAX_KEYS = 1_024;
+export const MAX_KEYS = 2_048;
 /** Bytes of a record's digest. */
 export const DIGEST_LENGTH = 8;
 const MAX_RECORD = 1024 * 1024;

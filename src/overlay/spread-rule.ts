@@ -18,6 +18,8 @@ export interface SpreadRuleOptions {
   readonly store: RecordStore;
   readonly kinds: readonly StoredKind<unknown>[];
   readonly audience: Audience;
+  /** From 0 to 1, 1 excluded. */
+  readonly random?: () => number;
 }
 
 export class SpreadRule {
@@ -37,19 +39,24 @@ export class SpreadRule {
     return audience.targets(record).filter((target) => !source || !isPeer(target, source));
   }
 
-  /** @returns what this node holds that concerns `peer`, at most 1,024 records; not what its disk has refused */
+  /** @returns what this node holds that concerns `peer`, at most `MAX_KEYS` records; not what its disk has refused */
   summary(peer: PeerId): SpreadFrame['have'] {
     return this.#inForce(peer).filter(({ key }) => this.#options.store.isStored(key));
   }
 
   #inForce(peer: PeerId): SpreadFrame['have'] {
-    const { store, kinds, audience } = this.#options;
+    const { store, kinds, audience, random = Math.random } = this.#options;
     const summary: SpreadFrame['have'] = [];
     // In the order of the kinds, so that many records of one do not crowd out those before it.
     for (const kind of kinds) {
-      for (const { key, service, epoch, sequence, bytes } of store.all(kind)) {
-        if (summary.length === MAX_KEYS) return summary;
-        if (!audience.concerns(service, peer)) continue;
+      const concerning = [...store.all(kind)].filter(({ service }) =>
+        audience.concerns(service, peer),
+      );
+      const room = MAX_KEYS - summary.length;
+      // Of more than there is room for others each time, so that each has its turn.
+      const start = concerning.length > room ? Math.floor(random() * concerning.length) : 0;
+      const turned = [...concerning.slice(start), ...concerning.slice(0, start)];
+      for (const { key, epoch, sequence, bytes } of turned.slice(0, room)) {
         summary.push({ key, epoch, sequence, digest: digestOf(bytes) });
       }
     }

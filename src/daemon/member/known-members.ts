@@ -15,7 +15,7 @@ import { message, repeated } from '../../codec/protobuf.ts';
 import { MAX_ENTRY_LENGTH, type SecureCache } from '../../keymgmt/cache/secure-cache.ts';
 import { openListed, type UpdateContext } from '../../overlay/directory-check.ts';
 import type { Member } from '../../overlay/membership.ts';
-import { type ListedMember, listedMember, MAX_DIRECTORY_MEMBERS } from '../../records/directory.ts';
+import { type ListedMember, listedMember, MAX_KNOWN_MEMBERS } from '../../records/directory.ts';
 import type { Log } from '../log.ts';
 
 /** Entries of the cache that members may fill: 8 MiB. */
@@ -26,7 +26,7 @@ const OVERHEAD = 64;
 const INTERVAL_MS = 10_000;
 
 const part = message({
-  members: repeated(1, listedMember, { max: MAX_DIRECTORY_MEMBERS }),
+  members: repeated(1, listedMember, { max: MAX_KNOWN_MEMBERS }),
 });
 const partName = (i: number): string => `members-${i}`;
 
@@ -147,7 +147,7 @@ export class KnownMembers implements AsyncDisposable {
     const { trust, clock } = this.#options.context;
     const { revoked = () => false } = trust();
     for (const [name, { notAfter, credential }] of this.#members) {
-      const excess = this.#members.size > MAX_DIRECTORY_MEMBERS;
+      const excess = this.#members.size > MAX_KNOWN_MEMBERS;
       if (excess || notAfter <= clock() / 1000 || revoked(credential)) this.#members.delete(name);
     }
   }

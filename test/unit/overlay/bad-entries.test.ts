@@ -46,6 +46,7 @@ import {
   memberGate,
   nth,
   SuperPeer,
+  trustIn,
   until,
 } from './harness.ts';
 import { MemoryNetwork } from './memory-network.ts';
@@ -180,7 +181,7 @@ describe('one bad entry', () => {
 
   it('P27 in a shard costs neither the other members in it nor the other shards', async () => {
     const network = new MemoryNetwork();
-    const trust = () => ({ epoch: 1, admitters: supers.map(({ id }) => id) });
+    const trust = () => trustIn(supers.map(({ id }) => id));
     const [a, b] = supers.map(({ id, key }) => {
       const store = new RecordStore({ kinds: [MEMBERSHIP_RECORD] });
       const records = cleanup.add(new Records({ store, network: network.join(store) }));
@@ -227,9 +228,19 @@ describe('one bad entry', () => {
         message({ credential: required(1, bytes({ max: 9_000 })), multiaddrs: anyAddresses(2) }),
         { max: 10 },
       ),
+      part: required(10, uint32()),
+      last: required(11, uint32()),
     });
     const raw = any.encode({
-      ...{ serviceId: service.id, feed: randomBytes(16), epoch: 1, sequence: 2, base: 1 },
+      ...{
+        serviceId: service.id,
+        feed: randomBytes(16),
+        epoch: 1,
+        sequence: 2,
+        base: 1,
+        part: 0,
+        last: 1,
+      },
       joined: list,
     });
     const { joined } = DIRECTORY.codec.decode(raw);
@@ -239,7 +250,7 @@ describe('one bad entry', () => {
 
   it('P27 a member that attaches with a bad address loses its own stream; others attach and see all', async () => {
     const admitter = await identity();
-    const trust = () => ({ epoch: 1, admitters: [admitter.id] });
+    const trust = () => trustIn([admitter.id]);
     const host = await listen(admitter.key);
     const superPeer = cleanup.add(
       new SuperPeer(host, admitter.key, overlay.id, trust, service.id, trust),

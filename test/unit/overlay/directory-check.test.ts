@@ -21,10 +21,14 @@ describe('what a member believes of directory updates', () => {
   const first: DirectoryUpdate = {
     ...{ serviceId: service.id, recipient: { peerId: alice.id, nonce }, feed, epoch: 1 },
     ...{ sequence: 7, base: undefined, joined: [], left: [], kept: undefined },
+    ...{ part: 0, last: 1 },
   };
   const next: DirectoryUpdate = { ...first, recipient: undefined, base: 7, sequence: 9 };
-  const attached: Expected = { nonce, position: { feed, sequence: 7 } };
-  const fresh: Expected = { nonce, position: undefined };
+  const attached: Expected = {
+    ...{ nonce, unfinished: undefined },
+    position: { feed, sequence: 7 },
+  };
+  const fresh: Expected = { nonce, position: undefined, unfinished: undefined };
 
   async function take(
     form: 'update' | 'news',
@@ -45,6 +49,35 @@ describe('what a member believes of directory updates', () => {
     assert.deepEqual(await take('update', own, attached), own);
     const whole = { ...first, sequence: 20 };
     assert.deepEqual(await take('update', whole, attached), whole);
+  });
+
+  it('P27 takes the parts of a long list in their order, each once', async () => {
+    const parts = [0, 1, 2].map((part) => ({ ...first, part, last: part === 2 ? 1 : 0 }));
+    const [one, two, three] = parts;
+    assert.ok(one && two && three);
+    const following = (unfinished: DirectoryUpdate): Expected => ({ ...fresh, unfinished });
+    assert.deepEqual(await take('update', one, fresh), one);
+    assert.deepEqual(await take('update', two, following(one)), two);
+    assert.deepEqual(await take('update', three, following(two)), three);
+    const wrong: [DirectoryUpdate, Expected][] = [
+      [two, fresh],
+      [three, following(one)],
+      [one, following(one)],
+      [two, following(two)],
+      [{ ...two, sequence: 8 }, following(one)],
+      [{ ...two, feed: Uint8Array.from(randomBytes(16)) }, following(one)],
+      [{ ...two, base: 6 }, following(one)],
+      [first, following(one)],
+    ];
+    for (const [update, expected] of wrong) {
+      await assert.rejects(take('update', update, expected), { code: 'ERR_DIRECTORY_UPDATE' });
+    }
+    const news = parts
+      .slice(0, 2)
+      .map((each) => ({ ...each, recipient: undefined, base: 7, sequence: 9 }));
+    await take('news', nth(news, 0), attached);
+    await take('news', nth(news, 1), { ...attached, unfinished: nth(news, 0) });
+    await assert.rejects(take('news', nth(news, 1), attached), { code: 'ERR_DIRECTORY_UPDATE' });
   });
 
   it('refuses what is replayed, left out, for others, from another feed or signer', async () => {
