@@ -40,7 +40,7 @@ export const offlineOption = (): Option =>
 const PATIENCE_MS = 5_000;
 
 /** Says on standard error what is waited for, where that takes long. */
-async function patiently<T>(
+export async function patiently<T>(
   { output }: CliContext,
   { json, what }: { readonly json: boolean; readonly what: string },
   run: () => Promise<T>,

@@ -23,6 +23,7 @@ import {
   NotWholeError,
   offlineOption,
   type PublishOptions,
+  patiently,
   publicationsText,
   publish,
   publishedOr,
@@ -142,14 +143,17 @@ export function addPublishCommands(parent: Command, context: CliContext): void {
     .action((options: OwnerOptions) => status(options, context));
 }
 
-async function status({ dir, json }: OwnerOptions, { output, signal }: CliContext): Promise<void> {
+async function status({ dir, json }: OwnerOptions, context: CliContext): Promise<void> {
   const { OwnerLink } = await import('../../daemon/owner-link.ts');
   const { publishedStatus } = await import('../../daemon/published-status.ts');
   const { readOwner } = await import('../../owner/directory.ts');
   const state = await readOwner(dir);
   await using link = await OwnerLink.open();
-  const told = publishedStatus(state, await link.ask(state, signal));
-  print(output, json, told, publishedText);
+  const answers = await patiently(context, { json, what: 'super-peers to answer' }, () =>
+    link.ask(state, context.signal),
+  );
+  const told = publishedStatus(state, answers);
+  print(context.output, json, told, publishedText);
   if (!told.whole) throw notPublished(dir);
 }
 

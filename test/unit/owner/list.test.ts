@@ -83,6 +83,13 @@ describe("the owner's revocation list", () => {
     );
   });
 
+  it('P29 is above every other one when the clock has gone back, too', async () => {
+    const sequence = Date.now() + 86_400_000;
+    const ahead = { ...state, revocations: await sign({ sequence, revocations: [bar(0)] }) };
+    const view = review(ahead, NOTHING_PUBLISHED);
+    assert.equal((await signList(view, view.revoked)).value.sequence, sequence + 1);
+  });
+
   it('P33 forgets what has ended by itself, and never a node that is barred', async () => {
     const ended = now - LIFETIME - DAY;
     const serial = new Uint8Array(16);

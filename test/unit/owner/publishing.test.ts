@@ -59,6 +59,13 @@ describe("the owner's word", () => {
     for (const revoked of everywhere((each) => each.revoked(world.serviceId))) {
       assert.deepEqual(revoked, [first, second].toSorted());
     }
+    const others = world.path('others');
+    await cp(world.dir, others, { recursive: true });
+    // A clock that has gone on is all that an old copy has when it asks nobody.
+    await world.done('revoke', first, '--keep-epoch');
+    await world.done('revoke', first, '--keep-epoch', '--offline', '--dir', others);
+    const [mine, theirs] = [await readOwner(world.dir), await readOwner(others)];
+    assert.ok((theirs.revocations?.value.sequence ?? 0) > (mine.revocations?.value.sequence ?? 0));
     // Said without a super-peer, on each copy: the next to publish puts it together.
     const [third, fourth] = [await anyPeerId(), await anyPeerId()];
     await world.done('revoke', third, '--keep-epoch', '--offline');
