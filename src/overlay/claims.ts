@@ -82,10 +82,10 @@ export class Claims {
     return [...places.values()];
   }
 
-  /** The highest number of an attachment that anybody tells of a member; 0 if nobody does. */
-  newestSession({ name, bucket }: Place): number {
+  /** The highest number of an attachment in the claims on a member that hold; 0 if there is none. */
+  newestSession({ name, bucket }: Place, holds: (claim: Claim) => boolean): number {
     const claims = [...this.#bySuperPeer.values()].map((buckets) => buckets[bucket]?.get(name));
-    return Math.max(0, ...claims.map((claim) => claim?.session ?? 0));
+    return Math.max(0, ...claims.map((claim) => (claim && holds(claim) ? claim.session : 0)));
   }
 
   /** @returns the member as the claim that counts most tells it, among those that hold */

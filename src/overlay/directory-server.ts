@@ -173,6 +173,7 @@ export class DirectoryServer {
   #leave({ member }: Attachment, clean: boolean, heard: number): void {
     const { peerId } = member.value;
     const { membership } = this.#options;
+    membership.detached(peerId);
     if (clean) membership.remove(peerId);
     else if (!this.#closed) {
       const name = peerId.toString();

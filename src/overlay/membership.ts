@@ -44,7 +44,10 @@ import { TIMERS, type Timers } from './timers.ts';
 const SWEEP = 5_000;
 /** Milliseconds that one who was admitted, or was here before a restart, has to attach. */
 const ATTACH_LIMIT = 30_000;
-/** Milliseconds by which the clock of a member may be ahead without consequence. */
+/**
+ * Milliseconds by which an attachment that another super-peer tells of may be ahead of this node's clock. Whatever is
+ * further ahead does not count before its time, so that no number is so high that none comes after it.
+ */
 const MAX_SKEW = 5_000;
 /** Shards asked for at the same time in a refresh. */
 const PARALLEL_READS = 8;
@@ -96,6 +99,8 @@ export class Membership extends Emitter<MembershipEvents> {
   readonly #claims = new Claims();
   /** Since when members of the own shard, that have not attached here, are waited for. */
   readonly #awaited = new Map<string, number>();
+  /** Members that are attached here now. */
+  readonly #attached = new Set<string>();
   readonly #view = new Map<string, PlacedMember>();
   /** Super-peers whose shards that this node holds have been looked at. */
   readonly #looked = new Set<string>();
@@ -163,7 +168,7 @@ export class Membership extends Emitter<MembershipEvents> {
    * Enters a member into the own shard, or puts a newer credential or other addresses there.
    *
    * @param session number of its attachment, by its clock; left out for one that was admitted just now, which has
-   *   30 s to attach. One that is known from a time to come was made by a clock that was ahead: this one counts more
+   *   30 s to attach. One from a time to come is that of a clock that is ahead: it counts as made now
    * @throws MembershipError `ERR_SHARD_FULL`
    */
   add(credential: Opened<Credential>, multiaddrs: readonly TcpMultiaddr[], session?: number): void {
@@ -182,12 +187,25 @@ export class Membership extends Emitter<MembershipEvents> {
       );
     }
     const present = { credential, multiaddrs: multiaddrs.slice(0, MAX_MULTIADDRS) };
-    if (session !== undefined) this.#awaited.delete(name);
-    else if (!old?.present) this.#awaited.set(name, this.#clock());
-    const known = this.#claims.newestSession({ name, bucket });
-    const ahead = known > this.#clock() + MAX_SKEW ? known + 1 : 0;
-    const number = session === undefined ? (old?.session ?? 0) : Math.max(session, ahead);
-    this.#claim({ peerId, present, session: number });
+    if (session !== undefined) {
+      this.#awaited.delete(name);
+      this.#attached.add(name);
+    } else if (!old?.present) this.#awaited.set(name, this.#clock());
+    const number = session === undefined ? old?.session : this.#numberOf(session, { name, bucket });
+    this.#claim({ peerId, present, session: number ?? 0 });
+  }
+
+  /** @returns the number of an attachment that begins here now: never from a time to come */
+  #numberOf(session: number, place: Place): number {
+    const now = this.#clock();
+    if (session <= now) return session;
+    const known = this.#claims.newestSession(place, (claim) => this.#isInTime(claim));
+    return Math.max(now, known + 1);
+  }
+
+  /** The connection to a member has broken: it may be attached elsewhere now. */
+  detached(peer: Ed25519PeerId): void {
+    this.#attached.delete(placeOf(peer).name);
   }
 
   /** Notes that a member has left, unless it has attached elsewhere since. */
@@ -195,6 +213,7 @@ export class Membership extends Emitter<MembershipEvents> {
     const { name, bucket } = placeOf(peer);
     const old = this.#own(bucket).get(name);
     this.#awaited.delete(name);
+    this.#attached.delete(name);
     if (old?.present) this.#claim({ peerId: peer, present: undefined, session: old.session });
   }
 
@@ -318,7 +337,7 @@ export class Membership extends Emitter<MembershipEvents> {
 
   #tell(claims: readonly Pick<Claim, 'present'>[]): void {
     const told = claims.flatMap(({ present }) => present?.credential ?? []);
-    if (told.length > 0) this.emit('credentials', told);
+    if (told.length > 0) this.tell('credentials', told);
   }
 
   // ── The merged view ──
@@ -334,6 +353,7 @@ export class Membership extends Emitter<MembershipEvents> {
       const before = this.#view.get(place.name);
       const after = this.#claims.best(place, trust.admitters, (claim) => this.#holds(claim, trust));
       if (after === undefined) {
+        if (this.#reclaim(place, trust)) continue;
         if (before && this.#view.delete(place.name)) left.push(before.peerId);
         continue;
       }
@@ -347,8 +367,29 @@ export class Membership extends Emitter<MembershipEvents> {
     }
   }
 
-  #holds({ present }: Claim, trust: Trust): boolean {
-    return present === undefined || this.#isGood(present.credential, trust);
+  /**
+   * A super-peer says that a member has departed which is attached here: this one knows better.
+   *
+   * @returns whether it has said so
+   */
+  #reclaim(place: Place, trust: Trust): boolean {
+    const own = this.#own(place.bucket).get(place.name);
+    if (!own?.present || !this.#attached.has(place.name) || !this.#holds(own, trust)) return false;
+    if (!trust.admitters.some((id) => id.equals(this.#options.superPeer))) return false;
+    const newest = this.#claims.newestSession(place, (claim) => this.#holds(claim, trust));
+    // A departure that counts is not from a time to come, so that there is always a number after it.
+    this.#claim({ ...own, session: newest + 1 });
+    return true;
+  }
+
+  #holds(claim: Claim, trust: Trust): boolean {
+    if (!this.#isInTime(claim)) return false;
+    return claim.present === undefined || this.#isGood(claim.present.credential, trust);
+  }
+
+  /** A departure is told after the attachment began, and by a clock that may differ by no more. */
+  #isInTime({ session, present }: Claim): boolean {
+    return session <= this.#clock() + (present === undefined ? 0 : MAX_SKEW);
   }
 
   #isGood(credential: Opened<Credential>, trust: Trust): boolean {

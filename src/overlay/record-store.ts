@@ -42,6 +42,8 @@ export type RecordCode =
   | 'ERR_RECORD_OLD'
   /** Of an epoch that is over, or of another epoch with the same number. */
   | 'ERR_RECORD_EPOCH'
+  /** Its sequence is a time more than a year from now. */
+  | 'ERR_RECORD_AHEAD'
   | 'ERR_RECORD_EXPIRED'
   | 'ERR_RECORD_FULL'
   /** It is in force on this node, but not on its disk. */
@@ -55,6 +57,7 @@ const REMEDY: Record<RecordCode, string> = {
   ERR_RECORD_OLD: 'read the newest version, then write one with a higher sequence',
   ERR_RECORD_EPOCH:
     'its owner’s directory was restored from a copy: read what is published, then begin a new epoch above it',
+  ERR_RECORD_AHEAD: 'set the clocks of both nodes, then let its signer publish it anew',
   ERR_RECORD_EXPIRED: 'its signer must publish it anew; check both clocks',
   ERR_RECORD_FULL: 'this node stores no more: add nodes to the overlay',
   ERR_RECORD_NOT_STORED:
@@ -121,6 +124,9 @@ export interface RecordStoreOptions {
   /** The most bytes of records held. */
   readonly maxBytes?: number;
 }
+
+/** Milliseconds by which a sequence may be ahead of the clock. */
+const MAX_SEQUENCE_AHEAD_MS = 366 * 86_400_000;
 
 /** Floors are a few dozen bytes each; this many are kept for each record that there is room for. */
 const FLOORS_PER_RECORD = 4;
@@ -254,6 +260,7 @@ export class RecordStore extends Emitter<RecordStoreEvents> {
     if (held === undefined || compare(held.bytes, bytes) !== 0) {
       const opened = await this.#open(kind, key, bytes);
       this.#checkIssuer(opened);
+      this.#checkTime(opened);
       return this.#acknowledge(this.#keep(opened));
     }
     this.#heard.set(key, this.#clock());
@@ -313,6 +320,15 @@ export class RecordStore extends Emitter<RecordStoreEvents> {
     if (descriptor === undefined || !isOf(DESCRIPTOR_RECORD, descriptor)) return;
     if (isIssuer(descriptor.opened.value, issuer)) return;
     throw new RecordError('ERR_RECORD_KEY', `what ${issuer} revokes does not count`);
+  }
+
+  /**
+   * Sequences are times in milliseconds, or count on from one: none is so high that no other comes after it. A year, since
+   * a clock that is wrong must not make a node's records worthless for as long.
+   */
+  #checkTime({ key, sequence }: Held): void {
+    if (sequence <= this.#clock() + MAX_SEQUENCE_AHEAD_MS) return;
+    throw new RecordError('ERR_RECORD_AHEAD', `${key}: sequence ${sequence} is of a time to come`);
   }
 
   /** Lists that came before any descriptor did are kept only where the first one names their issuer. */

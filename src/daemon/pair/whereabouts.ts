@@ -26,6 +26,12 @@ const ENDPOINT_TIMEOUT_MS = 2_000;
 /** How long telling a peer of this node's address may take, in ms. */
 const TELL_TIMEOUT_MS = 2_000;
 
+/** Milliseconds by which the clock of a peer may be ahead. */
+const MAX_SKEW_MS = 120_000;
+
+/** What a peer's number counts: one of a time to come, as of now, so that those of a corrected clock come after it. */
+const counted = (sequence: number): number => Math.min(sequence, Date.now() + MAX_SKEW_MS);
+
 /** A peer, as far as its whereabouts go. */
 export type Located = Omit<Entry, 'pair'> & {
   readonly pair: Pick<Entry['pair'], 'current' | 'path' | 'aim' | 'move'>;
@@ -79,7 +85,7 @@ export class Whereabouts {
     }
     await this.#options.enqueue(async () => {
       if (moved.sequence <= entry.sequence) return;
-      entry.sequence = moved.sequence;
+      entry.sequence = counted(moved.sequence);
       entry.multiaddrs = moved.multiaddrs;
       const told = ipsOf(moved.multiaddrs);
       const seen = ipOf(connection.remoteAddr);
@@ -164,7 +170,7 @@ export class Whereabouts {
     const { sequence, multiaddrs, underlay } = found.value;
     const before = toDial(entry);
     entry.candidates = underlay;
-    entry.sequence = sequence;
+    entry.sequence = counted(sequence);
     entry.multiaddrs = multiaddrs;
     // Not waited for: a removal of the peer, which waits for this run to end, may come first.
     enqueue(() => this.follow(entry, multiaddrs)).catch((error) => {

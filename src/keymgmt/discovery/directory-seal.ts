@@ -7,7 +7,7 @@
  *     news, the same for all          under `ServiceID and epoch`, sealed once
  */
 import type { Ed25519PeerId, PrivateKey } from '@libp2p/interface';
-import type { Credential } from '../../records/credential.ts';
+import { CLOCK_SKEW_SECONDS, type Credential } from '../../records/credential.ts';
 import { epochPolicy, requesterPolicy } from './attributes.ts';
 import type { DataKeyReader, DataKeys } from './data-key.ts';
 import { type MemberList, openMemberList, sealMemberList } from './member-list.ts';
@@ -99,7 +99,8 @@ export function updateOpener(
         requester: nonce && { peerId, nonce },
         lastSequence: (id) => latest.get(name(id, nonce)),
       });
-      latest.set(name(superPeer, nonce), sequence);
+      // One of a super-peer whose clock was ahead must not outlast the correction of that clock.
+      latest.set(name(superPeer, nonce), Math.min(sequence, clock() + CLOCK_SKEW_SECONDS * 1000));
       return content;
     },
   };

@@ -12,7 +12,7 @@ import { Records } from '../../../src/overlay/records.ts';
 import { type ShardSeal, UNSEALED } from '../../../src/overlay/shard-seal.ts';
 import { MEMBERSHIP_RECORD } from '../../../src/overlay/stored-kinds.ts';
 import type { Credential } from '../../../src/records/credential.ts';
-import { bucketOf, MAX_BUCKET_MEMBERS } from '../../../src/records/membership.ts';
+import { bucketOf, MAX_BUCKET_MEMBERS, SHARD_CONTENT } from '../../../src/records/membership.ts';
 import {
   Cleanup,
   credentialFor,
@@ -186,6 +186,61 @@ describe('membership', () => {
     b.membership.remove(stranger.id);
     for (const each of [a, b, c]) await sees(each, 0);
   });
+
+  it('P27 a number that is too high makes no shard unwritable, and counts as made now', async () => {
+    const [a, b] = sites(new MemoryNetwork());
+    assert.ok(a && b);
+    const [rogue, other] = await identities(2);
+    assert.ok(rogue && other);
+    const credential = await credentialFor(service.id, a.who.key, rogue.id);
+    for (let i = 0; i < 2; i++) a.membership.add(credential, [], Number.MAX_SAFE_INTEGER);
+    await sees(b, 1);
+    // Others in its bucket are written all the same, also after it has left.
+    a.membership.remove(rogue.id);
+    await sees(b, 0);
+    ahead = 1;
+    a.membership.add(credential, [], Number.MAX_SAFE_INTEGER);
+    await sees(b, 1);
+    a.membership.add(await credentialFor(service.id, a.who.key, other.id), [], start);
+    await sees(b, 2);
+    // It moves like everybody else, whatever its number was.
+    ahead = 10_000;
+    b.membership.add(credential, [], start + ahead);
+    const there = () => a.membership.member(rogue.id)?.superPeer.equals(b.who.id) === true;
+    await until(a.membership, 'change', there);
+  });
+
+  for (const [what, number] of [
+    ['a number above all clocks', Number.MAX_SAFE_INTEGER],
+    ['the time', 0],
+  ] as const) {
+    it(`P27 a super-peer’s word, with ${what}, that another one’s member has departed delists it nowhere`, async () => {
+      const network = new MemoryNetwork();
+      const [a, c] = [site(network, at(0)), site(network, at(2))];
+      const { id } = await identity();
+      a.membership.add(await credentialFor(service.id, a.who.key, id), [], start);
+      await sees(c, 1);
+      const rogue = at(1);
+      const store = new RecordStore({ kinds: [MEMBERSHIP_RECORD] });
+      const records = cleanup.add(new Records({ store, network: network.join(store) }));
+      for (let i = 1; i <= 3; i++) {
+        ahead = i * 1_000;
+        const departed = [{ peerId: id, session: number || start + ahead }];
+        const content = SHARD_CONTENT.encode({ members: [], departed });
+        const names = { serviceId: service.id, superPeer: rogue.id, bucket: bucketOf(id) };
+        const shard = { ...names, sequence: start + i, content };
+        await records.put(MEMBERSHIP_RECORD, shard, rogue.key);
+        ahead = i * 1_000 + 500;
+        for (const each of [a, c]) await each.membership.refresh();
+        await sees(c, 1);
+        await sees(a, 1);
+      }
+      // The truth, when it really leaves, is told by its own super-peer.
+      ahead = 10_000;
+      a.membership.remove(id);
+      await sees(c, 0);
+    });
+  }
 
   it('a super-peer that restarts with its records sees the shards that nobody has written again', async () => {
     const network = new MemoryNetwork();

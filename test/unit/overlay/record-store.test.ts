@@ -139,6 +139,28 @@ describe('the record store', () => {
     });
   });
 
+  it('P27 refuses a record and a tombstone of a time to come, after which its signer could write no other', async () => {
+    const kept = store();
+    const year = 366 * 86_400_000;
+    const ahead = NOW * 1000 + year + 1;
+    for (const sequence of [ahead, Number.MAX_SAFE_INTEGER]) {
+      await assert.rejects(
+        kept.accept(key, await sealed(endpoint(sequence))),
+        fails('ERR_RECORD_AHEAD'),
+      );
+      const end = { serviceId: service.id, key, sequence };
+      const tombstone = await seal(TOMBSTONE, end, member.key);
+      await assert.rejects(kept.accept(key, tombstone), fails('ERR_RECORD_AHEAD'));
+    }
+    assert.equal(kept.floor(key), undefined);
+    await kept.accept(key, await sealed(endpoint(ahead - 1)));
+    // What lies on the disk was in time once: a clock that is wrong at boot forgets nothing.
+    const early = store({ clock: () => 0 });
+    const envelope = await sealed(endpoint(NOW * 1000, { notAfter: 600 }));
+    await early.restore(key, { epoch: 0, sequence: NOW * 1000, change: undefined }, envelope);
+    assert.ok(early.get(key));
+  });
+
   it('P8 refuses another owner and another key', async () => {
     const node = store();
     await node.accept(key, await sealed(endpoint(5)));
