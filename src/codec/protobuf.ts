@@ -53,7 +53,7 @@ export interface MessageCodec<T> extends Codec<T> {
 
 type Rule = 'required' | 'optional' | 'repeated';
 
-interface Field<T> {
+export interface Field<T> {
   readonly number: number;
   readonly rule: Rule;
   writeAll(value: T, tag: (wire: 0 | 2) => void, out: ByteWriter): void;
