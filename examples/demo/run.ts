@@ -12,7 +12,7 @@ import { buildTopology, type Topology } from './topology.ts';
 
 const PORT = 4242;
 const LISTEN = ['--listen', `/ip4/0.0.0.0/tcp/${PORT}`];
-const IPV4_PREFIX = '100.64.0.0/16';
+const IPV4_PREFIX = '198.18.0.0/16';
 /** Every ping carries it, over and over; no packet on the underlay may. 16 bytes. */
 const MARK = 'icvpn-demo-clear';
 const ROLES = ['web', 'app', 'db'] as const;

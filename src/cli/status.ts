@@ -36,9 +36,23 @@ function memberText(status: MemberStatus): string {
     `${status.service.name}: ${status.vmid} is ${status.ipv4}, ${status.ipv6} on ${status.interface}`,
     policyLine(status.policy),
     `attached to ${status.superPeer ?? 'no super-peer'}; epoch ${status.epoch}; credential ends ${status.credentialEnds}`,
+    ...conflictLines(status),
+    ...status.overlaps.map((each) => `OVERLAP: ${each}: packets there may go the wrong way`),
     ...(status.waiting === null ? [] : [status.waiting]),
     table(['VM', 'IPv4', 'IPv6', 'underlay', 'traffic', 'packets'], rows),
   ].join('\n');
+}
+
+/** A line for each two members that claim one virtual address. */
+function conflictLines({ conflicts, members }: MemberStatus): string[] {
+  const name = (id: string): string => {
+    const found = members.find(({ peerId }) => peerId === id);
+    return found === undefined ? id : `${found.vmid} (${id})`;
+  };
+  return conflicts.map(
+    ({ ipv4, holder, refused }) =>
+      `CONFLICT: ${ipv4} is ${name(holder)}'s; ${name(refused)} claims it too, and is no peer until it has renewed`,
+  );
 }
 
 function policyLine(policy: PolicyStatus | null): string {

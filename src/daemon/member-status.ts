@@ -8,6 +8,7 @@ import type { Credential } from '../records/credential.ts';
 import type { ServiceDescriptor } from '../records/descriptor.ts';
 import type { Opened } from '../records/envelope.ts';
 import type { PolicyRecord } from '../records/policy-record.ts';
+import type { AddressWatch } from './address-watch.ts';
 import type { Peer, Peers } from './peers.ts';
 import type { PolicyEnforcement } from './policy.ts';
 import type { MemberStatus, MemberView, PeerStatus, PolicyView, SaStatus } from './status.ts';
@@ -23,6 +24,7 @@ export interface StatusSources {
   readonly peers: Peers;
   readonly policy: PolicyEnforcement;
   readonly interfaceName: string;
+  readonly addresses: Pick<AddressWatch, 'conflicts'>;
 }
 
 /** @param now seconds since 1970 */
@@ -63,6 +65,10 @@ export async function memberStatus(from: StatusSources): Promise<MemberStatus> {
     waiting: waitsFor(from, Date.now() / 1000) ?? null,
     admittedBy: me.admittedBy.toString(),
     policy: from.policy.status() ?? null,
+    overlaps: await from.dataPlane.overlaps(),
+    conflicts: from.addresses.conflicts.map(({ ipv4, holder, refused }) => ({
+      ...{ ipv4, holder: holder.toString(), refused: refused.toString() },
+    })),
     members: from.directory
       .members()
       .map((each) => peerStatus(each, each.peerId.equals(me.peerId), from, counters))

@@ -232,6 +232,9 @@ export class Peers implements AsyncDisposable {
   ): Promise<void> {
     const from = tcpAddressOf(connection.remoteAddr);
     const seen = ipOf(connection.remoteAddr);
+    if (this.#isAnothers(credential)) {
+      return stream.abort(new Error('its virtual address is another member’s'));
+    }
     // Its own super-peer may know it before ours has told us.
     await this.#enqueue(() => this.#put(credential, from ? [from] : [], { keepAddress: true }));
     const entry = this.#entries.get(credential.value.peerId.toString());
@@ -239,6 +242,12 @@ export class Peers implements AsyncDisposable {
     await this.#whereabouts.prepareAnswer(entry);
     await this.#enqueue(() => this.#whereabouts.seen(entry, seen));
     await entry.pair.respond({ stream, seen });
+  }
+
+  /** Whether a listed member has the virtual address of this one, whose claim is then not the older. */
+  #isAnothers({ value }: Opened<Credential>): boolean {
+    const { peerId, ipv4 } = value;
+    return this.#wanted.some((each) => each.ipv4 === ipv4 && !each.peerId.equals(peerId));
   }
 
   async #put(

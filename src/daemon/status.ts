@@ -20,8 +20,20 @@ export interface MemberStatus {
   readonly admittedBy: string;
   /** The owner's newest policy that this member knows; null while it knows none. */
   readonly policy: PolicyStatus | null;
+  /** Addresses and routes of this machine in the service's prefixes, for people. */
+  readonly overlaps: readonly string[];
+  /** Members that claim one virtual address. */
+  readonly conflicts: readonly ConflictStatus[];
   /** All members of the service, this one among them. */
   readonly members: readonly PeerStatus[];
+}
+
+export interface ConflictStatus {
+  readonly ipv4: string;
+  /** PeerID of the member that has the address. */
+  readonly holder: string;
+  /** PeerID of the one that is no peer to anybody until it has another. */
+  readonly refused: string;
 }
 
 export interface PolicyStatus {

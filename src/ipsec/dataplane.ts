@@ -61,13 +61,14 @@ export class DataPlane extends Emitter<DataPlaneEvents> implements AsyncDisposab
   readonly #xfrm: XfrmClient;
   /** Closed together, in the reverse order. */
   readonly #owned = new AsyncDisposableStack();
-  readonly #peers = new PeerTable();
+  readonly #peers: PeerTable;
   #udp: UdpEncapsulation | undefined;
   #closing: Promise<void> | undefined;
 
   private constructor(options: InterfaceOptions, udpPort: number | undefined) {
     super();
     this.#options = options;
+    this.#peers = new PeerTable(options.virtualAddresses);
     const failed = (error: Error): void => {
       if (this.#closing === undefined) this.tell('error', error);
     };
@@ -148,7 +149,8 @@ export class DataPlane extends Emitter<DataPlaneEvents> implements AsyncDisposab
   /**
    * Installs the trap policies of a peer: from now on a packet to it raises `acquire`.
    *
-   * @throws DataPlaneError `ERR_PEER_EXISTS`, `ERR_DATA_PLANE_CLOSED`; XfrmError; ValueError
+   * @throws DataPlaneError `ERR_PEER_EXISTS`, `ERR_PEER_ADDRESS` if this machine or another peer has one of its virtual
+   * addresses, `ERR_DATA_PLANE_CLOSED`; XfrmError; ValueError
    */
   async addPeer(addresses: PeerAddresses, underlay: Underlay): Promise<void> {
     this.#check();
@@ -168,6 +170,7 @@ export class DataPlane extends Emitter<DataPlaneEvents> implements AsyncDisposab
         await this.#foundation.unroute(peer.subnets);
         this.#peers.delete(peer);
         await this.#xfrm.deletePolicies(policies);
+        this.#peers.free(peer);
         throw error;
       }
     });
@@ -218,6 +221,7 @@ export class DataPlane extends Emitter<DataPlaneEvents> implements AsyncDisposab
       const policies = [...peerPolicies(peer.context), ...gatePolicies(peer.context, 'closed')];
       await this.#foundation.unroute(peer.subnets);
       rethrow(await this.#xfrm.deletePolicies(policies));
+      this.#peers.free(peer);
       await sas.removeAll(this.#xfrm, peer);
     });
   }
@@ -293,6 +297,12 @@ export class DataPlane extends Emitter<DataPlaneEvents> implements AsyncDisposab
   /** What went through one SA, from the kernel; undefined if it is gone. */
   async packets(peerId: string, spi: number, direction: SaDirection): Promise<bigint | undefined> {
     return (await sas.find(this.#xfrm, this.#peer(peerId), spi, direction))?.usage.packets;
+  }
+
+  /** Addresses and routes of this machine that have come into the service's prefixes since, for people. */
+  overlaps(): Promise<string[]> {
+    this.#check();
+    return this.#foundation.overlaps();
   }
 
   /** What went through each SA, from the kernel. */

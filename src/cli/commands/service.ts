@@ -81,7 +81,7 @@ interface CreateOptions {
 
 export function addServiceCommands(program: Command, context: CliContext): void {
   const service = program.command('service').description("a service owner's commands");
-  addCreateOptions(service.command('create'), '100.64.0.0/16')
+  addCreateOptions(service.command('create'), '198.18.0.0/16')
     .description('make a service: its key, its secret, its descriptor, its bootstrap data')
     .action((options: CreateOptions) => create(options, false, context));
   addUpdateOptions(service.command('update'))

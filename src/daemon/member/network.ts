@@ -13,6 +13,7 @@ import type { ExchangeContext } from '../../keymgmt/exchange/context.ts';
 import { ALL_SUITES, type Lifetimes } from '../../keymgmt/exchange/suite.ts';
 import type { Trust } from '../../overlay/gate.ts';
 import { permittedSubnets } from '../../policy/evaluate.ts';
+import { AddressWatch } from '../address-watch.ts';
 import { Peers } from '../peers.ts';
 import { PolicyEnforcement, policyMember } from '../policy.ts';
 import type { Standing } from '../standing.ts';
@@ -33,6 +34,8 @@ export interface Network {
   readonly tier: Tier;
   readonly policy: PolicyEnforcement;
   readonly peers: Peers;
+  /** What a list of members passes before anything else. */
+  readonly addresses: AddressWatch;
 }
 
 /** Nobody is a peer yet when it returns: the policy is not known. @param owned ends it */
@@ -71,7 +74,8 @@ export async function enterNetwork(
     if (kernel.encapsulation.follow(encapsulation)) peers.renew();
     peers.set(members).catch((error) => log('peers-failed', { why: String(error) }));
   });
-  return { tier, policy, peers };
+  const addresses = new AddressWatch(() => arrival.standing.credential, log);
+  return { tier, policy, peers, addresses };
 }
 
 function startPeers(

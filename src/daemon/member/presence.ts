@@ -93,7 +93,7 @@ export async function becomePresent(
 function openDirectory(
   { log }: MemberOptions,
   arrival: Arrival,
-  { tier, policy }: Network,
+  { tier, policy, addresses }: Network,
   known: KnownMembers,
   owned: AsyncDisposableStack,
 ): DirectoryClient {
@@ -118,7 +118,7 @@ function openDirectory(
   directory.on('change', (members) => {
     known.follow(members);
     tier.keep(contacts(peerId, members));
-    policy.follow(members);
+    policy.follow(addresses.settle(members));
   });
   let told: string | undefined;
   directory.on('attached', (superPeer) => {
@@ -137,7 +137,7 @@ function openDirectory(
 async function startFromCache(
   { log, signal }: MemberOptions,
   { state: { peerId } }: Arrival,
-  { tier, policy }: Network,
+  { tier, policy, addresses }: Network,
   { directory, known }: { directory: DirectoryClient; known: KnownMembers },
   owned: AsyncDisposableStack,
 ): Promise<void> {
@@ -160,7 +160,7 @@ async function startFromCache(
   const members = known.all();
   log('started-from-cache', { members: members.length, why: directory.problem ?? 'no answer yet' });
   tier.keep(contacts(peerId, members));
-  policy.follow(members);
+  policy.follow(addresses.settle(members));
 }
 
 function keepFresh(

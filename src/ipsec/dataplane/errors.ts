@@ -8,10 +8,13 @@ export const unknownPeer = (): DataPlaneError =>
   new DataPlaneError('ERR_UNKNOWN_PEER', 'no such peer in the data plane', 'Add the peer first.');
 
 export const peerExists = (): DataPlaneError =>
+  new DataPlaneError('ERR_PEER_EXISTS', 'the peer is there already', 'Remove it first.');
+
+export const addressTaken = (address: string, by: string): DataPlaneError =>
   new DataPlaneError(
-    'ERR_PEER_EXISTS',
-    'the peer, or its address, is there already',
-    'Remove it first.',
+    'ERR_PEER_ADDRESS',
+    `the virtual address ${address} is that of ${by}`,
+    'A peer needs addresses of its own: it gets others when it renews its credential.',
   );
 
 export const planeClosed = (): DataPlaneError =>
@@ -38,6 +41,14 @@ export const inUse = (code: string, what: string, option: string): DataPlaneErro
     code,
     `${what} is in use`,
     `Choose another ${option}, or remove what uses it.`,
+  );
+
+/** @param what an address or a route, and the prefix */
+export const prefixOverlap = (what: string): DataPlaneError =>
+  new DataPlaneError(
+    'ERR_PREFIX_IN_USE',
+    what,
+    'Give the service a prefix that no address or route of its machines lies in (icvpn service create --ipv4; docs/addresses.md says how to choose), or remove what overlaps.',
   );
 
 export const notForwarding = (sysctl: string): DataPlaneError =>

@@ -10,6 +10,7 @@ import type { CallOptions } from '../netlink/inflight.ts';
 import { XfrmClient } from '../xfrm/client.ts';
 import { build, claim, dismantle, INTERFACE_GROUP, type InterfaceOptions } from './interface.ts';
 import { LarvalDrop } from './larval-drop.ts';
+import { overlaps } from './overlap.ts';
 import { type Ownership, probeKernel, removeOwned, reserveReqids } from './ownership.ts';
 import { siteOf } from './site.ts';
 import { SiteWatch } from './site-watch.ts';
@@ -85,6 +86,11 @@ export class Foundation implements AsyncDisposable {
 
   async unroute(subnets: readonly string[]): Promise<void> {
     for (const subnet of subnets) await this.#routes?.remove(subnet);
+  }
+
+  /** What this machine has in the service's prefixes beside the service's interface, for people. */
+  overlaps(call: CallOptions = {}): Promise<string[]> {
+    return overlaps(this.#links, this.#options.prefixes, this.#interfaceIndex, call);
   }
 
   /** Removes all that is ours from the kernel, policies and SAs first. */

@@ -3,8 +3,9 @@ import type { LinkClient } from '../link/client.ts';
 import type { Link, Route } from '../link/codec.ts';
 import { LinkError } from '../link/errors.ts';
 import type { CallOptions } from '../netlink/inflight.ts';
-import { canonicalAddress, formatAddress, parsePrefix } from '../xfrm/address.ts';
+import { canonicalAddress } from '../xfrm/address.ts';
 import { inUse, noEsp } from './errors.ts';
+import { refuseOverlap } from './overlap.ts';
 import type { VirtualAddresses } from './peer.ts';
 import type { Site } from './site.ts';
 
@@ -72,25 +73,13 @@ export async function claim(
       throw inUse('ERR_ADDRESS_IN_USE', `address ${address}`, 'virtual address');
     }
   }
-  const prefixes = Object.values(options.prefixes).map(canonical);
+  await refuseOverlap(links, options.prefixes, old?.index, call);
   const routes = await links.routes(call);
-  for (const { destination, protocol, interfaceIndex } of routes) {
-    const foreign = protocol !== ROUTE_PROTOCOL && interfaceIndex !== old?.index;
-    if (foreign && prefixes.includes(destination)) {
-      throw inUse('ERR_PREFIX_IN_USE', `prefix ${destination}`, 'prefix');
-    }
-  }
   if (old !== undefined) await links.deleteLink(old.index, call);
   return {
     ownsInterface: (index) => index === old?.index || all.every((link) => link.index !== index),
     isFirst: routes.every(({ protocol }) => protocol !== ROUTE_PROTOCOL),
   };
-}
-
-/** As the kernel prints it. @throws ValueError unless it is a CIDR. */
-function canonical(prefix: string): string {
-  const { family, bytes, length } = parsePrefix(prefix, 'prefix');
-  return `${formatAddress(family, bytes)}/${length}`;
 }
 
 /**

@@ -197,6 +197,41 @@ describe('data plane', () => {
     assert.match(await b.run('ping', [...ping, '10.90.0.11', '10.90.0.10']), /2 received/);
   });
 
+  it('P26 the virtual address of a peer, or of this machine, is no other peer’s, whatever it is told', async () => {
+    await using lab = await underlay();
+    const { a } = lab;
+    await using planes = await twoPlanes(lab);
+    const { planeA, planeB } = planes;
+    await establish(planeA, planeB);
+    const policies = () => a.run('ip', ['xfrm', 'policy']);
+    const before = await policies();
+    const [mine, its] = [A.virtualAddresses, B.virtualAddresses];
+    const free = { ipv6: 'fd00:1::c', ipv4: '10.90.0.12' };
+    for (const virtualAddresses of [
+      { ...free, ipv4: its.ipv4 },
+      { ...free, ipv6: 'FD00:1:0::b' },
+      { ...free, ipv4: mine.ipv4 },
+      its,
+    ]) {
+      const impostor = { id: 'c', virtualAddresses };
+      const elsewhere = { ...UNDERLAYS.IPv4, remote: '192.0.2.3' };
+      await assert.rejects(planeA.addPeer(impostor, elsewhere), { code: 'ERR_PEER_ADDRESS' });
+      assert.equal(await policies(), before);
+    }
+    for (const address of Object.values(its)) {
+      assert.match(
+        await a.run('ping', ['-c', '2', '-i', '0.01', '-W', '10', address]),
+        /2 received/,
+      );
+    }
+    // The first one leaves: the second one may come in.
+    const impostor = { id: 'c', virtualAddresses: its };
+    await planeA.removePeer('b');
+    await planeA.addPeer(impostor, UNDERLAYS.IPv4);
+    await planeA.removePeer('c');
+    await planeA.addPeer(B, UNDERLAYS.IPv4);
+  });
+
   it('P18 packets wait while any service of a machine is up, whichever goes first', async () => {
     await using lab = await underlay();
     const { a } = lab;

@@ -39,6 +39,26 @@ const IN_THE_WAY: readonly (readonly [string, (ns: Netns) => Promise<unknown>, s
     (ns) => ns.ip('route', 'add', '10.90.0.0/16', 'dev', 'lo'),
     'ERR_PREFIX_IN_USE',
   ],
+  [
+    'P26 an address inside the prefix',
+    (ns) => ns.ip('address', 'add', '10.90.7.7/32', 'dev', 'lo'),
+    'ERR_PREFIX_IN_USE',
+  ],
+  [
+    'P26 a route to a part of the prefix',
+    (ns) => ns.ip('route', 'add', '10.90.3.0/24', 'dev', 'lo'),
+    'ERR_PREFIX_IN_USE',
+  ],
+  [
+    'P26 a route to more than the prefix',
+    (ns) => ns.ip('route', 'add', '10.0.0.0/8', 'dev', 'lo'),
+    'ERR_PREFIX_IN_USE',
+  ],
+  [
+    'P26 a route to a part of the IPv6 prefix',
+    (ns) => ns.ip('-6', 'route', 'add', 'fd00:1::4000/114', 'dev', 'lo'),
+    'ERR_PREFIX_IN_USE',
+  ],
 ];
 
 describe('what a data plane refuses', () => {
@@ -66,6 +86,25 @@ describe('what a data plane refuses', () => {
     assert.equal(await run(), 'open 0\n');
     const without = ['--bounding-set=-net_admin', '--inh-caps=-net_admin'];
     assert.equal(await run('setpriv', ...without), 'ERR_NOT_ROOT\n');
+  });
+
+  it('P26 what overlaps the prefix is named; default routes, and those that refuse, do not count', async () => {
+    await using ns = await createNetns('a');
+    await ns.ip('link', 'add', 'cloud0', 'type', 'dummy');
+    await ns.ip('link', 'set', 'cloud0', 'up');
+    await ns.ip('address', 'add', '192.0.2.9/24', 'dev', 'cloud0');
+    for (const half of ['0.0.0.0/1', '128.0.0.0/1', 'default']) {
+      await ns.ip('route', 'add', half, 'via', '192.0.2.1');
+    }
+    await ns.ip('route', 'add', 'unreachable', '10.0.0.0/8');
+    const plane = await openPlane(ns, A);
+    assert.deepEqual(await plane.overlaps(), []);
+    await ns.ip('route', 'add', '10.90.3.0/24', 'via', '192.0.2.1');
+    const what =
+      "route 10.90.3.0/24 via 192.0.2.1 on cloud0 overlaps the service's prefix 10.90.0.0/16";
+    assert.deepEqual(await plane.overlaps(), [what]);
+    await plane.close();
+    await assert.rejects(openPlane(ns, A), { code: 'ERR_PREFIX_IN_USE', message: what });
   });
 
   it('an aborted start leaves nothing', async () => {

@@ -19,7 +19,7 @@ interface Subnets {
 
 /** A peer, and all that is told of it. */
 function setUp(states: () => State[] = () => [], subnets: Subnets = {}) {
-  const peers = new PeerTable();
+  const peers = new PeerTable(OURS);
   // Not as the kernel prints it, on purpose.
   const underlay = { local: '2001:DB8:0::1', remote: '2001:db8::2' };
   const ours = { virtualAddresses: OURS, subnets: subnets.ours ?? [] };
