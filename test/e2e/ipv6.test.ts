@@ -51,7 +51,7 @@ describe('members at IPv6 addresses', function () {
       await scene.up(vm3, 'vm3', ...listen);
       await using capture = await Capture.start({
         ...{ router, file: scene.file(`${encapsulation}.pcap`), vms: Object.values(ADDRESSES) },
-        ...{ virtualPrefixes: ['100.64.0.0/16'], controlPort: 4242, mark: MARK },
+        ...{ virtualPrefixes: ['198.18.0.0/16'], controlPort: 4242, mark: MARK },
       });
       const { ipv4, ipv6 } = await scene.status('vm3');
       for (const each of [ipv4, ipv6]) {

@@ -71,7 +71,7 @@ describe('NAT, and networks where ESP does not pass', function () {
   it('goes in UDP through a NAT, whoever begins, with no packet in clear', async () => {
     await using capture = await Capture.start({
       ...{ router: routerB, file: scene.file('nat.pcap'), vms: ['192.0.2.1', vm3.address] },
-      ...{ virtualPrefixes: ['100.64.0.0/16'], controlPort: 4242, mark: MARK },
+      ...{ virtualPrefixes: ['198.18.0.0/16'], controlPort: 4242, mark: MARK },
     });
     // The one outside begins: what waits for the SA arrives, though only the NAT knows where to.
     await until('vm3 knows vm1', async () => (await vm3Members()).includes('vm1'));

@@ -259,13 +259,13 @@ describe('icvpn command line', () => {
   });
 
   it('checks that a policy routes none of the addresses of the service', async () => {
-    const routes = [{ gateway: 'role:gw', subnets: ['100.64.3.0/24'] }];
+    const routes = [{ gateway: 'role:gw', subnets: ['198.18.3.0/24'] }];
     await writeFile(path('routes.json'), JSON.stringify({ version: 1, routes }));
     assert.equal((await icvpn('policy', 'check', path('routes.json'))).code, 0);
     const dir = ['--dir', path('shop')];
     const { code, err } = await icvpn('policy', 'check', path('routes.json'), ...dir);
     assert.equal(code, 1);
-    assert.match(err, /routes\[0\]\.subnets\[0\]: 100\.64\.3\.0\/24 overlaps 100\.64\.0\.0\/16/);
+    assert.match(err, /routes\[0\]\.subnets\[0\]: 198\.18\.3\.0\/24 overlaps 198\.18\.0\.0\/16/);
   });
 
   it('P22 names what is wrong in a policy, and every test of it that fails', async () => {
