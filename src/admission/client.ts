@@ -4,6 +4,7 @@ import type { Ed25519PeerId, PrivateKey, Stream } from '@libp2p/interface';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import type { TcpMultiaddr } from '../codec/multiaddr.ts';
 import { IcvpnError } from '../errors.ts';
+import { Ipv4PoolError } from '../records/address-range.ts';
 import type { Credential } from '../records/credential.ts';
 import type { Opened } from '../records/envelope.ts';
 import { MessageStreamError } from '../wire/errors.ts';
@@ -20,6 +21,7 @@ import { loginOf } from './login.ts';
 import {
   Answer,
   MAX_TO_VM,
+  NO_ADDRESS,
   NONCE_LENGTH,
   Opening,
   Proof,
@@ -213,6 +215,9 @@ const RENEWAL_REFUSED: RefusalText = {
   remedy: 'be admitted anew: give the bootstrap data of the service with --bootstrap',
 };
 
+const FULL =
+  "ask the service's owner to name another super-peer, or wait until credentials of members that left have ended";
+
 function accepted(reply: Reply, refusal = ADMISSION_REFUSED): Reply {
   if (reply.busy !== undefined) throw new AdmissionBusyError(reply.busy);
   if (reply.refusal !== undefined) throw told(reply.refusal, refusal);
@@ -223,6 +228,7 @@ function told({ reason, text }: Refusal, refusal: RefusalText): IcvpnError {
   if (reason === UNSUPPORTED) {
     return new AdmissionProtocolError(`the super-peer speaks another protocol: ${text}`);
   }
+  if (reason === NO_ADDRESS) return new Ipv4PoolError(`it has no address to give: ${text}`, FULL);
   const { message, remedy } = refusal;
   if (reason !== UNAVAILABLE) return new AdmissionRefusedError(message, remedy);
   return new AdmissionRefusedError(`the super-peer refused: ${text}`, "ask the service's owner");

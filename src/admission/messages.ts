@@ -163,8 +163,11 @@ const Puzzle = message({
 export const REFUSED = 1;
 /** Version or suite unknown. */
 export const UNSUPPORTED = 2;
-/** After the proof only: the ticket is used up, the service has no address left; the text tells. */
+/** After the proof only: the ticket is used up, the VM was revoked; the text tells. */
 export const UNAVAILABLE = 3;
+
+/** After the proof only: every address of this super-peer is leased; another may have one. */
+export const NO_ADDRESS = 4;
 
 export const Refusal = message({
   reason: required(1, uint32()),

@@ -1,9 +1,10 @@
 /** How a session at a super-peer ends, for the remote and for the operator. */
 import { IcvpnError } from '../errors.ts';
+import { Ipv4PoolError } from '../records/address-range.ts';
 import type { Credential } from '../records/credential.ts';
 import type { Opened } from '../records/envelope.ts';
 import type { Applicant, ServedService } from './issue.ts';
-import { REFUSED, type Reply, UNAVAILABLE } from './messages.ts';
+import { NO_ADDRESS, REFUSED, type Reply, UNAVAILABLE } from './messages.ts';
 
 export interface Granted {
   readonly outcome: 'admitted' | 'renewed';
@@ -71,12 +72,13 @@ export function refuseProven(
   error: IcvpnError,
   who: { vmid: string | undefined; ticket: string | undefined; serviceId: string },
 ): Refused {
+  const reason = error instanceof Ipv4PoolError ? NO_ADDRESS : UNAVAILABLE;
   const text = Buffer.from(error.message).subarray(0, 200).toString();
   return {
     ...who,
     outcome: 'refused',
     cause: error.message,
     guess: false,
-    reply: reply({ refusal: { reason: UNAVAILABLE, text } }),
+    reply: reply({ refusal: { reason, text } }),
   };
 }

@@ -102,7 +102,10 @@ async function askable({ secret, superPeers }: AdmissionWish): Promise<SuperPeer
 }
 
 /** Nothing that a super-peer could tell in a minute differs: the secret is wrong, or the request is. */
-const FINAL = ['ERR_ADMISSION_REFUSED', 'ERR_ADMISSION_REQUEST', 'ERR_SECRET_TYPO', 'ERR_TICKET'];
+const FINAL = [
+  ...['ERR_ADMISSION_REFUSED', 'ERR_ADMISSION_REQUEST', 'ERR_SECRET_TYPO', 'ERR_TICKET'],
+  'ERR_IPV4_POOL',
+];
 
 function isFinal({ failures }: SuperPeersError, elapsed: number, patience: number): boolean {
   return failures.every(({ error }) => {

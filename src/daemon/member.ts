@@ -5,8 +5,12 @@
  * arrive ───────────────▶ openKernel ─▶ enterNetwork ─▶ becomePresent ─▶ up
  *  host; standing from     firewall,     tier 2,         directory: members,
  *  the cache, or by SRP    interface     policy, peers   trap policies
+ *    ▲                                                                  │
+ *    └──────── all closed ◀── a renewal gave another address ◀──────────┘
  * ```
  */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { IcvpnError } from '../errors.ts';
 import type { DataPlane } from '../ipsec/dataplane.ts';
 import type { Host } from '../overlay/host.ts';
 import { POLICY_RECORD } from '../overlay/stored-kinds.ts';
@@ -23,15 +27,24 @@ interface Parts extends Network, Presence {
   readonly dataPlane: DataPlane;
 }
 
+/** A member from its arrival to its end, with one virtual address. */
+interface Session {
+  readonly parts: Parts;
+  readonly owned: AsyncDisposableStack;
+}
+
+/** Between attempts to start anew, in milliseconds: doubled each time, up to the limit. */
+const RETRY_MS = { first: 1_000, most: 60_000 };
+
 export class Member implements AsyncDisposable {
   readonly #options: MemberOptions;
-  readonly #parts: Parts;
-  readonly #owned: AsyncDisposableStack;
+  readonly #closed = new AbortController();
+  /** Undefined while it starts anew with another address. */
+  #session: Session | undefined;
+  #readdressing: Promise<void> | undefined;
 
-  private constructor(options: MemberOptions, parts: Parts, owned: AsyncDisposableStack) {
+  private constructor(options: MemberOptions) {
     this.#options = options;
-    this.#parts = parts;
-    this.#owned = owned;
   }
 
   /**
@@ -39,16 +52,58 @@ export class Member implements AsyncDisposable {
    * @throws IcvpnError with what is wrong; nothing is left in the kernel or running then
    */
   static async start(options: MemberOptions): Promise<Member> {
+    const member = new Member(options);
+    member.#session = await member.#begin(options);
+    return member;
+  }
+
+  async #begin(options: MemberOptions): Promise<Session> {
     await using owned = new AsyncDisposableStack();
     const arrival = await arrive(options, owned);
     const kernel = await openKernel(options, arrival, owned);
     const network = await enterNetwork(options, arrival, kernel, owned);
-    const presence = await becomePresent(options, arrival, network, owned);
+    const onReaddressed = (ipv4: string): void => this.#readdress(ipv4);
+    const presence = await becomePresent(options, arrival, network, onReaddressed, owned);
     const { serviceId, ipv4 } = arrival.standing.credential.value;
     options.log('up', { service: serviceId, ipv4 });
     const { host } = arrival;
     const parts = { host, dataPlane: kernel.dataPlane, ...network, ...presence };
-    return new Member(options, parts, owned.move());
+    return { parts, owned: owned.move() };
+  }
+
+  /** A renewal gave another address: interface, policies and SAs are those of the old one. */
+  #readdress(ipv4: string): void {
+    this.#options.log('address-changed', { ipv4 });
+    this.#readdressing ??= this.#startAnew().finally(() => {
+      this.#readdressing = undefined;
+    });
+  }
+
+  async #startAnew(): Promise<void> {
+    const { log, bootstrap: _, ...options } = this.#options;
+    const signal = AbortSignal.any([options.signal, this.#closed.signal]);
+    const session = this.#session;
+    this.#session = undefined;
+    await session?.owned.disposeAsync();
+    for (let wait = RETRY_MS.first; !signal.aborted; wait = Math.min(2 * wait, RETRY_MS.most)) {
+      try {
+        this.#session = await this.#begin({ ...options, log, signal });
+        return;
+      } catch (error) {
+        if (signal.aborted) return;
+        log('start-failed', { why: String(error), retry: wait });
+        await sleep(wait, undefined, { signal }).catch(() => {});
+      }
+    }
+  }
+
+  get #parts(): Parts {
+    if (this.#session !== undefined) return this.#session.parts;
+    throw new IcvpnError(
+      'ERR_STARTING',
+      'this member starts anew, with another virtual address',
+      'try again in a few seconds',
+    );
   }
 
   async status(): Promise<MemberStatus> {
@@ -76,6 +131,8 @@ export class Member implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#options.log('down');
-    await this.#owned.disposeAsync();
+    this.#closed.abort();
+    await this.#readdressing;
+    await this.#session?.owned.disposeAsync();
   }
 }

@@ -35,6 +35,7 @@ export interface Presence {
  * Returns when this member enforces the policy and knows its peers: from a super-peer, or from its cache
  * where a run before this one left it there.
  *
+ * @param onReaddressed told the address that a renewal gave instead of the one that is in use
  * @param owned ends it
  * @throws IcvpnError with what is wrong
  */
@@ -42,6 +43,7 @@ export async function becomePresent(
   options: MemberOptions,
   arrival: Arrival,
   network: Network,
+  onReaddressed: (ipv4: string) => void,
   owned: AsyncDisposableStack,
 ): Promise<Presence> {
   const { log, signal } = options;
@@ -74,7 +76,7 @@ export async function becomePresent(
     known.confirm();
   }
   await policy.open();
-  const renewal = owned.use(keepFresh(options, arrival, network, directory));
+  const renewal = owned.use(keepFresh(options, arrival, network, directory, onReaddressed));
   const told = endpoint.publish();
   // Without super-peers there may be nobody to tell, and dials to absent peers take their time.
   if (!restarts) await told;
@@ -168,7 +170,9 @@ function keepFresh(
   arrival: Arrival,
   { tier, policy }: Network,
   directory: DirectoryClient,
+  onReaddressed: (ipv4: string) => void,
 ): Renewal {
+  const { ipv4 } = arrival.standing.credential.value;
   const { host, superPeers, bootstrap } = arrival;
   const { key, cache } = arrival.state;
   const renewal = new Renewal(arrival.standing, {
@@ -177,6 +181,8 @@ function keepFresh(
     isLacking: (held) => lacking(held, subnets, tier.trust.policy?.document).length > 0,
     onRenewed: (renewed) => {
       arrival.standing = renewed;
+      const given = renewed.credential.value.ipv4;
+      if (given !== ipv4) return onReaddressed(given);
       const withdrawn = missing(renewed, subnets);
       if (withdrawn.length > 0) log('subnets-withdrawn', { subnets: withdrawn.join() });
       policy.refresh();
