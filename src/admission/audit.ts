@@ -21,7 +21,7 @@ import { createReadStream } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { IcvpnError } from '../errors.ts';
-import { originOf } from './origin.ts';
+import { originOf } from '../shares/origin.ts';
 
 export const AUDIT_EVENTS = ['admitted', 'refused', 'renewed', 'revoked', 'guessing'] as const;
 export type AuditEvent = (typeof AUDIT_EVENTS)[number];

@@ -5,9 +5,13 @@
  *                      per host       per site       in total
  *                      (IPv4, /64)    (/24, /48)
  *   streams a second   50, burst 400  100, 800       1000, 2000     then: busy
- *   half-open          256            512            2048           then: busy
- *   of these in SRP                                  1024           then: busy
+ *   half-open          256            512            2048           then: the largest site loses one
+ *   of these in SRP                                  1024           then: the largest site loses one
  * ```
+ *
+ * Half-open places are shared out by `shares/places.ts`: a newcomer takes one from the largest site. While all
+ * together are above their rate, a site that has had few entries lately still gets in. So hostile hosts in any
+ * 64 sites keep no honest site out, and no member from renewing.
  *
  * A site of 200 VMs behind one NAT address starts at once and is served; a flood from one host is
  * held at that host's share. Half-open means: not proven, whatever it waits for. Renewals use no
@@ -20,7 +24,8 @@
  *
  * Pure: time comes from outside, and every map is bounded.
  */
-import type { Origin } from './origin.ts';
+import type { Origin } from '../shares/origin.ts';
+import { type Place, Places } from '../shares/places.ts';
 
 export interface Rate {
   /** Per second. */
@@ -59,6 +64,11 @@ export const DEFAULT_LIMITS: AdmissionLimits = {
   ratePerSite: { rate: 100, burst: 800 },
   rate: { rate: 1000, burst: 2000 },
 };
+
+/** Entries for sites that have had few lately, while all together are above their rate. */
+const QUIET_RATE: Rate = { rate: 500, burst: 1000 };
+/** Entries of a site, fading by half each minute, up to which it counts as quiet. */
+const QUIET_ENTRIES = 32;
 
 /** Hosts, sites and services remembered at most; the longest unseen are forgotten first. */
 const REMEMBERED = 10_000;
@@ -158,6 +168,8 @@ export interface Slowdown {
 export interface Entry {
   /** Takes one of the places for SRP. @returns false when there is none */
   startSrp(): boolean;
+  /** The remote goes on: its place is the last of its host to be replaced. */
+  progress(): void;
   slowdown(service: string): Slowdown;
   /** @returns true when the operator should hear of it: at the first excess, then once a half-life */
   wrongGuess(service: string): boolean;
@@ -167,13 +179,14 @@ export interface Entry {
 export class Limiter {
   readonly #limits: AdmissionLimits;
   readonly #clock: () => number;
-  readonly #halfOpen = new Counts();
-  readonly #rates: { host: Buckets; site: Buckets; total: Buckets };
+  readonly #halfOpen: Places;
+  readonly #srp: Places;
+  readonly #perPeer = new Counts();
+  readonly #rates: { host: Buckets; site: Buckets; total: Buckets; quiet: Buckets };
+  /** Entries of a site. */
+  readonly #entries = new Fading();
   readonly #guesses = new Fading();
   readonly #reported = new Recent<number>();
-  #open = 0;
-  #srp = 0;
-
   /** @param clock milliseconds */
   constructor(limits: AdmissionLimits, clock: () => number) {
     this.#limits = limits;
@@ -182,54 +195,71 @@ export class Limiter {
       host: new Buckets(limits.ratePerHost),
       site: new Buckets(limits.ratePerSite),
       total: new Buckets(limits.rate),
+      quiet: new Buckets(QUIET_RATE),
     };
+    this.#halfOpen = new Places({
+      ...{ clock, capacity: limits.halfOpen },
+      ...{ perHost: limits.halfOpenPerHost, perSite: limits.halfOpenPerSite },
+    });
+    this.#srp = new Places({ clock, capacity: limits.srp });
   }
 
   /** Admissions that are not proven. */
   get halfOpen(): number {
-    return this.#open;
+    return this.#halfOpen.size;
   }
 
-  /** @returns undefined when there is no room: the remote is told that the super-peer is busy */
-  enter(origin: Origin, peer: string): Entry | undefined {
-    const host = `host ${origin.host}`;
-    const site = `site ${origin.site}`;
-    const limits = this.#limits;
-    const now = this.#clock();
-    const full =
-      this.#open >= limits.halfOpen ||
-      this.#halfOpen.of(host) >= limits.halfOpenPerHost ||
-      this.#halfOpen.of(site) >= limits.halfOpenPerSite ||
-      this.#halfOpen.of(peer) >= limits.halfOpenPerPeer;
-    const { host: hosts, site: sites, total } = this.#rates;
-    const fast =
-      hosts.level(host, now) < 1 || sites.level(site, now) < 1 || total.level('', now) < 1;
-    if (full || fast) return undefined;
-    hosts.take(host, now);
-    sites.take(site, now);
-    total.take('', now);
-    const keys = [host, site, peer];
-    for (const key of keys) this.#halfOpen.add(key, 1);
-    this.#open++;
-    let srp = 0;
+  /**
+   * @param replaced called when the place goes to another host or site, which has fewer; `leave` must
+   *   be called all the same
+   * @returns undefined when there is no room: the remote is told that the super-peer is busy
+   */
+  enter(origin: Origin, peer: string, replaced: () => void = () => {}): Entry | undefined {
+    if (this.#perPeer.of(peer) >= this.#limits.halfOpenPerPeer) return undefined;
+    if (!this.#hasRate(origin)) return undefined;
+    const place = this.#halfOpen.enter(origin, replaced);
+    if (place === undefined) return undefined;
+    this.#take(origin);
+    this.#perPeer.add(peer, 1);
+    let srp: Place | undefined;
     return {
       startSrp: () => {
-        if (this.#srp >= limits.srp) return false;
-        srp = 1;
-        this.#srp++;
-        return true;
+        srp = this.#srp.enter(origin, replaced);
+        return srp !== undefined;
       },
-      slowdown: (service) => this.#slowdown(service, origin, host),
+      progress: () => {
+        place.progress();
+        srp?.progress();
+      },
+      slowdown: (service) => this.#slowdown(service, origin),
       wrongGuess: (service) => this.#wrongGuess(service, origin),
       leave: () => {
-        for (const key of keys) this.#halfOpen.add(key, -1);
-        this.#open--;
-        this.#srp -= srp;
+        place.leave();
+        srp?.leave();
+        this.#perPeer.add(peer, -1);
       },
     };
   }
 
-  #slowdown(service: string, origin: Origin, host: string): Slowdown {
+  /** @returns whether a host and its site stay below their rates, and all together too or this site anyway */
+  #hasRate({ host, site }: Origin): boolean {
+    const now = this.#clock();
+    const { host: hosts, site: sites, total, quiet } = this.#rates;
+    if (hosts.level(host, now) < 1 || sites.level(site, now) < 1) return false;
+    if (total.level('', now) >= 1) return true;
+    return this.#entries.of(site, now) < QUIET_ENTRIES && quiet.level('', now) >= 1;
+  }
+
+  #take({ host, site }: Origin): void {
+    const now = this.#clock();
+    const { host: hosts, site: sites, total, quiet } = this.#rates;
+    hosts.take(host, now);
+    sites.take(site, now);
+    (total.level('', now) >= 1 ? total : quiet).take('', now);
+    this.#entries.add(site, now);
+  }
+
+  #slowdown(service: string, origin: Origin): Slowdown {
     const now = this.#clock();
     const excess = this.#excess(service, origin, now);
     const delay = excess.here > 0 ? Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** excess.here) : 0;
@@ -237,8 +267,8 @@ export class Limiter {
     const { first, most } = GUESS_PUZZLE;
     const guessBits = guessing > 0 ? Math.min(most, first + Math.floor(guessing)) : 0;
     const load = Math.max(
-      this.#srp / this.#limits.srp,
-      1 - this.#rates.host.level(host, now) / this.#rates.host.burst,
+      this.#srp.size / this.#limits.srp,
+      1 - this.#rates.host.level(origin.host, now) / this.#rates.host.burst,
     );
     return { delay, bits: Math.max(guessBits, loadBits(load)) };
   }

@@ -7,6 +7,7 @@ import { tryGetNetConfig } from '@libp2p/utils';
 import { IcvpnError } from '../errors.ts';
 import type { Credential } from '../records/credential.ts';
 import type { Opened } from '../records/envelope.ts';
+import { originOf } from '../shares/origin.ts';
 import { MessageStream, RAW } from '../wire/message-stream.ts';
 import type { AuditEntry, AuditLog } from './audit.ts';
 import { Decoys } from './decoy.ts';
@@ -14,7 +15,6 @@ import { AdmissionProtocolError } from './errors.ts';
 import type { Applicant, ServedService } from './issue.ts';
 import { type AdmissionLimits, DEFAULT_LIMITS, type Entry, Limiter } from './limits.ts';
 import { Answer, type Hello, MAX_TO_SUPER_PEER, Opening, Proof, Reply } from './messages.ts';
-import { originOf } from './origin.ts';
 import { SEED_LENGTH, solves } from './puzzle.ts';
 import { renew } from './renewal-session.ts';
 import { type Remote, type ServerContext, ServerSession } from './server-session.ts';
@@ -137,7 +137,8 @@ export class AdmissionServer {
       ...{ reads: RAW, writes: Reply },
       maxLength: MAX_TO_SUPER_PEER,
     });
-    const entry = this.#limiter.enter(originOf(remote.address), peerId.toString());
+    const replaced = (): void => stream.abort(new Error('others need the place'));
+    const entry = this.#limiter.enter(originOf(remote.address), peerId.toString(), replaced);
     if (entry === undefined) return this.#finish(link, reply({ busy: BUSY_SECONDS }));
     let verdict: Verdict | undefined;
     try {
@@ -182,6 +183,7 @@ export class AdmissionServer {
       const signal = this.#within('puzzle');
       await link.write(reply({ puzzle }), { signal });
       const { answer } = Answer.decode(await link.read({ signal }));
+      entry.progress();
       if (!solves(puzzle, answer)) return refuse('wrong puzzle answer', { guess: false });
     }
     if (delay > 0) await setTimeout(delay, undefined, { signal: this.#stop.signal });

@@ -1,6 +1,7 @@
 /** What the owner's commands share: asking super-peers first, publishing afterwards, telling what came of it. */
 import { Option } from 'commander';
 import type { Delivery } from '../daemon/delivery.ts';
+import type { OwnerLink } from '../daemon/owner-link.ts';
 import type { Publication } from '../daemon/publish.ts';
 import { IcvpnError } from '../errors.ts';
 import type { AskPublished } from '../owner/act.ts';
@@ -67,10 +68,15 @@ export async function asking<T>(
   const what = `${dir}, or for super-peers to say what is published`;
   return await patiently(context, { json, what }, async () => {
     if (offline) return await run(undefined);
-    const { OwnerLink } = await import('../daemon/owner-link.ts');
-    await using link = await OwnerLink.open();
+    await using link = await ownerLink(dir);
     return await run((state, signal) => link.ask(state, signal));
   });
+}
+
+async function ownerLink(dir: string): Promise<OwnerLink> {
+  const { OwnerLink } = await import('../daemon/owner-link.ts');
+  const { readOwner } = await import('../owner/directory.ts');
+  return await OwnerLink.open((await readOwner(dir)).key);
 }
 
 /** Hands over what is missing anywhere, and tells on standard error what it waits for. */
@@ -79,10 +85,9 @@ export async function publish(
   context: CliContext,
   everything = false,
 ): Promise<Delivery> {
-  const { OwnerLink } = await import('../daemon/owner-link.ts');
   const { deliver } = await import('../daemon/delivery.ts');
   const { output, signal } = context;
-  await using link = await OwnerLink.open();
+  await using link = await ownerLink(dir);
   const onWaiting = (missing: readonly Publication[]): void => {
     if (!json) output.err(`icvpn: still trying: ${publicationsText(missing)}\n`);
   };

@@ -6,8 +6,7 @@
  * give   one record to one super-peer, at any of its addresses
  * ```
  */
-import { generateKeyPair } from '@libp2p/crypto/keys';
-import type { Ed25519PeerId } from '@libp2p/interface';
+import type { Ed25519PeerId, PrivateKey } from '@libp2p/interface';
 import { multiaddr } from '@multiformats/multiaddr';
 import { IcvpnError } from '../errors.ts';
 import { createHost, type Host } from '../overlay/host.ts';
@@ -53,9 +52,12 @@ export class OwnerLink implements AsyncDisposable {
     this.#host = host;
   }
 
-  /** The node's key is made for this one run: what an owner brings and asks is signed with the service's own. */
-  static async open(): Promise<OwnerLink> {
-    return new OwnerLink(await createHost({ key: await generateKeyPair('Ed25519'), listen: [] }));
+  /**
+   * @param key the service's own: Noise proves it, so that super-peers hear the owner while others flood them,
+   *   and take records above 60 KiB
+   */
+  static async open(key: PrivateKey): Promise<OwnerLink> {
+    return new OwnerLink(await createHost({ key, listen: [] }));
   }
 
   /** @throws OwnerError `ERR_OWNER_UNREACHABLE` when no super-peer answers */

@@ -1,10 +1,10 @@
 /** Hands what the owner signed to the super-peers that the service's descriptor names. */
 import { generateKeyPair } from '@libp2p/crypto/keys';
-import type { AbortOptions } from '@libp2p/interface';
+import type { AbortOptions, PrivateKey } from '@libp2p/interface';
 import type { Multiaddr } from '@multiformats/multiaddr';
 import { dialled } from '../codec/multiaddr.ts';
 import { createHost } from '../overlay/host.ts';
-import { publishRecord } from '../overlay/publish.ts';
+import { MAX_UNPROVEN, PublishError, publishRecord } from '../overlay/publish.ts';
 import type { StoredKind } from '../overlay/stored-kinds.ts';
 import type { Admitter, ServiceDescriptor } from '../records/descriptor.ts';
 
@@ -17,19 +17,36 @@ export interface Publication {
   readonly failure: string | null;
 }
 
+export interface PublishOptions extends AbortOptions {
+  /**
+   * The service's own key. A super-peer that is flooded keeps room for it, and takes records above 60 KiB from
+   * it alone. Default: a key of this publication only.
+   */
+  readonly key?: PrivateKey;
+}
+
 /**
  * @param service names the super-peers
  * @param record descriptor, policy or revocation list, as a signed envelope
- * @throws the last failure when no super-peer took it
+ * @throws PublishError `ERR_PUBLISH_KEY`; the last failure when no super-peer took it
  */
 export async function publishAtAll<T>(
   service: ServiceDescriptor,
   kind: StoredKind<T>,
   record: Uint8Array,
-  options: AbortOptions,
+  options: PublishOptions,
 ): Promise<Publication[]> {
-  // Whoever publishes proves nothing by its connection: what it brings is signed.
-  const host = await createHost({ key: await generateKeyPair('Ed25519'), listen: [] });
+  if (record.length > MAX_UNPROVEN && options.key === undefined) {
+    throw new PublishError(
+      'ERR_PUBLISH_KEY',
+      `a record of ${record.length} bytes is taken from the service's own key only`,
+      "publish it where the owner's directory is",
+    );
+  }
+  const host = await createHost({
+    key: options.key ?? (await generateKeyPair('Ed25519')),
+    listen: [],
+  });
   try {
     const publish = (at: Multiaddr, signal: AbortSignal): Promise<number> =>
       publishRecord(host, at, kind, record, { signal });

@@ -13,6 +13,7 @@ import type { AbortOptions, Ed25519PeerId } from '@libp2p/interface';
 import type { AdmissionLimits } from '../admission/server.ts';
 import { AdmissionStore } from '../admission/store.ts';
 import type { DirectoryLock } from '../files/lock.ts';
+import type { ArrivalLimits } from '../overlay/arrivals.ts';
 import { createHost, type Host } from '../overlay/host.ts';
 import { PublishServer } from '../overlay/publish.ts';
 import type { Bootstrap, SuperPeerAddress } from '../records/bootstrap.ts';
@@ -46,6 +47,8 @@ export interface SuperPeerOptions {
   readonly allowedServices: readonly Ed25519PeerId[];
   /** Of what strangers may use at the door, where they are to differ from the usual ones. */
   readonly limits?: Partial<AdmissionLimits>;
+  /** How many connections strangers may have, where that is to differ from the usual. */
+  readonly arrivals?: Partial<ArrivalLimits>;
   readonly log: Log;
   readonly signal: AbortSignal;
 }

@@ -25,18 +25,19 @@ import { createLibp2p } from 'libp2p';
 import { type TcpMultiaddr, tcpAddressOf } from '../codec/multiaddr.ts';
 import { IcvpnError } from '../errors.ts';
 import { PeerIdError } from '../records/peer-id.ts';
-import { Arrivals } from './arrivals.ts';
+import { type ArrivalLimits, Arrivals } from './arrivals.ts';
 import { corked } from './corked.ts';
 import { Guards } from './guard/guards.ts';
 import { type StrangerLimits, Strangers } from './strangers.ts';
 import { Surplus, type SurplusLimits } from './surplus.ts';
 
-/** Connections that one host has at most, idle or not (idle ones are ended long before: `surplus.ts`). */
-const MAX_CONNECTIONS = 4096;
+/**
+ * Connections that one host has at most, idle or not (idle ones are ended long before: `surplus.ts`).
+ * Strangers have fewer places, so that they keep no member out (`arrivals.ts`).
+ */
+const MAX_CONNECTIONS = 8192;
 /** New connections from one address within a second; what lasts is held lower (`arrivals.ts`). */
 const INBOUND_PER_SECOND = 512;
-/** Connections that have not finished their handshake; of one host fewer (`arrivals.ts`). */
-const MAX_HANDSHAKES = 1024;
 /**
  * Milliseconds between the probes that find dead connections nobody is using. Rare, since a member
  * may have a hundred idle ones; the gate probes at once where a stream does not open.
@@ -61,6 +62,8 @@ export interface HostOptions extends AbortOptions {
   readonly announceFilter?: (all: Multiaddr[]) => Multiaddr[];
   /** How long those may stay who pass no gate, where that is to differ from the usual. */
   readonly strangers?: Partial<StrangerLimits>;
+  /** How many places strangers have, where that is to differ from the usual. */
+  readonly arrivals?: Partial<ArrivalLimits>;
   /** How many idle connections are kept, where that is to differ from the usual. */
   readonly surplus?: Partial<SurplusLimits>;
 }
@@ -78,6 +81,8 @@ export interface Host {
   readonly components: KadDHTComponents;
   /** Ends connections of those who pass no gate. */
   readonly strangers: Strangers;
+  /** Shares the places for strangers out. */
+  readonly arrivals: Arrivals;
   /** Hold what comes on connections to its limits. */
   readonly guards: Guards;
   /** Ends idle connections of which there are too many. */
@@ -101,6 +106,7 @@ export async function createHost(options: HostOptions): Promise<Host> {
   if (peerId.type !== 'Ed25519') throw new PeerIdError(peerId.toString());
   signal?.throwIfAborted();
   const guards = new Guards((connection) => strangers.isSpared(connection));
+  const arrivals = new Arrivals(options.arrivals);
   const libp2p = await createLibp2p<HostServices>({
     start: false,
     privateKey: key,
@@ -123,9 +129,10 @@ export async function createHost(options: HostOptions): Promise<Host> {
     connectionManager: {
       maxConnections: MAX_CONNECTIONS,
       inboundConnectionThreshold: INBOUND_PER_SECOND,
-      maxIncomingPendingConnections: MAX_HANDSHAKES,
+      // Shared out by host and site instead: `arrivals.ts`.
+      maxIncomingPendingConnections: MAX_CONNECTIONS,
     },
-    connectionGater: new Arrivals(),
+    connectionGater: arrivals,
     connectionMonitor: { pingInterval: PROBE_INTERVAL },
     services: {
       // Costs both ends a signature and a stream: only for those who pass a gate.
@@ -150,7 +157,7 @@ export async function createHost(options: HostOptions): Promise<Host> {
   surplus.start();
   const identified = new WeakSet<Connection>();
   return {
-    ...{ peerId, libp2p, components, strangers, guards, surplus },
+    ...{ peerId, libp2p, components, strangers, arrivals, guards, surplus },
     identify: (connection) => {
       if (identified.has(connection)) return;
       identified.add(connection);

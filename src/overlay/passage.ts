@@ -72,6 +72,7 @@ export class Passages {
       const onClose = containing('close', () => this.forget(connection));
       connection.addEventListener('close', onClose, { once: true });
       this.#options.host.identify(connection);
+      if (connection.direction === 'inbound') this.#options.host.arrivals.known(connection);
     }
     this.#passages.set(connection, passage);
     if (!known) this.#options.onAdmitted(peer);

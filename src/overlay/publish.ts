@@ -5,8 +5,21 @@
  * Open to everybody, since the owner is no member: the super-peer takes only what the service's own
  * key signed, of a service whose descriptor names this super-peer and which its operator allows, and
  * only what is newer than what it has.
+ *
+ * ```
+ *  the node that dials                        what it may do here
+ *  has the service's own key: ServiceID       up to 512 KiB, always a place
+ *  has any other key                          up to 60 KiB, and one of 64 places, shared out by host and site
+ * ```
  */
-import type { AbortOptions, Ed25519PeerId, PeerId, PrivateKey, Stream } from '@libp2p/interface';
+import type {
+  AbortOptions,
+  Connection,
+  Ed25519PeerId,
+  PeerId,
+  PrivateKey,
+  Stream,
+} from '@libp2p/interface';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import type { Multiaddr } from '@multiformats/multiaddr';
 import {
@@ -26,7 +39,9 @@ import { checkRoutes } from '../policy/routes.ts';
 import { admitterOf, openDescriptor, type ServiceDescriptor } from '../records/descriptor.ts';
 import { EnvelopeError, open } from '../records/envelope.ts';
 import { virtualPrefixes } from '../records/virtual-address.ts';
+import { Places } from '../shares/places.ts';
 import { MessageStream } from '../wire/message-stream.ts';
+import { originAt } from './arrivals.ts';
 import { type Host, timeLimit } from './host.ts';
 import {
   answerQuery,
@@ -42,8 +57,13 @@ import { DESCRIPTOR_RECORD, POLICY_RECORD, SPREAD_KINDS, type StoredKind } from 
 export const PUBLISH_PROTOCOL = '/icvpn/publish/1.0.0';
 /** Milliseconds for the owner's message to come, and for its descriptor to be stored. */
 const LIMIT = 15_000;
-/** Publications served at the same time, from all owners together. */
-const MAX_PARALLEL = 8;
+/**
+ * Publications of those who have not proved to be an owner, at the same time. Shared out by host and site, so
+ * that silent ones make room (`shares/places.ts`).
+ */
+const STRANGERS = 64;
+/** Milliseconds after which one makes room for another of the same host. */
+const SILENT = 1_000;
 
 const MAX_ENVELOPE = Math.max(...SPREAD_KINDS.map(({ record }) => record.maxLength));
 
@@ -54,6 +74,8 @@ const REQUEST = message({
 });
 type Request = Infer<typeof REQUEST>;
 const MAX_REQUEST = MAX_ENVELOPE + 128;
+/** Bytes of the largest record taken from a node that has not proved the owner's key (P5). */
+export const MAX_UNPROVEN = 60 * 1024;
 
 const REPLY = message({
   /** Super-peers, this one included, that hold the record now; absent when it was refused. */
@@ -65,6 +87,9 @@ const REPLY = message({
 });
 type Reply = Infer<typeof REPLY>;
 const MAX_REPLY = MAX_HELD + 1024;
+
+/** An owner that has proved its key needs none of the places for strangers. */
+const OWNERS_PLACE = { leave: (): void => {} };
 
 /** The super-peer did not take the record, or could not be reached. */
 export class PublishError extends IcvpnError {}
@@ -85,16 +110,23 @@ export interface PublishServerOptions {
 export class PublishServer {
   readonly #options: PublishServerOptions;
   readonly #life = new AbortController();
-  #serving = 0;
+  readonly #strangers = new Places({
+    ...{ capacity: STRANGERS, silent: SILENT },
+    clock: performance.now.bind(performance),
+  });
 
   constructor(options: PublishServerOptions) {
     this.#options = options;
   }
 
   async start(): Promise<void> {
-    await this.#options.host.libp2p.handle(
+    const { host } = this.#options;
+    const isOwner = ({ remotePeer }: Connection): boolean => this.#isOwner(remotePeer);
+    const forget = host.strangers.except(isOwner);
+    this.#life.signal.addEventListener('abort', forget, { once: true });
+    await host.libp2p.handle(
       PUBLISH_PROTOCOL,
-      (stream, { remotePeer }) => this.#serve(stream, remotePeer),
+      (stream, connection) => this.#serve(stream, connection),
       // One after the other; the end of one may be seen here after the beginning of the next.
       { maxInboundStreams: 2 },
     );
@@ -105,23 +137,36 @@ export class PublishServer {
     await this.#options.host.libp2p.unhandle(PUBLISH_PROTOCOL);
   }
 
-  async #serve(stream: Stream, remote: PeerId): Promise<void> {
+  /** Noise has proved the owner's key, which is the ServiceID. */
+  #isOwner(peer: PeerId): boolean {
+    return peer.type === 'Ed25519' && this.#options.allow(peer);
+  }
+
+  async #serve(stream: Stream, connection: Connection): Promise<void> {
     const signal = timeLimit(LIMIT, this.#life.signal);
-    this.#serving++;
+    const evict = (): void => stream.abort(new Error('others need the place'));
+    const isOwner = this.#isOwner(connection.remotePeer);
+    const place = isOwner
+      ? OWNERS_PLACE
+      : this.#strangers.enter(originAt(connection.remoteAddr), evict);
     try {
-      if (this.#serving > MAX_PARALLEL) throw new Error('busy');
+      if (place === undefined) throw new Error('busy');
       const frames = new MessageStream(stream, {
         reads: REQUEST,
         writes: REPLY,
-        maxLength: MAX_REQUEST,
+        maxLength: isOwner ? MAX_REQUEST : MAX_UNPROVEN + 128,
       });
-      const reply = await this.#answer(await frames.read({ signal }), remote, signal);
+      const reply = await this.#answer(
+        await frames.read({ signal }),
+        connection.remotePeer,
+        signal,
+      );
       await frames.write(reply, { signal });
       await stream.close({ signal });
     } catch (error) {
       stream.abort(error instanceof Error ? error : new Error(String(error)));
     } finally {
-      this.#serving--;
+      place?.leave();
     }
   }
 
@@ -210,7 +255,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
 /**
  * Gives what the owner signed to a super-peer.
  *
- * @param host a host of the owner's tool; its key plays no part
+ * @param host a host of the owner's tool; with the service's own key it is always heard, and may publish more
  * @param superPeer one of the super-peer's addresses, ending in `/p2p/<PeerID>`
  * @param kind descriptor, policy or revocation list
  * @returns how many super-peers hold the record now

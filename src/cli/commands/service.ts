@@ -148,7 +148,7 @@ async function status({ dir, json }: OwnerOptions, context: CliContext): Promise
   const { publishedStatus } = await import('../../daemon/published-status.ts');
   const { readOwner } = await import('../../owner/directory.ts');
   const state = await readOwner(dir);
-  await using link = await OwnerLink.open();
+  await using link = await OwnerLink.open(state.key);
   const answers = await patiently(context, { json, what: 'super-peers to answer' }, () =>
     link.ask(state, context.signal),
   );

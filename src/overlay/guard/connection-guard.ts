@@ -42,6 +42,8 @@ export interface ConnectionGuardOptions {
   /** Whether a protocol is served here. */
   readonly serves: (protocol: string) => boolean;
   readonly memory: StrangerMemory;
+  /** A connection ends for a broken rule. */
+  readonly onRefusal: () => void;
 }
 
 export class ConnectionGuard {
@@ -55,8 +57,6 @@ export class ConnectionGuard {
   };
   #secured: MessageStream | undefined;
   #knownUntil = 0;
-  /** Bytes beyond a stranger's that it may send, since it has proved what it sends. */
-  #granted = 0;
 
   constructor(connection: MultiaddrConnection, options: ConnectionGuardOptions) {
     this.#connection = connection;
@@ -66,16 +66,9 @@ export class ConnectionGuard {
     connection.addEventListener('close', () => options.memory.set(this, 0), { once: true });
   }
 
-  end(reason = new GuardError('holds too much memory')): void {
+  end(reason: Error = new GuardError('holds too much memory')): void {
+    this.#options.onRefusal();
     this.#connection.abort(reason);
-  }
-
-  /** Lets the other end send `bytes` more. @returns how to take that back */
-  grant(bytes: number): () => void {
-    this.#granted += bytes;
-    return () => {
-      this.#granted -= bytes;
-    };
   }
 
   /** @returns the same multiplexers, behind a guard. Call it when the handshake is over */
@@ -91,7 +84,8 @@ export class ConnectionGuard {
     if (!(socket instanceof Socket)) return;
     const guard = new HandshakeGuard(this.#dialled);
     const onData = (data: Buffer): void => {
-      if (this.#secured !== undefined) socket.off('data', onData);
+      const over = this.#secured !== undefined || this.#connection.status !== 'open';
+      if (over) socket.off('data', onData);
       else this.#guarded(() => guard.push(data));
     };
     // Before libp2p's own listener, which finds the connection closed if this one ends it.
@@ -133,9 +127,9 @@ export class ConnectionGuard {
       this.#options.memory.set(this, 0);
       return;
     }
-    const most = STRANGER_BYTES + this.#granted;
-    if (guard.held > most / 4) guard.release();
-    if (guard.held > most) throw new GuardError('sends too much before it has proved anything');
+    if (guard.held > STRANGER_BYTES / 4) guard.release();
+    if (guard.held > STRANGER_BYTES)
+      throw new GuardError('sends too much before it has proved anything');
     this.#options.memory.set(this, guard.held);
   }
 
@@ -154,7 +148,7 @@ export class ConnectionGuard {
     try {
       look();
     } catch (error) {
-      this.#connection.abort(error instanceof Error ? error : new Error(String(error)));
+      this.end(error instanceof Error ? error : new Error(String(error)));
     }
     return this.#connection.status === 'open';
   }

@@ -18,10 +18,10 @@ type Make<Components, Made> = (components: Components) => Made;
 export class Guards {
   readonly memory = new StrangerMemory();
   readonly #guards = new WeakMap<MessageStream, ConnectionGuard>();
-  /** A connection and the socket under it have one timeline. */
-  readonly #byTimeline = new WeakMap<object, ConnectionGuard>();
+  /** By the timeline that a connection shares with the socket under it. */
   readonly #connections = new WeakMap<object, Connection>();
   readonly #isKnown: (connection: Connection) => boolean;
+  #refusals = 0;
   #serves: (protocol: string) => boolean = () => true;
 
   /** @param isKnown whether the other end of a connection has proved that it belongs here */
@@ -29,18 +29,14 @@ export class Guards {
     this.#isKnown = isKnown;
   }
 
+  /** Connections that broke a rule and were ended. */
+  get refusals(): number {
+    return this.#refusals;
+  }
+
   /** A connection is ready. Call it for each. */
   opened(connection: Connection): void {
     this.#connections.set(connection.timeline, connection);
-  }
-
-  /**
-   * Lets a stranger send more than others, after it has proved what it sends.
-   *
-   * @returns how to take that back
-   */
-  grant(connection: Connection, bytes: number): () => void {
-    return this.#byTimeline.get(connection.timeline)?.grant(bytes) ?? (() => undefined);
   }
 
   /** The same transport, with a guard on each connection before anything reads from it. */
@@ -93,9 +89,9 @@ export class Guards {
       },
       serves: (protocol) => this.#serves(protocol),
       memory: this.memory,
+      onRefusal: () => void this.#refusals++,
     });
     this.#guards.set(connection, guard);
-    this.#byTimeline.set(timeline, guard);
   }
 
   #upgrader(upgrader: Upgrader): Upgrader {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { DEFAULT_LIMITS, type Entry, Limiter } from '../../../src/admission/limits.ts';
-import { originOf } from '../../../src/admission/origin.ts';
+import { originOf } from '../../../src/shares/origin.ts';
 
 describe('origin of a connection', () => {
   const cases = {
@@ -12,7 +12,10 @@ describe('origin of a connection', () => {
     'not an address': { host: 'unknown', site: 'unknown' },
   };
   for (const [address, origin] of Object.entries(cases)) {
-    it(`of "${address}"`, () => assert.deepEqual(originOf(address), origin));
+    it(`of "${address}"`, () => {
+      const { host, site } = originOf(address);
+      assert.deepEqual({ host, site }, origin);
+    });
   }
 });
 
@@ -20,20 +23,31 @@ describe('P5 limits of admission', () => {
   let now = 0;
   const clock = () => now;
   let peers = 0;
-  const enter = (limiter: Limiter, address: string): Entry | undefined =>
-    limiter.enter(originOf(address), `peer ${peers++}`);
+  /** @param inside without those whose place went to another */
+  function enter(limiter: Limiter, address: string, inside = new Set<Entry>()): Entry | undefined {
+    const entry = limiter.enter(originOf(address), `peer ${peers++}`, () => {
+      if (entry) inside.delete(entry);
+      entry?.leave();
+    });
+    if (entry) inside.add(entry);
+    return entry;
+  }
 
   beforeEach(() => {
     now = 1_000_000;
   });
 
-  function flood(limiter: Limiter, addresses: string[], attempts: number): Entry[] {
-    const inside: Entry[] = [];
+  /** @returns those that are inside in the end */
+  function flood(
+    limiter: Limiter,
+    addresses: string[],
+    attempts: number,
+    inside = new Set<Entry>(),
+  ): Entry[] {
     for (let i = 0; i < attempts; i++) {
-      const entry = enter(limiter, addresses[i % addresses.length] ?? '');
-      if (entry !== undefined) inside.push(entry);
+      enter(limiter, addresses[i % addresses.length] ?? '', inside);
     }
-    return inside;
+    return [...inside];
   }
 
   it('let a site of 200 VMs behind one NAT address in at once', () => {
@@ -77,16 +91,44 @@ describe('P5 limits of admission', () => {
   it('are bounded in total, and in SRP below that, so that renewals find room', () => {
     const limiter = new Limiter(DEFAULT_LIMITS, clock);
     const sites = Array.from({ length: 100 }, (_, i) => `10.${i}.0.1`);
-    const inside: Entry[] = [];
+    const inside = new Set<Entry>();
     for (let second = 0; second < 5; second++) {
-      inside.push(...flood(limiter, sites, 2000));
+      flood(limiter, sites, 2000, inside);
       now += 1000;
     }
-    assert.equal(inside.length, DEFAULT_LIMITS.halfOpen);
-    assert.equal(inside.filter((entry) => entry.startSrp()).length, DEFAULT_LIMITS.srp);
+    assert.equal(inside.size, DEFAULT_LIMITS.halfOpen);
+    for (const entry of [...inside]) if (inside.has(entry)) entry.startSrp();
+    const { srp, halfOpen } = DEFAULT_LIMITS;
+    assert.ok(inside.size >= srp && inside.size < halfOpen, 'the surplus had to go');
     for (const entry of inside) entry.leave();
     assert.equal(limiter.halfOpen, 0);
     assert.ok(enter(limiter, '10.200.0.1')?.startSrp());
+  });
+
+  it('P28 keep no honest site out, with floods from 64 sites that take all they can', () => {
+    const limiter = new Limiter(DEFAULT_LIMITS, clock);
+    const hostile = Array.from({ length: 64 }, (_, i) => `10.${i}.0.1`);
+    const inside = new Set<Entry>();
+    for (let second = 0; second < 40; second++) {
+      for (let n = 0; n < 6_400; n++) {
+        enter(limiter, hostile[n % 64] ?? '', inside)?.startSrp();
+        // Each takes its place and leaves it, so that the rate is what they fill.
+        if (n % 2 === 0) {
+          const [first] = inside;
+          first?.leave();
+          if (first) inside.delete(first);
+        }
+      }
+      const honest = new Set<Entry>();
+      const vm = enter(limiter, `192.0.2.${second}`, honest);
+      assert.ok(vm, `a VM of another site, after ${second} s`);
+      assert.ok(vm.startSrp());
+      // Others come and go while it computes its proof.
+      for (let n = 0; n < 2_000; n++) enter(limiter, hostile[n % 64] ?? '', inside)?.startSrp();
+      assert.ok(honest.has(vm), 'it keeps its place');
+      vm.leave();
+      now += 10_000;
+    }
   });
 
   it('let one PeerID have two admissions open', () => {
@@ -100,16 +142,16 @@ describe('P5 limits of admission', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.nat(5), fc.boolean()), { maxLength: 200 }), (steps) => {
         const limiter = new Limiter({ ...DEFAULT_LIMITS, halfOpen: 20, srp: 10 }, clock);
-        const inside: Entry[] = [];
+        const inside = new Set<Entry>();
         for (const [host, come] of steps) {
-          if (!come) inside.pop()?.leave();
+          if (come) enter(limiter, `192.0.2.${host}`, inside)?.startSrp();
           else {
-            const entry = enter(limiter, `192.0.2.${host}`);
-            entry?.startSrp();
-            if (entry) inside.push(entry);
+            const [first] = inside;
+            first?.leave();
+            if (first) inside.delete(first);
           }
-          assert.equal(limiter.halfOpen, inside.length);
-          assert.ok(inside.length <= 20);
+          assert.equal(limiter.halfOpen, inside.size);
+          assert.ok(inside.size <= 20);
         }
         for (const entry of inside) entry.leave();
         assert.equal(limiter.halfOpen, 0);

@@ -13,7 +13,14 @@ import { Opening, Reply } from '../../../src/admission/messages.ts';
 import { makeServiceSecret } from '../../../src/admission/secret.ts';
 import type { AdmissionLimits } from '../../../src/admission/server.ts';
 import { admitAtAny } from '../../../src/daemon/admit.ts';
-import { type Bootstrap, SuperPeer, type SuperPeerAddress } from '../../../src/index.ts';
+import {
+  type Bootstrap,
+  publishAtAll,
+  SuperPeer,
+  type SuperPeerAddress,
+} from '../../../src/index.ts';
+import type { ArrivalLimits } from '../../../src/overlay/arrivals.ts';
+import { DESCRIPTOR_RECORD } from '../../../src/overlay/stored-kinds.ts';
 import {
   admissionStream,
   admit,
@@ -33,8 +40,12 @@ describe('a super-peer in a flood from one host', () => {
   let service: Bootstrap;
   let at: SuperPeerAddress;
   let port: number;
+  let publishAgain: () => ReturnType<typeof publishAtAll>;
 
-  async function start(limits: Partial<AdmissionLimits> = {}): Promise<void> {
+  async function start(
+    limits: Partial<AdmissionLimits> = {},
+    arrivals: Partial<ArrivalLimits> = {},
+  ): Promise<void> {
     const dir = await mkdtemp(join(tmpdir(), 'icvpn-flood-'));
     owned.defer(() => rm(dir, { recursive: true }));
     const signal = AbortSignal.timeout(30_000);
@@ -43,13 +54,18 @@ describe('a super-peer in a flood from one host', () => {
     const served = Promise.withResolvers<void>();
     for (const { stateDir, listen } of arranged.places) {
       const log = servingLog(service.serviceId, served.resolve);
-      const common = { stateDir, listen: [listen], announce: [], log, signal, limits };
+      const common = { stateDir, listen: [listen], announce: [], log, signal, limits, arrivals };
       const { overlay } = arranged;
       const allowedServices = [service.serviceId];
       owned.use(await SuperPeer.start({ ...common, overlay, allowedServices }));
       port = Number(multiaddr(listen).getComponents()[1]?.value);
     }
     await publish(arranged, signal);
+    publishAgain = () => {
+      const { descriptor } = arranged.service;
+      const again = AbortSignal.timeout(50_000);
+      return publishAtAll(descriptor.value, DESCRIPTOR_RECORD, descriptor.bytes, { signal: again });
+    };
     await served.promise;
     const [first] = service.superPeers;
     assert.ok(first);
@@ -138,23 +154,45 @@ describe('a super-peer in a flood from one host', () => {
     await admit(await vmAt(loopbackAddress(2)), at, service);
   });
 
-  it('P5 has room for others when one host opens connections and says nothing', async () => {
-    await start();
-    const count = 300;
-    const share = 256;
-    const { promise: held, resolve } = Promise.withResolvers<void>();
-    let refused = 0;
-    for (let n = 0; n < count; n++) {
-      const socket = connect({ port, host: '127.0.0.1', localAddress: FLOODER });
-      owned.defer(() => void socket.destroy());
-      socket.on('error', () => {});
-      socket.once('close', () => {
-        if (++refused === count - share) resolve();
-      });
+  /** Opens a connection that says nothing; when it is ended, another one, `again` and again. */
+  function silent(from: string, onEnd: () => void, again = true): void {
+    const socket = connect({ port, host: '127.0.0.1', localAddress: from });
+    owned.defer(() => void socket.destroy());
+    socket.on('error', () => {});
+    socket.once('close', () => {
+      if (owned.disposed) return;
+      onEnd();
+      if (again) silent(from, onEnd);
+    });
+  }
+
+  it('P28 admits, renews and hears the owner while hosts in 64 sites open silent connections', async () => {
+    await start({}, { strangers: 256, reserved: 64 });
+    const member = await vmAt(loopbackAddress(1));
+    const last = await admit(member, at, service);
+    const { promise: full, resolve } = Promise.withResolvers<void>();
+    for (let n = 0; n < 64; n++) {
+      // Of each site, some hosts; in all half as many again as there are places.
+      for (let host = 1; host <= 6; host++) silent(`127.${128 + n}.${n}.${host}`, resolve);
     }
-    await held;
-    assert.equal(refused, count - share);
+    await full;
+    for (let n = 0; n < 8; n++) await admit(await vmAt(`127.250.${n}.7`), at, service);
+    const renewed = await requestRenewal(await admissionStream(member, at), {
+      ...{ key: member.key, superPeer: at.peerId, serviceId: service.serviceId },
+      ...{ credential: last.credential, renewalKey: last.renewalKey, multiaddrs: [] },
+    });
+    assert.notDeepEqual(renewed.credential.value.serial, last.credential.value.serial);
+    const [published] = await publishAgain();
+    assert.equal(published?.failure, null);
+  });
+
+  it('P28 lets others of a host in beside its silent connections', async () => {
+    await start({}, { strangers: 64, reserved: 0 });
+    const { promise: full, resolve } = Promise.withResolvers<void>();
+    for (let n = 0; n < 65; n++) silent(FLOODER, resolve, false);
+    await full;
     await admit(await vmAt(loopbackAddress(1)), at, service);
+    await admitPatiently(await vmAt(FLOODER), at);
   });
 
   it('a VM that finds it busy asks again until there is room', async () => {

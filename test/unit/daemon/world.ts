@@ -23,6 +23,7 @@ import {
   publishAtAll,
   type SuperPeerAddress,
 } from '../../../src/index.ts';
+import { Arrivals } from '../../../src/overlay/arrivals.ts';
 import { Guards } from '../../../src/overlay/guard/guards.ts';
 import type { Host } from '../../../src/overlay/host.ts';
 import { DESCRIPTOR_RECORD } from '../../../src/overlay/stored-kinds.ts';
@@ -108,6 +109,7 @@ export async function hostFrom(
     ...{ key, libp2p, peerId: peerIdFromPrivateKey(key) },
     components: libp2p.services.inside.components,
     strangers: new Strangers(() => libp2p.getConnections()),
+    arrivals: new Arrivals(),
     guards: new Guards(() => true),
     surplus: new Surplus(() => libp2p.getConnections()),
     identify: (connection) => void libp2p.services.identify.identify(connection),

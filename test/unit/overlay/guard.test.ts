@@ -4,6 +4,7 @@ import { createServer } from 'node:net';
 import type { Stream } from '@libp2p/interface';
 import { multiaddr } from '@multiformats/multiaddr';
 import type { Trust } from '../../../src/overlay/gate.ts';
+import type { Host } from '../../../src/overlay/host.ts';
 import { PublishServer } from '../../../src/overlay/publish.ts';
 import { Attacker, closed, ENDLESS, frame, send } from './attacker.ts';
 import {
@@ -38,7 +39,9 @@ describe('what comes on a connection', () => {
     cleanup.add(superPeer);
     await superPeer.start();
     const { records } = superPeer.tier1;
-    await cleanup.add(new PublishServer({ host, records, allow: () => true })).start();
+    await cleanup
+      .add(new PublishServer({ host, records, allow: (id) => id.equals(service.id) }))
+      .start();
     const { key, id } = await identity();
     const credential = await credentialFor(service.id, admitter.key, id);
     superPeer.membership.add(credential, []);
@@ -67,13 +70,19 @@ describe('what comes on a connection', () => {
     await host.close();
   }
 
-  /** The time limit of a handshake or a hello ends `earlier`; `later` must end before that. */
-  async function endsFirst(later: Promise<unknown>, earlier: Promise<unknown>): Promise<void> {
+  /** A broken rule ends `broken`, not the time limit of a handshake, which ends `silent` earlier. */
+  async function breaksRule(
+    { guards }: Host,
+    broken: Promise<unknown>,
+    silent: Promise<unknown>,
+    before: number,
+  ): Promise<void> {
     const first = await Promise.race([
-      later.then(() => 'what breaks a rule'),
-      earlier.then(() => 'what was silent for longer'),
+      broken.then(() => 'what breaks a rule'),
+      silent.then(() => 'what was silent for longer'),
     ]);
     assert.equal(first, 'what breaks a rule');
+    assert.equal(guards.refusals, before + 1);
   }
 
   const BARE = {
@@ -93,10 +102,11 @@ describe('what comes on a connection', () => {
     it(`P5 ends a bare connection at once for ${what}`, async () => {
       const enemy = await attacker();
       for (const node of [superPeer.host, member.host]) {
+        const { refusals } = node.guards;
         const silent = await enemy.socket(addresses(node));
         const socket = await enemy.socket(addresses(node));
         for (const each of pieces) socket.write(each);
-        await endsFirst(closed(socket), closed(silent));
+        await breaksRule(node, closed(socket), closed(silent), refusals);
         silent.destroy();
       }
       await isServed();
@@ -142,10 +152,11 @@ describe('what comes on a connection', () => {
     it(`P5 ends a connection for ${what}`, async () => {
       const enemy = await attacker();
       for (const node of [superPeer.host, member.host]) {
+        const { refusals } = node.guards;
         const silent = await enemy.dial(addresses(node));
         const line = await enemy.dial(addresses(node));
         send(line.secured, bytes);
-        await endsFirst(line.ended, silent.ended);
+        await breaksRule(node, line.ended, silent.ended, refusals);
       }
       await isServed();
     });
@@ -154,22 +165,27 @@ describe('what comes on a connection', () => {
   it('P5 ends a connection for a stream that never says its protocol', async () => {
     const enemy = await attacker();
     for (const node of [superPeer.host, member.host]) {
-      const line = await enemy.dial(addresses(node));
+      const { refusals } = node.guards;
       const silent = await enemy.dial(addresses(node));
+      const line = await enemy.dial(addresses(node));
       const stream = await line.open();
       send(stream, ENDLESS);
-      await endsFirst(line.ended, silent.ended);
+      await breaksRule(node, line.ended, silent.ended, refusals);
     }
     await isServed();
   });
 
   it('P5 ends a connection whose streams hold 64 KiB of what nobody reads', async () => {
     const enemy = await attacker();
+    const { refusals } = superPeer.host.guards;
     const line = await enemy.dial(addresses(superPeer.host));
+    // More streams than ten before the other end is ready make libp2p itself give up.
+    await line.connection.newStream('/ipfs/ping/1.0.0', LIMIT);
     // Lines of which the last byte is missing: legal, and never read.
     const half = Buffer.concat([Uint8Array.of(0x80, 0x08), Buffer.alloc(1_023, 'x')]);
     for (let n = 0; n < 64 && line.connection.status === 'open'; n++) send(await line.open(), half);
     await line.ended;
+    assert.equal(superPeer.host.guards.refusals, refusals + 1);
     await isServed();
   });
 

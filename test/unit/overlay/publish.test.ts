@@ -1,8 +1,14 @@
 import assert from 'node:assert/strict';
+import type { Stream } from '@libp2p/interface';
 import { formatPrefix } from '../../../src/codec/ip.ts';
 import type { Host } from '../../../src/overlay/host.ts';
 import { answerQuery, sealQuery } from '../../../src/overlay/owner-query.ts';
-import { heldRecords, PublishServer, publishRecord } from '../../../src/overlay/publish.ts';
+import {
+  heldRecords,
+  PUBLISH_PROTOCOL,
+  PublishServer,
+  publishRecord,
+} from '../../../src/overlay/publish.ts';
 import {
   DESCRIPTOR_RECORD,
   POLICY_RECORD,
@@ -11,10 +17,12 @@ import {
 import { DESCRIPTOR, type ServiceDescriptor } from '../../../src/records/descriptor.ts';
 import { seal } from '../../../src/records/envelope.ts';
 import { ipv6Prefix } from '../../../src/records/virtual-address.ts';
+import { Attacker } from './attacker.ts';
 import {
   addresses,
   Cleanup,
   descriptorOf,
+  identities,
   identity,
   listen,
   nth,
@@ -44,7 +52,9 @@ describe('publishing a descriptor', () => {
     tier = cleanup.add(new Tier(host, overlay.id, () => undefined, trust));
     await tier.start();
     const { records } = tier;
-    const server = cleanup.add(new PublishServer({ host, records, allow: () => allowed }));
+    const server = cleanup.add(
+      new PublishServer({ host, records, allow: (id) => allowed && id.equals(service.id) }),
+    );
     await server.start();
   });
   afterEach(() => cleanup.run());
@@ -148,6 +158,61 @@ describe('publishing a descriptor', () => {
     await assert.rejects(publishRecord(owner, nth(addresses(host), 0), DESCRIPTOR_RECORD, bytes), {
       code: 'ERR_ENVELOPE',
     });
+  });
+
+  /** Above what is taken from anybody. */
+  async function large(): Promise<Partial<ServiceDescriptor>> {
+    const [first] = descriptorOf(service.id, [host]).admitters;
+    assert.ok(first);
+    const others = (await identities(20)).map(({ id }) => ({ ...first, peerId: id }));
+    return {
+      admitters: [first, ...others].map((each, slot) => ({
+        ...each,
+        ...{
+          range: { first: 16 * slot, count: 16 },
+          sealedSecrets: new Uint8Array(4_096),
+        },
+      })),
+    };
+  }
+
+  it('P5 takes no more than 60 KiB from a node that has not proved the owner’s key', async () => {
+    const bytes = await seal(
+      DESCRIPTOR,
+      descriptorOf(service.id, [host], await large()),
+      service.key,
+    );
+    assert.ok(bytes.length > 64 * 1024);
+    const at = nth(addresses(host), 0);
+    await assert.rejects(publishRecord(owner, at, DESCRIPTOR_RECORD, bytes), {
+      code: 'ERR_PUBLISH_UNREACHABLE',
+    });
+    const own = cleanup.add(await listen(service.key));
+    assert.equal(await publishRecord(own, at, DESCRIPTOR_RECORD, bytes), 1);
+  });
+
+  it('P28 hears an owner while silent streams of strangers from 64 hosts take every place', async () => {
+    const streams: Stream[] = [];
+    for (let n = 0; n < 64; n++) {
+      // Eight sites, of which each host opens two.
+      const enemy = cleanup.add(await Attacker.at(`127.${100 + (n % 8)}.1.${1 + (n >> 3)}`));
+      for (let i = 0; i < 2; i++) {
+        const { connection } = await enemy.dial(addresses(host));
+        streams.push(await connection.newStream(PUBLISH_PROTOCOL));
+      }
+    }
+    assert.equal(await publish({ sequence: 2 }), 1);
+    const own = cleanup.add(await listen(service.key));
+    const bytes = await seal(
+      DESCRIPTOR,
+      descriptorOf(service.id, [host], { sequence: 3 }),
+      service.key,
+    );
+    assert.equal(await publishRecord(own, nth(addresses(host), 0), DESCRIPTOR_RECORD, bytes), 1);
+    assert.ok(
+      streams.some(({ status }) => status === 'open'),
+      'they had not all been ended',
+    );
   });
 
   it('says when nobody answers, and gives the caller’s own reason on abort', async () => {
