@@ -11,6 +11,7 @@ import {
   revokeTickets,
   SuperPeer,
 } from '../../../src/index.ts';
+import { readOwner } from '../../../src/owner/directory.ts';
 import { type Arranged, admit, arrange, hostFrom } from './world.ts';
 
 describe('a ticket that was taken back', () => {
@@ -34,7 +35,7 @@ describe('a ticket that was taken back', () => {
         ...{ stateDir: place.stateDir, listen: [place.listen], announce: [], allowedServices },
         ...{ overlay, log: () => {}, signal },
       });
-    const link = owned.use(await OwnerLink.open());
+    const link = owned.use(await OwnerLink.open((await readOwner(shop)).key));
     const publish = async (): Promise<void> => {
       const { whole, all } = await deliver({ dir: shop, link, waitMs: 0, signal });
       assert.ok(whole, JSON.stringify(all));
