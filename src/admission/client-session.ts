@@ -5,9 +5,11 @@
  *   hello() ──▶ Hello      challenge(Challenge) ──▶ Proof      grant(Grant) ──▶ Admission
  * ```
  */
+
 import { timingSafeEqual } from 'node:crypto';
+import { CLOCK_SKEW_SECONDS } from '../records/credential.ts';
 import { type Accepting, type Admission, acceptProvision } from './accept.ts';
-import { AdmissionProtocolError, AdmissionRefusedError } from './errors.ts';
+import { AdmissionProtocolError, AdmissionRefusedError, ClockError } from './errors.ts';
 import { isBearable, isStrongEnough, stretch } from './kdf.ts';
 import { admissionTranscript, RunKeys } from './keys.ts';
 import type { Login } from './login.ts';
@@ -57,10 +59,13 @@ export class ClientSession {
     return this.#hello;
   }
 
-  /** @throws AdmissionRefusedError, AdmissionProtocolError */
+  /** @throws AdmissionRefusedError, AdmissionProtocolError, ClockError */
   async challenge(challenge: Challenge): Promise<Proof> {
     const { login, self: vm, superPeer, request } = this.#context;
     const { salt, kdf, B } = challenge;
+    // Before anything is proven: the super-peer would use a ticket up for a credential that does not hold here.
+    const ahead = Math.floor(this.#context.clock() / 1000) - challenge.time;
+    if (Math.abs(ahead) > CLOCK_SKEW_SECONDS) throw new ClockError(ahead, superPeer);
     // A secret that icvpn made is stretched by no service: whoever asks for that refuses it anyway.
     const stretching = login.kind === 'human' ? kdf : undefined;
     if (stretching !== undefined && !isBearable(stretching)) {

@@ -13,6 +13,7 @@ import type { Admission } from './accept.ts';
 import { ClientSession } from './client-session.ts';
 import {
   AdmissionBusyError,
+  AdmissionNotStoredError,
   AdmissionProtocolError,
   AdmissionRefusedError,
   AdmissionRequestError,
@@ -23,6 +24,7 @@ import {
   MAX_TO_VM,
   NO_ADDRESS,
   NONCE_LENGTH,
+  NOT_STORED,
   Opening,
   Proof,
   type Refusal,
@@ -82,6 +84,7 @@ export interface RenewalOptions extends CommonOptions {
  * @throws SecretTypoError, TicketError, AdmissionRequestError before anything is sent
  * @throws AdmissionRefusedError when the secret is wrong or the service unknown
  * @throws AdmissionBusyError when the super-peer has too much to do
+ * @throws AdmissionNotStoredError when the super-peer cannot write to its disk
  * @throws AdmissionProtocolError when the super-peer does not keep to the protocol or hangs up
  * @throws ClockError when the clocks are more than two minutes apart
  */
@@ -229,6 +232,7 @@ function told({ reason, text }: Refusal, refusal: RefusalText): IcvpnError {
     return new AdmissionProtocolError(`the super-peer speaks another protocol: ${text}`);
   }
   if (reason === NO_ADDRESS) return new Ipv4PoolError(`it has no address to give: ${text}`, FULL);
+  if (reason === NOT_STORED) return new AdmissionNotStoredError(text);
   const { message, remedy } = refusal;
   if (reason !== UNAVAILABLE) return new AdmissionRefusedError(message, remedy);
   return new AdmissionRefusedError(`the super-peer refused: ${text}`, "ask the service's owner");

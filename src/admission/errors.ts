@@ -25,6 +25,17 @@ export class AdmissionBusyError extends IcvpnError {
   }
 }
 
+/** The super-peer cannot write to its disk what an admission or renewal needs. */
+export class AdmissionNotStoredError extends IcvpnError {
+  constructor(why: string) {
+    super(
+      'ERR_ADMISSION_NOT_STORED',
+      `the super-peer cannot store: ${why}`,
+      'try another super-peer of the service, and tell the operator of this one',
+    );
+  }
+}
+
 /** The other end does not keep to the protocol, or is not who it must be. */
 export class AdmissionProtocolError extends IcvpnError {
   constructor(message: string, options?: ErrorOptions) {

@@ -27,10 +27,8 @@ export const MAX_UNHEARD_SECONDS = 120;
 export const LEASE_SCHEMA = `
   CREATE TABLE lease (
     service TEXT NOT NULL, address TEXT NOT NULL, peer TEXT NOT NULL, not_after INTEGER NOT NULL,
-    since INTEGER NOT NULL DEFAULT 0, unseen INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (service, address), UNIQUE (service, peer)
   ) STRICT;
-  CREATE TABLE heard (service TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT;
 `;
 /** From version 1 of the store, whose leases did not say since when. */
 export const LEASE_MIGRATION = `

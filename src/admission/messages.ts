@@ -36,6 +36,7 @@ import {
   repeated,
   required,
   uint32,
+  uint53,
 } from '../codec/protobuf.ts';
 import { plainText, remark } from '../codec/text.ts';
 import { CREDENTIAL, MAX_SUBNETS, roles, vmid } from '../records/credential.ts';
@@ -99,6 +100,8 @@ export const Challenge = message({
   salt: required(2, bytes({ length: SALT_LENGTH })),
   kdf: optional(3, scryptParameters),
   B: required(4, element()),
+  /** Seconds since 1970 by the super-peer's clock: a VM whose clock differs goes no further, and uses nothing up. */
+  time: required(5, uint53()),
 });
 export type Challenge = Infer<typeof Challenge>;
 
@@ -165,6 +168,8 @@ export const REFUSED = 1;
 export const UNSUPPORTED = 2;
 /** After the proof only: the ticket is used up, the VM was revoked; the text tells. */
 export const UNAVAILABLE = 3;
+/** The super-peer cannot write to its disk: the VM may try another one. */
+export const NOT_STORED = 5;
 
 /** After the proof only: every address of this super-peer is leased; another may have one. */
 export const NO_ADDRESS = 4;

@@ -38,7 +38,7 @@ import {
 import { EXPONENT_LENGTH } from './srp/engine.ts';
 import { suiteById } from './srp/group.ts';
 import type { SrpPool } from './srp/pool.ts';
-import type { AdmissionStore } from './store.ts';
+import type { AdmissionStore, TicketUse } from './store.ts';
 import { openTicket, type Ticket, TicketError, ticketIdentity } from './ticket.ts';
 import { type Refused, refuse, refuseProven, reply, Unavailable, type Verdict } from './verdict.ts';
 
@@ -49,7 +49,7 @@ export interface ServerContext {
   readonly srp: Pick<SrpPool, 'start' | 'finish'>;
   readonly decoys: Decoys;
   /** Where tickets are used up; without it none is taken. */
-  readonly tickets: Pick<AdmissionStore, 'useTicket'> | undefined;
+  readonly tickets: Pick<AdmissionStore, 'ticketUse' | 'useTicket'> | undefined;
   services(serviceId: string): ServedService | undefined;
   /**
    * Leases an IPv4 address of this super-peer to a member.
@@ -126,7 +126,8 @@ export class ServerSession {
     const b = random(EXPONENT_LENGTH);
     const B = await srp.start({ suite: hello.suite, verifier: record.verifier, b });
     const { salt, kdf } = record;
-    const challenge: Challenge = { nonce: random(NONCE_LENGTH), salt, kdf, B };
+    const time = Math.floor(this.#context.clock() / 1000);
+    const challenge: Challenge = { nonce: random(NONCE_LENGTH), salt, kdf, B, time };
     this.#state = { hello, challenge, record, ticket, b, missing };
     return reply({ challenge });
   }
@@ -195,7 +196,7 @@ export class ServerSession {
     if (ticket !== undefined && ticketRevoked(service, ticket.id)) {
       throw new Unavailable('the ticket was taken back');
     }
-    const roles = ticket === undefined ? request.roles : this.#useTicket(ticket, request, now);
+    const roles = ticket === undefined ? request.roles : this.#rolesOf(ticket, request, now);
     const leased = await leaseFor(this.#context, service, peerId);
     const allowed = allowedSubnets(service, { peerId, vmid, roles });
     const subnets = grantedSubnets(request.subnets, allowed);
@@ -209,6 +210,8 @@ export class ServerSession {
       provision: keys.seal('super-peer', provision),
     };
     for (const each of [renewalKey, provision]) each.fill(0);
+    // Last: whatever failed before has used nothing up.
+    if (ticket !== undefined) this.#useTicket(ticket, now);
     const applicant: Applicant = { ...request, roles, peerId, remoteAddress };
     return {
       ...{ outcome: 'admitted', service, applicant, credential, reply: reply({ grant }) },
@@ -217,9 +220,10 @@ export class ServerSession {
   }
 
   /** @returns the roles that the ticket allows. @throws Unavailable when it does not allow this use */
-  #useTicket(ticket: Ticket, request: Request, now: number): string[] {
+  #rolesOf(ticket: Ticket, request: Request, now: number): string[] {
     const { tickets } = this.#context;
     if (tickets === undefined) throw new Unavailable('this super-peer takes no tickets');
+    this.#checkUse(tickets.ticketUse(ticket, this.#remote.peerId));
     if (now >= ticket.notAfter) throw new Unavailable('the ticket has expired');
     if (ticket.vmid !== undefined && ticket.vmid !== request.vmid) {
       throw new Unavailable('the ticket is for another VM');
@@ -229,10 +233,23 @@ export class ServerSession {
         ticket.roles.length === 0 ? 'no roles' : `the roles ${ticket.roles.join(', ')}`;
       throw new Unavailable(`the ticket is for ${allowed} only`);
     }
-    if (tickets.useTicket(ticket, this.#remote.peerId, now) === 'used') {
+    return request.roles.length === 0 ? ticket.roles : request.roles;
+  }
+
+  /** Checks and uses up at once, so that of two VMs that come with one ticket one is admitted. @throws Unavailable */
+  #useTicket(ticket: Ticket, now: number): void {
+    const { tickets } = this.#context;
+    if (tickets === undefined) throw new Unavailable('this super-peer takes no tickets');
+    this.#checkUse(tickets.useTicket(ticket, this.#remote.peerId, now));
+  }
+
+  #checkUse(use: TicketUse): void {
+    if (use === 'used') {
       throw new Unavailable('the ticket was used by another VM');
     }
-    return request.roles.length === 0 ? ticket.roles : request.roles;
+    if (use === 'forgotten') {
+      throw new Unavailable('the ticket ended before others that this super-peer has forgotten');
+    }
   }
 }
 

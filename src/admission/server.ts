@@ -22,6 +22,7 @@ import { SrpPool } from './srp/pool.ts';
 import type { AdmissionStore } from './store.ts';
 import {
   type Granted,
+  isStorageFault,
   type Refused,
   refuse,
   refuseProven,
@@ -62,8 +63,10 @@ export interface AdmissionServerOptions {
   /** CIDRs of which a member may announce all or parts; none when absent. */
   readonly allowedSubnets?: ServerContext['allowedSubnets'];
   /** Where tickets are used up; without it none is taken. */
-  readonly store?: Pick<AdmissionStore, 'useTicket'>;
+  readonly store?: Pick<AdmissionStore, 'ticketUse' | 'useTicket'>;
   readonly audit?: Pick<AuditLog, 'append'>;
+  /** Told what this super-peer itself cannot do, such as write to its disk. */
+  readonly onFault?: (error: unknown) => void;
   readonly limits?: Partial<AdmissionLimits>;
   /** Worker threads for SRP, which stay the caller's; without it, one of the server's own. */
   readonly srp?: SrpPool;
@@ -115,6 +118,7 @@ export class AdmissionServer {
    */
   async handle(stream: Stream, connection: Connection): Promise<void> {
     const run = this.#serve(stream, connection).catch((error: unknown) => {
+      if (error instanceof IcvpnError && isStorageFault(error)) this.#options.onFault?.(error);
       stream.abort(error instanceof Error ? error : new Error(String(error)));
     });
     this.#running.add(run);
@@ -170,7 +174,11 @@ export class AdmissionServer {
     if (verdict.outcome === 'refused') {
       await this.#logRefusal(remote, { ...verdict, serviceId });
       if (verdict.guess && entry.wrongGuess(serviceId)) {
-        await this.#log({ event: 'guessing', serviceId, address: remote.address });
+        await this.#log({ event: 'guessing', serviceId, address: remote.address }).catch(
+          (error) => {
+            this.#options.onFault?.(error);
+          },
+        );
       }
     }
     return verdict;
@@ -213,17 +221,23 @@ export class AdmissionServer {
       return verdict;
     } catch (cause) {
       const text = 'the membership record could not be written';
-      const refused = refuseProven(new Unavailable(text), { vmid, ticket, serviceId });
+      const unstored = cause instanceof IcvpnError && isStorageFault(cause);
+      const told = unstored ? cause : new Unavailable(text);
+      const refused = refuseProven(told, { vmid, ticket, serviceId });
       const reason = cause instanceof IcvpnError ? cause.message : String(cause);
       await this.#logRefusal({ peerId, address }, { ...refused, cause: reason });
       return refused;
     }
   }
 
+  /** A refusal gives nothing away, so that it stands also where it cannot be written down. */
   async #logRefusal({ peerId, address }: Remote, refused: Refused): Promise<void> {
     const { cause, vmid, ticket, serviceId = 'unknown' } = refused;
+    if (refused.fault !== undefined) this.#options.onFault?.(refused.fault);
     const who = { peerId: peerId.toString(), vmid, address };
-    await this.#log({ event: 'refused', serviceId, ...who, cause, ticket });
+    await this.#log({ event: 'refused', serviceId, ...who, cause, ticket }).catch((error) => {
+      this.#options.onFault?.(error);
+    });
   }
 
   async #log(entry: AuditEntry): Promise<void> {

@@ -6,11 +6,11 @@
  * - **tickets**: the ones that were used, and by whom
  * - **leases**: which member has which virtual IPv4 address
  *
- * Each change is one transaction, in the file before the call returns, so that a process killed at
- * any instant leaves either all of it or none. The use of a ticket is on the disk as well, since a
- * power cut that forgot it would let the ticket be used twice. No secret is stored in clear.
+ * Each change is one transaction, on the disk before the call returns (WAL, synchronous = FULL), so that
+ * SIGKILL and a power cut at any instant leave either all of it or none: one that forgot the use of a ticket
+ * would let it be used twice. No secret is stored in clear.
  */
-import { chmodSync, closeSync, openSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, openSync, statSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { IcvpnError } from '../errors.ts';
@@ -24,17 +24,25 @@ import { type Opened, openWithin } from '../records/envelope.ts';
 import { LEASE_MIGRATION, LEASE_SCHEMA, LeaseTable } from './lease-table.ts';
 import type { Ticket } from './ticket.ts';
 
-const SCHEMA_VERSION = 2;
-const SCHEMA = `
-  CREATE TABLE service (
-    id TEXT PRIMARY KEY, sequence INTEGER NOT NULL, descriptor BLOB NOT NULL
-  ) STRICT;
-  CREATE TABLE ticket (
-    id BLOB PRIMARY KEY, peer TEXT NOT NULL, used INTEGER NOT NULL, not_after INTEGER NOT NULL
-  ) STRICT;
-  ${LEASE_SCHEMA}
-  PRAGMA user_version = ${SCHEMA_VERSION};
-`;
+/** By version: what makes it of the version before. */
+const MIGRATIONS = [
+  `CREATE TABLE service (
+     id TEXT PRIMARY KEY, sequence INTEGER NOT NULL, descriptor BLOB NOT NULL
+   ) STRICT;
+   CREATE TABLE ticket (
+     id BLOB PRIMARY KEY, peer TEXT NOT NULL, used INTEGER NOT NULL, not_after INTEGER NOT NULL
+   ) STRICT;
+   ${LEASE_SCHEMA}`,
+  LEASE_MIGRATION,
+  `CREATE TABLE forgotten (not_after INTEGER NOT NULL) STRICT;
+   INSERT INTO forgotten VALUES (0);`,
+];
+
+/** Seconds that a used ticket is remembered after its end: a clock that is so much ahead costs no unused ticket. */
+const REMEMBER_SECONDS = 7 * 86_400;
+
+/** From sqlite3.h: there is no room on the disk. */
+const SQLITE_FULL = 13;
 
 export class StoreError extends IcvpnError {
   constructor(message: string, options?: ErrorOptions) {
@@ -47,26 +55,56 @@ export class StoreError extends IcvpnError {
   }
 }
 
-/** `first`: this use. `again`: the same node used it before. `used`: another node did. */
-export type TicketUse = 'first' | 'again' | 'used';
+/** The store cannot be written. `code` is `ERR_DISK_FULL` where that is why. */
+function unwritable(path: string, cause: unknown): IcvpnError {
+  const full = cause instanceof Error && 'errcode' in cause && cause.errcode === SQLITE_FULL;
+  if (!full) return new StoreError(`the admission store ${path} cannot be written`, { cause });
+  const message = `the admission store ${path} was not written: the disk is full`;
+  return new IcvpnError('ERR_DISK_FULL', message, 'make room on the disk', { cause });
+}
+
+/**
+ * `first`: this use, or nobody's so far. `again`: the same node used it before. `used`: another node did. `forgotten`:
+ * it ended before others that were forgotten, so that its use may have been, too.
+ */
+export type TicketUse = 'first' | 'again' | 'used' | 'forgotten';
+
+export interface StoreOptions {
+  /** Whether a store is made where there is none; true if left out. */
+  readonly make?: boolean;
+}
+
+const lost = (path: string, how: string): IcvpnError =>
+  new IcvpnError(
+    'ERR_ADMISSION_STORE_LOST',
+    `the admission store ${path} ${how}, and this super-peer had one: it says which tickets are used`,
+    'restore it from the newest backup; or begin anew with --new-admission-store, once, after the owners of the services took their tickets back',
+  );
 
 export class AdmissionStore {
+  readonly #path: string;
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
   /** Which member has which virtual IPv4 address. */
   readonly leases: LeaseTable;
 
-  /** @param path of the file, made with mode 0600 when there is none. @throws StoreError */
-  constructor(path: string) {
+  /**
+   * @param path of the file, made with mode 0600
+   * @throws StoreError `ERR_ADMISSION_STORE`, `ERR_ADMISSION_STORE_LOST` where there is none and none is to be made
+   */
+  constructor(path: string, { make = true }: StoreOptions = {}) {
+    this.#path = path;
     try {
+      if (!make && !existsSync(path)) throw lost(path, 'is missing');
+      if (!make && statSync(path).size === 0) throw lost(path, 'is empty');
       closeSync(openSync(path, 'a', 0o600));
       chmodSync(path, 0o600);
       this.#db = new DatabaseSync(path, { timeout: 5000 });
-      this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL');
-      this.#migrate();
+      this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
+      this.#migrate(make);
       this.leases = new LeaseTable(this.#db, (run) => this.#transaction(run));
     } catch (cause) {
-      if (cause instanceof StoreError) throw cause;
+      if (cause instanceof IcvpnError) throw cause;
       throw new StoreError(`cannot open the admission store ${path}`, { cause });
     }
   }
@@ -77,7 +115,8 @@ export class AdmissionStore {
     const id = serviceId.toString();
     return this.#transaction(() => {
       const kept = this.#prepare('SELECT descriptor FROM service WHERE id = ?').get(id);
-      const old = kept && openWithin(DESCRIPTOR, blob(kept['descriptor']), serviceId);
+      const old =
+        kept && readable(() => openWithin(DESCRIPTOR, blob(kept['descriptor']), serviceId));
       if (old && compareVersions(descriptor.value, old.value) <= 0) return false;
       const put = this.#prepare('INSERT OR REPLACE INTO service VALUES (?, ?, ?)');
       put.run(id, sequence, descriptor.bytes);
@@ -103,7 +142,14 @@ export class AdmissionStore {
   }
 
   removeService(serviceId: string): void {
-    this.#prepare('DELETE FROM service WHERE id = ?').run(serviceId);
+    this.#write(() => this.#prepare('DELETE FROM service WHERE id = ?').run(serviceId));
+  }
+
+  /** What `useTicket` would say; changes nothing. */
+  ticketUse({ id, notAfter }: Pick<Ticket, 'id' | 'notAfter'>, peer: Ed25519PeerId): TicketUse {
+    const row = this.#prepare('SELECT peer FROM ticket WHERE id = ?').get(id);
+    if (row !== undefined) return row['peer'] === peer.toString() ? 'again' : 'used';
+    return notAfter <= this.#forgotten() ? 'forgotten' : 'first';
   }
 
   /**
@@ -112,15 +158,34 @@ export class AdmissionStore {
    */
   useTicket(ticket: Pick<Ticket, 'id' | 'notAfter'>, peer: Ed25519PeerId, now: number): TicketUse {
     const { id, notAfter } = ticket;
-    if (this.#spend(id, peer.toString(), now, notAfter)) return 'first';
-    const row = this.#prepare('SELECT peer FROM ticket WHERE id = ?').get(id);
-    return row?.['peer'] === peer.toString() ? 'again' : 'used';
+    return this.#spend(id, peer.toString(), now, notAfter)
+      ? 'first'
+      : this.#useBefore(ticket, peer);
   }
 
-  /** Forgets used tickets that are worthless anyway. @returns how many */
+  /** Whose the use is that came before; `first` is none. */
+  #useBefore(ticket: Pick<Ticket, 'id' | 'notAfter'>, peer: Ed25519PeerId): TicketUse {
+    const use = this.ticketUse(ticket, peer);
+    return use === 'first' ? 'used' : use;
+  }
+
+  /**
+   * Forgets used tickets that ended a week ago. What is forgotten by a clock that is ahead must not be used again
+   * when the clock is right: of the tickets that ended no later than a forgotten one none is taken any more.
+   *
+   * @param now seconds since 1970
+   * @returns how many were forgotten
+   */
   forgetTickets(now: number): number {
-    const gone = this.#prepare('DELETE FROM ticket WHERE not_after < ?').run(now);
-    return Number(gone.changes);
+    const before = now - REMEMBER_SECONDS;
+    return this.#transaction(() => {
+      this.#prepare(
+        `UPDATE forgotten SET not_after =
+         max(not_after, (SELECT coalesce(max(not_after), 0) FROM ticket WHERE not_after < ?))`,
+      ).run(before);
+      const gone = this.#prepare('DELETE FROM ticket WHERE not_after < ?').run(before);
+      return Number(gone.changes);
+    });
   }
 
   close(): void {
@@ -129,24 +194,39 @@ export class AdmissionStore {
 
   /** One statement checks and consumes, so that nothing can come between. */
   #spend(id: Uint8Array, by: string, now: number, notAfter: number): boolean {
-    this.#db.exec('PRAGMA synchronous = FULL');
-    try {
-      const insert = this.#prepare('INSERT INTO ticket VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING');
-      return insert.run(id, by, now, notAfter).changes === 1;
-    } finally {
-      this.#db.exec('PRAGMA synchronous = NORMAL');
-    }
+    const insert = this.#prepare(
+      `INSERT INTO ticket SELECT ?, ?, ?, ? FROM forgotten WHERE ? > forgotten.not_after
+       ON CONFLICT DO NOTHING`,
+    );
+    return this.#write(() => insert.run(id, by, now, notAfter, notAfter).changes === 1);
+  }
+
+  #forgotten(): number {
+    return Number(this.#prepare('SELECT not_after FROM forgotten').get()?.['not_after'] ?? 0);
   }
 
   #transaction<T>(run: () => T): T {
-    this.#db.exec('BEGIN IMMEDIATE');
+    return this.#write(() => {
+      this.#db.exec('BEGIN IMMEDIATE');
+      try {
+        const result = run();
+        this.#db.exec('COMMIT');
+        return result;
+      } catch (error) {
+        // A full disk may have ended it already.
+        if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
+        throw error;
+      }
+    });
+  }
+
+  /** @throws IcvpnError `ERR_DISK_FULL`, StoreError for what SQLite throws; other errors as they are */
+  #write<T>(run: () => T): T {
     try {
-      const result = run();
-      this.#db.exec('COMMIT');
-      return result;
+      return run();
     } catch (error) {
-      this.#db.exec('ROLLBACK');
-      throw error;
+      const isSqlite = error instanceof Error && 'errcode' in error;
+      throw isSqlite ? unwritable(this.#path, error) : error;
     }
   }
 
@@ -158,16 +238,28 @@ export class AdmissionStore {
     return statement;
   }
 
-  #migrate(): void {
+  #migrate(make: boolean): void {
     this.#transaction(() => {
-      const version = this.#db.prepare('PRAGMA user_version').get()?.['user_version'];
-      if (version === 0) this.#db.exec(SCHEMA);
-      else if (version === 1) {
-        this.#db.exec(`${LEASE_MIGRATION} PRAGMA user_version = ${SCHEMA_VERSION}`);
-      } else if (version !== SCHEMA_VERSION) {
-        throw new StoreError(`the admission store is of version ${version}, not ${SCHEMA_VERSION}`);
+      const version = Number(this.#db.prepare('PRAGMA user_version').get()?.['user_version']);
+      if (version === 0 && !make) throw lost(this.#path, 'is empty');
+      if (version > MIGRATIONS.length) {
+        throw new StoreError(
+          `the admission store is of version ${version}, newer than ${MIGRATIONS.length}`,
+        );
       }
+      for (const migration of MIGRATIONS.slice(version)) this.#db.exec(migration);
+      this.#db.exec(`PRAGMA user_version = ${MIGRATIONS.length}`);
     });
+  }
+}
+
+/** A damaged row is worth less than any other. */
+function readable<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof IcvpnError) return undefined;
+    throw error;
   }
 }
 

@@ -4,7 +4,7 @@ import { Ipv4PoolError } from '../records/address-range.ts';
 import type { Credential } from '../records/credential.ts';
 import type { Opened } from '../records/envelope.ts';
 import type { Applicant, ServedService } from './issue.ts';
-import { NO_ADDRESS, REFUSED, type Reply, UNAVAILABLE } from './messages.ts';
+import { NO_ADDRESS, NOT_STORED, REFUSED, type Reply, UNAVAILABLE } from './messages.ts';
 
 export interface Granted {
   readonly outcome: 'admitted' | 'renewed';
@@ -26,6 +26,8 @@ export interface Refused {
   readonly serviceId: string | undefined;
   readonly vmid: string | undefined;
   readonly ticket: string | undefined;
+  /** What this super-peer could not write, where that is the cause. */
+  readonly fault?: IcvpnError;
   readonly reply: Reply;
 }
 
@@ -72,6 +74,7 @@ export function refuseProven(
   error: IcvpnError,
   who: { vmid: string | undefined; ticket: string | undefined; serviceId: string },
 ): Refused {
+  if (isStorageFault(error)) return refuseUnstored(error, who);
   const reason = error instanceof Ipv4PoolError ? NO_ADDRESS : UNAVAILABLE;
   const text = Buffer.from(error.message).subarray(0, 200).toString();
   return {
@@ -82,3 +85,19 @@ export function refuseProven(
     reply: reply({ refusal: { reason, text } }),
   };
 }
+
+/** The VM has done nothing wrong: it may ask another super-peer, or this one later. */
+function refuseUnstored(
+  fault: IcvpnError,
+  who: { vmid: string | undefined; ticket: string | undefined; serviceId: string },
+): Refused {
+  const text = fault.code === 'ERR_DISK_FULL' ? 'its disk is full' : 'its disk refuses';
+  const refusal = { reason: NOT_STORED, text };
+  const cause = fault.message;
+  return { ...who, outcome: 'refused', cause, guess: false, fault, reply: reply({ refusal }) };
+}
+
+/** What the super-peer's own disk refused, as its store and its audit log say it. */
+const STORAGE_CODES: readonly string[] = ['ERR_DISK_FULL', 'ERR_FILE', 'ERR_ADMISSION_STORE'];
+
+export const isStorageFault = ({ code }: IcvpnError): boolean => STORAGE_CODES.includes(code);

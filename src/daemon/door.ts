@@ -36,10 +36,17 @@ export class Door implements AsyncDisposable {
     const { host, services, key, store, log, limits = {} } = options;
     const audit = await AuditLog.open(auditPath(options.stateDir));
     owned.defer(() => audit.close());
-    const tidy = setInterval(() => store.forgetTickets(Date.now() / 1000), TIDY_INTERVAL_MS);
+    const onFault = seldom((error) => log('not-stored', { why: String(error) }));
+    const tidy = setInterval(() => {
+      try {
+        store.forgetTickets(Math.floor(Date.now() / 1000));
+      } catch (error) {
+        onFault(error);
+      }
+    }, TIDY_INTERVAL_MS);
     owned.defer(() => clearInterval(tidy));
     const server = new AdmissionServer({
-      ...{ key, store, audit, limits },
+      ...{ key, store, audit, limits, onFault },
       services: (id) => services.get(id)?.door,
       leaseIpv4: (door, peerId, held) => services.ofDoor(door).leaseIpv4(peerId, held),
       allowedSubnets: (door, member) => services.ofDoor(door).allowedSubnets(member),
@@ -63,4 +70,14 @@ export class Door implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#owned.disposeAsync();
   }
+}
+
+/** Calls `tell` once a minute at most: what a full disk refuses is asked for over and over. */
+function seldom(tell: (error: unknown) => void): (error: unknown) => void {
+  let next = 0;
+  return (error) => {
+    if (performance.now() < next) return;
+    next = performance.now() + 60_000;
+    tell(error);
+  };
 }

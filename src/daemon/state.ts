@@ -7,11 +7,13 @@
  *   control.sock        while a daemon runs
  * ```
  */
-import { mkdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { generateKeyPair, privateKeyFromProtobuf, privateKeyToProtobuf } from '@libp2p/crypto/keys';
 import type { Ed25519PeerId, Ed25519PrivateKey } from '@libp2p/interface';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
+import { IcvpnError } from '../errors.ts';
+import { makeDirectory } from '../files/atomic.ts';
 import { SecureCache } from '../keymgmt/cache/secure-cache.ts';
 
 export class NodeState implements AsyncDisposable {
@@ -30,10 +32,10 @@ export class NodeState implements AsyncDisposable {
 
   /** Opens the directory, and makes it and the node key at the first start. */
   static async open(dir: string, options: { keyFile?: string }): Promise<NodeState> {
-    await mkdir(dir, { recursive: true, mode: 0o700 });
+    await makeDirectory(dir);
     const cache = await SecureCache.open(join(dir, 'cache'), options);
     try {
-      return new NodeState(dir, cache, await nodeKey(cache));
+      return new NodeState(dir, cache, await nodeKey(dir, cache));
     } catch (error) {
       await cache.close();
       throw error;
@@ -45,12 +47,25 @@ export class NodeState implements AsyncDisposable {
   }
 }
 
-async function nodeKey(cache: SecureCache): Promise<Ed25519PrivateKey> {
+/** What a node makes only once it has a key. */
+const TRACES = ['admission.db', 'audit.log', 'records'];
+
+/** @throws IcvpnError `ERR_NODE_KEY_LOST` where a node had one: it would go on as another node, unnoticed */
+async function nodeKey(dir: string, cache: SecureCache): Promise<Ed25519PrivateKey> {
   const stored = await cache.get('node-key');
   if (stored !== undefined) {
     const key = privateKeyFromProtobuf(stored);
     stored.fill(0);
     if (key.type === 'Ed25519') return key;
+  }
+  const files = await readdir(dir);
+  const traces = [...(await cache.names()), ...TRACES.filter((each) => files.includes(each))];
+  if (traces.length > 0) {
+    throw new IcvpnError(
+      'ERR_NODE_KEY_LOST',
+      `the key of the node in ${dir} is lost, which has ${traces.join(', ')}`,
+      `restore ${join(dir, 'cache')} from a backup; or remove ${dir} and begin anew as another node: a super-peer with a new card, a member with its bootstrap data`,
+    );
   }
   const key = await generateKeyPair('Ed25519');
   await cache.put('node-key', privateKeyToProtobuf(key));

@@ -11,7 +11,6 @@
 import { join } from 'node:path';
 import type { AbortOptions, Ed25519PeerId } from '@libp2p/interface';
 import type { AdmissionLimits } from '../admission/server.ts';
-import { AdmissionStore } from '../admission/store.ts';
 import type { DirectoryLock } from '../files/lock.ts';
 import type { ArrivalLimits } from '../overlay/arrivals.ts';
 import { createHost, type Host } from '../overlay/host.ts';
@@ -20,6 +19,7 @@ import type { Bootstrap, SuperPeerAddress } from '../records/bootstrap.ts';
 import { admitterOf, openDescriptor, type ServiceDescriptor } from '../records/descriptor.ts';
 import { EnvelopeError, type Opened } from '../records/envelope.ts';
 import { Door } from './door.ts';
+import { openKeptStore } from './kept-store.ts';
 import type { Log } from './log.ts';
 import { obtainStanding } from './obtain-standing.ts';
 import { OverlayPlace } from './overlay-place.ts';
@@ -43,6 +43,8 @@ export interface SuperPeerOptions {
   readonly listen: string[];
   /** Addresses told to others instead of those listened on. */
   readonly announce: string[];
+  /** Makes the admission store anew where the one that was there is lost: once, by the operator's word. */
+  readonly newAdmissionStore?: boolean;
   /** The services that the operator lets this super-peer serve. */
   readonly allowedServices: readonly Ed25519PeerId[];
   /** Of what strangers may use at the door, where they are to differ from the usual ones. */
@@ -108,7 +110,7 @@ export class SuperPeer implements AsyncDisposable {
     if (renewal !== undefined) own.place = owned.use(new OverlayPlace({ tier, superPeers, log }));
     const sealing = await sealingKey(state);
     owned.defer(() => void sealing.privateKey.fill(0));
-    const store = new AdmissionStore(join(stateDir, 'admission.db'));
+    const store = await openKeptStore(state, options.newAdmissionStore ?? false);
     owned.defer(() => store.close());
     const services = owned.use(
       new Services({ tier, key, peerId, store, log, sealingPrivateKey: sealing.privateKey }),

@@ -24,8 +24,8 @@ export const ADMISSION_MUTATIONS: readonly Mutation[] = [
     promise: 'P1',
     title: 'a ticket that another node used is taken again',
     file: SESSION,
-    find: "if (tickets.useTicket(ticket, this.#remote.peerId, now) === 'used') {",
-    replace: 'if (tickets.useTicket(ticket, this.#remote.peerId, now) === undefined) {',
+    find: "if (use === 'used') {",
+    replace: 'if (use === undefined) {',
     tests: TICKETS,
   },
   {

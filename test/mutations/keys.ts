@@ -154,7 +154,7 @@ export const KEY_MUTATIONS: readonly Mutation[] = [
     promise: 'P35',
     title: 'a secret is acknowledged before it is on the disk',
     file: 'src/files/atomic.ts',
-    find: 'await file.sync();',
+    find: 'if (sync) await file.sync();',
     replace: '',
     tests: ['test/unit/files/atomic.test.ts', 'test/unit/cache/secure-cache.test.ts'],
   },

@@ -5,7 +5,9 @@ import { type Command, Option } from 'commander';
 import type { TcpMultiaddr } from '../../codec/multiaddr.ts';
 import { createLog } from '../../daemon/log.ts';
 import { NodeState } from '../../daemon/state.ts';
+import { lockState } from '../../daemon/state-lock.ts';
 import type { SuperPeerStatus } from '../../daemon/super-peer.ts';
+import { IcvpnError } from '../../errors.ts';
 import { readBootstrap } from '../../owner/files.ts';
 import {
   addressList,
@@ -42,6 +44,7 @@ interface RunOptions {
   readonly listen: string[];
   readonly announce: string[];
   readonly allowService: Ed25519PeerId[];
+  readonly newAdmissionStore: boolean;
   readonly detach?: boolean;
   readonly json: boolean;
 }
@@ -80,6 +83,11 @@ export function addSuperPeerCommands(program: Command, context: CliContext): voi
         'foreground',
       ),
     )
+    .option(
+      '--new-admission-store',
+      'begin anew where admission.db is lost: used tickets are forgotten; give it once',
+      false,
+    )
     .option('--foreground', 'stay in the foreground until stopped, as it does by default', false)
     .addOption(jsonOption())
     .action((options: RunOptions, command: Command) => run(options, command, context));
@@ -87,6 +95,11 @@ export function addSuperPeerCommands(program: Command, context: CliContext): voi
 
 async function card(options: CardOptions, context: CliContext): Promise<void> {
   const { makeCard } = await import('../../daemon/sealing-key.ts');
+  // A super-peer that runs on it has made its keys already.
+  await using _ = await lockState(options.state, 'icvpn super-peer card').catch((error) => {
+    if (error instanceof IcvpnError && error.code === 'ERR_ALREADY_RUNNING') return undefined;
+    throw error;
+  });
   await using state = await NodeState.open(options.state, cacheKey(options));
   await writeFile(options.out, await makeCard(state, options.address));
   const made = { peerId: state.peerId.toString(), addresses: options.address, card: options.out };
@@ -119,6 +132,7 @@ async function run(options: RunOptions, command: Command, context: CliContext): 
         listen: options.listen,
         announce: options.announce,
         allowedServices: options.allowService,
+        newAdmissionStore: options.newAdmissionStore,
         log,
         signal,
       }),

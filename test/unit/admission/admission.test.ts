@@ -6,8 +6,11 @@ import {
   ClockError,
 } from '../../../src/admission/errors.ts';
 import { makeServiceSecret } from '../../../src/admission/secret.ts';
+
 import { parseTcpMultiaddr } from '../../../src/codec/multiaddr.ts';
+import { IcvpnError } from '../../../src/errors.ts';
 import { AddressPlan } from '../../../src/records/address-plan.ts';
+
 import { checkCredential } from '../../../src/records/credential.ts';
 import { ipv6Address } from '../../../src/records/virtual-address.ts';
 import {
@@ -55,6 +58,36 @@ describe('admission over libp2p', () => {
       ...options,
     });
   }
+
+  it('P35 tells a VM that a super-peer with a full disk is the wrong one to ask, and the operator why', async () => {
+    const full = new IcvpnError('ERR_DISK_FULL', 'the disk is full', 'make room');
+    for (const broken of ['audit', 'leaseIpv4', 'onAdmitted'] as const) {
+      const fail = (): never => {
+        throw full;
+      };
+      const append = async ({ event }: { event: string }): Promise<void> => {
+        if (broken === 'audit' || event === 'refused') throw full;
+      };
+      const faults: unknown[] = [];
+      const at = await world.superPeer(await makeIdentity(), {
+        ...(broken !== 'audit' && { [broken]: fail }),
+        audit: { append },
+        onFault: (error) => faults.push(error),
+      });
+      const service = await makeService([at.id]);
+      serve(at, service);
+      await assert.rejects(admit(await makeIdentity(), service, service.secret, { at }), {
+        code: 'ERR_ADMISSION_NOT_STORED',
+        message: /its disk is full/,
+        remedy: /another super-peer/,
+      });
+      assert.ok(faults.includes(full), broken);
+      // A refusal needs no line in the log to be one.
+      await assert.rejects(admit(await makeIdentity(), service, makeServiceSecret(), { at }), {
+        code: 'ERR_ADMISSION_REFUSED',
+      });
+    }
+  });
 
   it('gives who knows the secret a credential that holds, and writes it down first', async () => {
     const admission = await admit(vm, shop, shop.secret);

@@ -66,7 +66,7 @@ export function parsers(node: Identity): Parser[] {
   const renew = { hello: renewHello, confirmation: b(32), request: b(60) };
   const kdf = { cost: 15, r: 8, p: 1 };
   const { salt } = new Decoys(node.key).of(id, 'member');
-  const challenge = { nonce: b(32), salt, kdf, B: b(256) };
+  const challenge = { nonce: b(32), salt, kdf, B: b(256), time: 1_800_000_000 };
   const state = { renewalKey: b(32), peerId: id, serial: b(16) };
   const [secret, key] = [b(32), b(32)];
   const { Opening, Proof, Answer, Reply, Request } = messages;

@@ -103,7 +103,8 @@ describe('service secrets', () => {
         request: { vmid: 'i-1', roles: [], multiaddrs: [], subnets: [] },
       });
       const B = new Uint8Array(256).fill(1);
-      return session.challenge({ nonce: new Uint8Array(32), salt: new Uint8Array(32), kdf, B });
+      const [nonce, salt] = [new Uint8Array(32), new Uint8Array(32)];
+      return session.challenge({ nonce, salt, kdf, B, time: Math.floor(Date.now() / 1000) });
     };
     const dear = { cost: 18, r: 16, p: 4 };
     const secret = makeServiceSecret();

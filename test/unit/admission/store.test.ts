@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -149,12 +149,43 @@ describe('admission store', () => {
     assert.equal(new Set(got.flat()).size, 60);
   });
 
-  it('forgets used tickets when they are worthless', async () => {
+  const WEEK = 7 * 86_400;
+
+  it('forgets used tickets a week after they are worthless', async () => {
     const { id: peer } = await makeIdentity();
     const ticket = { id: idOf(1), notAfter: 2000 };
+    assert.equal(store.ticketUse(ticket, peer), 'first');
     assert.equal(store.useTicket(ticket, peer, 1000), 'first');
     assert.equal(store.useTicket(ticket, peer, 1000), 'again');
-    assert.equal(store.forgetTickets(2000), 0);
-    assert.equal(store.forgetTickets(2001), 1);
+    assert.equal(store.ticketUse(ticket, peer), 'again');
+    assert.equal(store.forgetTickets(2000 + WEEK), 0);
+    assert.equal(store.forgetTickets(2001 + WEEK), 1);
+  });
+
+  it('P33 a used ticket that a clock which was ahead has forgotten is taken from nobody', async () => {
+    const [one, other] = [await makeIdentity(), await makeIdentity()];
+    const used = { id: idOf(1), notAfter: 5000 };
+    const later = { id: idOf(2), notAfter: 9000 };
+    assert.equal(store.useTicket(used, one.id, 1000), 'first');
+    assert.equal(store.useTicket(later, one.id, 1000), 'first');
+    assert.equal(store.forgetTickets(6000 + WEEK), 1);
+    for (const { id: peer } of [other, one]) {
+      assert.equal(store.ticketUse(used, peer), 'forgotten');
+      assert.equal(store.useTicket(used, peer, 1001), 'forgotten');
+    }
+    reopen();
+    assert.equal(store.useTicket(used, other.id, 1002), 'forgotten', 'after a restart, too');
+    assert.equal(store.useTicket(later, other.id, 1002), 'used', 'what is remembered stays so');
+    assert.equal(store.useTicket({ id: idOf(3), notAfter: 5001 }, other.id, 1002), 'first');
+  });
+
+  it('P35 is made anew only where it may be', () => {
+    const lost = { code: 'ERR_ADMISSION_STORE_LOST', remedy: /--new-admission-store/ };
+    const missing = `${path}.missing`;
+    assert.throws(() => new AdmissionStore(missing, { make: false }), lost);
+    new AdmissionStore(missing).close();
+    new AdmissionStore(missing, { make: false }).close();
+    truncateSync(missing, 0);
+    assert.throws(() => new AdmissionStore(missing, { make: false }), lost);
   });
 });

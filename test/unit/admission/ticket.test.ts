@@ -16,6 +16,7 @@ import {
   TicketError,
   ticketIdentity,
 } from '../../../src/admission/ticket.ts';
+import { IcvpnError } from '../../../src/errors.ts';
 import { seal } from '../../../src/records/envelope.ts';
 import { Revocations } from '../../../src/records/revocation.ts';
 import { admission, attemptAdmission, contextOf, why } from './runs.ts';
@@ -84,6 +85,65 @@ describe('tickets', () => {
     const causes = new Set(verdicts.map(why));
     const used = 'the ticket was used by another VM';
     assert.deepEqual(causes, new Set(['admitted', used]));
+  });
+
+  it('P35 are used up last: what fails before has used nothing', async () => {
+    const secret = await ticket();
+    const failing = (change: object) => ({ ...at(0), ...change });
+    const fault = (): never => {
+      throw new IcvpnError('ERR_IPV4_POOL', 'no address is left', 'enlarge the prefix');
+    };
+    assert.equal(why(await use(secret, {}, failing({ leaseIpv4: fault }))), 'no address is left');
+    assert.equal(
+      why(await use(secret, {}, failing({ allowedSubnets: fault }))),
+      'no address is left',
+    );
+    const other = await makeIdentity();
+    assert.equal(why(await use(secret, { vm: other })), 'admitted', 'another VM can use it');
+  });
+
+  it('P35 lease no address to who comes with a used one', async () => {
+    const secret = await ticket();
+    assert.equal(why(await use(secret)), 'admitted');
+    let leased = 0;
+    const leaseIpv4 = async () => {
+      leased++;
+      return { ipv4: '100.64.0.9', since: 0 };
+    };
+    await use(secret, { vm: await makeIdentity() }, { ...at(0), leaseIpv4 });
+    assert.equal(leased, 0);
+  });
+
+  it('P35 are not used for a VM whose clock differs: it goes no further', async () => {
+    const secret = await ticket();
+    const ahead = at(0, () => Date.now() + 600_000);
+    const { self: superPeer } = ahead;
+    const serviceId = shop.owner.id;
+    const client = new ClientSession({
+      ...{ self: vm.id, superPeer, serviceId, vmid: 'i-1', clock: Date.now },
+      ...{ random: ahead.random, login: await loginOf(secret, { serviceId, superPeer }) },
+      request: { vmid: 'i-1', roles: [], multiaddrs: [], subnets: [] },
+    });
+    const server = new ServerSession(ahead, { peerId: vm.id, address: '192.0.2.9' });
+    const answer = await server.hello(client.hello());
+    assert.ok('challenge' in answer && answer.challenge);
+    await assert.rejects(client.challenge(answer.challenge), { code: 'ERR_CLOCK' });
+    assert.equal(why(await use(secret, { vm: await makeIdentity() })), 'admitted');
+  });
+
+  it('P35 a super-peer that cannot write says so, and gives nothing', async () => {
+    const full = new IcvpnError('ERR_DISK_FULL', 'the disk is full', 'make room');
+    const tickets = {
+      ticketUse: () => 'first' as const,
+      useTicket: (): never => {
+        throw full;
+      },
+    };
+    const verdict = await use(await ticket(), {}, { ...at(0), tickets });
+    assert.ok(verdict.outcome === 'refused');
+    assert.equal(verdict.fault, full);
+    assert.deepEqual(verdict.reply.refusal, { reason: 5, text: 'its disk is full' });
+    assert.equal(verdict.reply.grant, undefined);
   });
 
   it('admit the same node again, whose answer was lost', async () => {
