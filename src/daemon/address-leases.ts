@@ -29,14 +29,28 @@ import type { Tier } from './tier.ts';
 const TEND_INTERVAL_MS = 30_000;
 /** Milliseconds after the start that an admission waits for the shards of the service. */
 const LEARN_LIMIT_MS = 5_000;
+/** Conflicts that are remembered as told. */
+const MAX_TOLD = 1_024;
 /** Milliseconds for one look: to connect, and to read the shards. */
 const TEND_LIMIT_MS = 20_000;
+
+/** What tells credentials: those that super-peers list, as they come, and all of them. */
+export interface CredentialSource extends Pick<Membership, 'credentials' | 'isGood' | 'refresh'> {
+  on(event: 'credentials', listener: (told: readonly Opened<Credential>[]) => void): unknown;
+  off(event: 'credentials', listener: (told: readonly Opened<Credential>[]) => void): unknown;
+}
+
+/** What decides who is a member. */
+export interface LeaseTrust extends Pick<ServiceTrust, 'serviceId' | 'descriptor' | 'barred'> {
+  on(event: 'change', listener: () => void): unknown;
+  off(event: 'change', listener: () => void): unknown;
+}
 
 export interface AddressLeasesOptions {
   readonly superPeer: Ed25519PeerId;
   readonly table: LeaseTable;
-  readonly membership: Pick<Membership, 'on' | 'credentials' | 'isGood' | 'refresh'>;
-  readonly trust: Pick<ServiceTrust, 'on' | 'serviceId' | 'descriptor' | 'barred'>;
+  readonly membership: CredentialSource;
+  readonly trust: LeaseTrust;
   /** The range of this super-peer, by the newest descriptor. */
   readonly pool: () => Ipv4Pool;
   /** Tier 1. */
@@ -52,6 +66,8 @@ export class AddressLeases implements AsyncDisposable {
   readonly #life = new AbortController();
   readonly #running: Promise<void>;
   readonly #learned = Promise.withResolvers<void>();
+  readonly #onCredentials = (told: readonly Opened<Credential>[]): void => this.#learn(told);
+  readonly #onTrust = (): void => this.#release();
   /** Addresses that are claimed by two members, told once. */
   readonly #conflicts = new Set<string>();
 
@@ -59,8 +75,8 @@ export class AddressLeases implements AsyncDisposable {
     this.#options = options;
     this.#clock = options.clock ?? Date.now;
     const { membership, trust } = options;
-    membership.on('credentials', (told) => this.#learn(told));
-    trust.on('change', () => this.#release());
+    membership.on('credentials', this.#onCredentials);
+    trust.on('change', this.#onTrust);
     this.#running = this.#run();
   }
 
@@ -153,6 +169,7 @@ export class AddressLeases implements AsyncDisposable {
       if (table.learn(trust.serviceId.toString(), claim, this.#now())) continue;
       const name = `${ipv4} ${peer}`;
       if (this.#conflicts.has(name)) continue;
+      if (this.#conflicts.size === MAX_TOLD) this.#conflicts.clear();
       this.#conflicts.add(name);
       log('address-conflict', { service: trust.serviceId, ipv4, refused: peer });
     }
@@ -165,6 +182,9 @@ export class AddressLeases implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    const { membership, trust } = this.#options;
+    membership.off('credentials', this.#onCredentials);
+    trust.off('change', this.#onTrust);
     this.#life.abort();
     this.#learned.resolve();
     await this.#running;

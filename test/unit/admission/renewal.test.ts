@@ -8,7 +8,9 @@ import { makeAdmissionSecrets } from '../../../src/admission/sealed.ts';
 import type { ServerContext } from '../../../src/admission/server-session.ts';
 import { parseTcpMultiaddr } from '../../../src/codec/multiaddr.ts';
 import { CREDENTIAL, WAY_BACK_SECONDS } from '../../../src/records/credential.ts';
+import { DESCRIPTOR, openDescriptor } from '../../../src/records/descriptor.ts';
 import { open, seal } from '../../../src/records/envelope.ts';
+import { signLease } from '../../../src/records/lease.ts';
 import { Revocations } from '../../../src/records/revocation.ts';
 import { admission, attemptRenewal, contextOf, renewal, why } from './runs.ts';
 import {
@@ -113,6 +115,64 @@ describe('renewal', () => {
     const thief = await makeIdentity();
     assert.equal(await refusal(at(0), { seenAs: thief.id }), 'credential: peer');
     assert.equal(await refusal(at(0), { vm: thief }), 'credential: peer');
+  });
+
+  it('P26 renews no credential with an address that was not its signer’s to give', async () => {
+    const [named, other] = superPeers;
+    const { value } = last.credential;
+    const ipv4 = '100.64.4.7';
+    const ofAnother = { serviceId, peerId: named.id, ipv4, since: 1 };
+    for (const change of [
+      { ipv4: '8.8.8.8' },
+      { ipv4: '100.64.4.7' },
+      { ipv6: 'fd00::1' },
+      { ipv4, admittedBy: other.id },
+      { ipv4, admittedBy: other.id, lease: signLease(ofAnother, other.key) },
+      { ipv4, admittedBy: other.id, lease: signLease({ ...ofAnother, peerId: vm.id }, named.key) },
+    ]) {
+      const bytes = await seal(CREDENTIAL, { ...value, lease: undefined, ...change }, named.key);
+      const forged = { ...last, credential: await open(CREDENTIAL, bytes) };
+      for (const index of [0, 1] as const) {
+        assert.equal(
+          await refusal(at(index), { last: forged }),
+          'credential: address',
+          JSON.stringify(change),
+        );
+      }
+    }
+  });
+
+  it('P26 keeps the address at another super-peer, whose own check finds the lease of the first', async () => {
+    const asked: unknown[] = [];
+    const leaseIpv4: ServerContext['leaseIpv4'] = async (_service, _peer, held) => {
+      asked.push(held);
+      return held ?? { ipv4: '100.64.4.9', since: 1000 };
+    };
+    const next = await renewal(at(1, { leaseIpv4 }), { vm, serviceId, last });
+    assert.deepEqual(asked, []);
+    const [old, fresh] = [last.credential.value, next.credential.value];
+    assert.deepEqual([fresh.ipv4, fresh.lease], [old.ipv4, old.lease]);
+    assert.ok(fresh.admittedBy.equals(superPeers[0].id));
+    const back = await renewal(at(0, { leaseIpv4 }), { vm, serviceId, last: next });
+    assert.deepEqual(asked, [{ ipv4: old.ipv4, since: old.lease?.since }]);
+    assert.equal(back.credential.value.ipv4, old.ipv4);
+  });
+
+  it('P26 gives an address of the super-peer that renews where the first one was struck off', async () => {
+    const next = await renewal(at(1), { vm, serviceId, last });
+    const { served } = shop;
+    const { value } = served.descriptor;
+    const [first, second] = value.admitters;
+    assert.ok(first && second);
+    const retired = [{ peerId: first.peerId, range: first.range, until: 4_000_000_000 }];
+    for (const kept of [retired, []]) {
+      const left = { ...value, sequence: 2, admitters: [second], retired: kept };
+      const bytes = await seal(DESCRIPTOR, left, shop.owner.key);
+      const later = { ...shop, served: { ...served, descriptor: await openDescriptor(bytes) } };
+      const moved = await renewal(at(1, {}, later), { vm, serviceId, last: next });
+      assert.equal(moved.credential.value.ipv4, '100.64.4.0');
+      assert.ok(moved.credential.value.admittedBy.equals(superPeers[1].id));
+    }
   });
 
   it('P6 cannot be relayed to another super-peer', async () => {

@@ -317,6 +317,8 @@ describe('P13 the exchange resists', () => {
       ['not yet valid', { notBefore: NOW + 5000, notAfter: NOW + 9000 }],
       ['for another service', { serviceId: a.peer }],
       ['of the epoch before', { epoch: service.epoch - 1 }],
+      ['for a foreign IPv4 address (P26)', { ipv4: '8.8.8.8' }],
+      ['for a foreign IPv6 address (P26)', { ipv6: 'fd00::1' }],
     ] as const) {
       it(`with a credential that is ${what}, whichever end`, async () => {
         const { key } = b.identity;

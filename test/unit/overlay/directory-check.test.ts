@@ -4,6 +4,8 @@ import { PLAIN } from '../../../src/overlay/directory.ts';
 import { type Expected, openListed, openUpdate } from '../../../src/overlay/directory-check.ts';
 import { DIRECTORY, type DirectoryUpdate } from '../../../src/records/directory.ts';
 import { seal } from '../../../src/records/envelope.ts';
+import { signLease } from '../../../src/records/lease.ts';
+import { ipv6Address } from '../../../src/records/virtual-address.ts';
 import { credentialFor, identities, identity, nth, trustIn } from './harness.ts';
 
 const [service, alice, bob] = await identities(3);
@@ -109,7 +111,7 @@ describe('what a member believes of directory updates', () => {
     await assert.rejects(take('update', first, fresh, stranger), { code: 'ERR_DIRECTORY_UPDATE' });
   });
 
-  it('takes the credentials that the list’s own signer signed; those of others must prove it', async () => {
+  it('P26 takes the credentials that the list’s own signer signed; those of others must prove it', async () => {
     const [one, two] = supers;
     assert.ok(one && two);
     const listed = async (credential: Uint8Array, superPeer = one, more = {}) =>
@@ -130,6 +132,21 @@ describe('what a member believes of directory updates', () => {
     ]) {
       assert.equal(await listed(bytes), undefined);
     }
+    // P26: a super-peer's own signature is no word for addresses that are not its to give.
+    for (const change of [
+      { ipv4: '8.8.8.8' },
+      { ipv4: '100.65.0.1' },
+      { ipv6: ipv6Address(service.id, alice.id) },
+      { admittedBy: two.id },
+    ]) {
+      const misplaced = await credentialFor(service.id, one.key, bob.id, change);
+      assert.equal(await listed(misplaced.bytes), undefined, JSON.stringify(change));
+    }
+    const ipv4 = '100.64.0.7';
+    const lease = signLease({ serviceId: service.id, peerId: bob.id, ipv4, since: 1 }, two.key);
+    const leased = { admittedBy: two.id, ipv4, lease };
+    const renewed = await credentialFor(service.id, one.key, bob.id, leased);
+    assert.equal((await listed(renewed.bytes))?.ipv4, ipv4);
     const { bytes } = await credentialFor(service.id, one.key, bob.id);
     const trust = () => ({ ...context.trust(), revoked: () => true });
     assert.equal(await listed(bytes, one, { trust }), undefined);

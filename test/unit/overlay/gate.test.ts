@@ -4,6 +4,7 @@ import { Gate, GateError, type GateOptions, type Trust } from '../../../src/over
 import type { Host } from '../../../src/overlay/host.ts';
 import type { Credential } from '../../../src/records/credential.ts';
 import type { Opened } from '../../../src/records/envelope.ts';
+import { ipv6Address } from '../../../src/records/virtual-address.ts';
 import {
   addresses,
   Cleanup,
@@ -140,6 +141,22 @@ describe('the gate', () => {
     ['not valid yet', { notBefore: 4_000_000_000, notAfter: 4_000_003_600 }],
   ] as const) {
     it(`P10 refuses a credential ${what}`, async () => {
+      const [other, member] = await Promise.all([node(undefined, wrong), node(undefined, {})]);
+      await assert.rejects(other.gate.admit(addresses(member.host)), refusedAs('ERR_REFUSED'));
+      await assert.rejects(member.gate.admit(addresses(other.host)), GateError);
+      assert.ok(!member.gate.isAdmitted(other.id));
+    });
+  }
+
+  for (const [what, wrong] of [
+    ['the IPv6 address of another member', { ipv6: ipv6Address(service.id, elsewhere.id) }],
+    ['an IPv4 address of somebody else on the Internet', { ipv4: '8.8.8.8' }],
+    ['an IPv4 address beside the prefix', { ipv4: '100.65.0.1' }],
+    ['the network address of the prefix', { ipv4: '100.64.0.0' }],
+    ['the broadcast address of the prefix', { ipv4: '100.64.255.255' }],
+    ['an address that an unnamed super-peer would have given', { admittedBy: elsewhere.id }],
+  ] as const) {
+    it(`P26 refuses a credential with ${what}, though a named super-peer signed it`, async () => {
       const [other, member] = await Promise.all([node(undefined, wrong), node(undefined, {})]);
       await assert.rejects(other.gate.admit(addresses(member.host)), refusedAs('ERR_REFUSED'));
       await assert.rejects(member.gate.admit(addresses(other.host)), GateError);
