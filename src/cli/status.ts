@@ -25,7 +25,7 @@ const isSuperPeer = (status: unknown): status is SuperPeerStatus => hasRole(stat
 
 function memberText(status: MemberStatus): string {
   const rows = status.members.map((each) => [
-    each.vmid + (each.self ? ' (this VM)' : ''),
+    each.vmid + (each.self ? ' (this VM)' : each.listed ? '' : ' (not listed now)'),
     each.ipv4,
     each.ipv6,
     each.underlay ?? '-',

@@ -11,6 +11,7 @@ import type { PolicyRecord } from '../records/policy-record.ts';
 import type { AddressWatch } from './address-watch.ts';
 import type { Peer, Peers } from './peers.ts';
 import type { PolicyEnforcement } from './policy.ts';
+import type { Roster } from './roster.ts';
 import type { MemberStatus, MemberView, PeerStatus, PolicyView, SaStatus } from './status.ts';
 
 export interface StatusSources {
@@ -21,6 +22,7 @@ export interface StatusSources {
   readonly credential: Opened<Credential>;
   readonly dataPlane: DataPlane;
   readonly directory: Pick<DirectoryClient, 'members' | 'superPeer' | 'problem'>;
+  readonly roster: Roster;
   readonly peers: Peers;
   readonly policy: PolicyEnforcement;
   readonly interfaceName: string;
@@ -69,7 +71,7 @@ export async function memberStatus(from: StatusSources): Promise<MemberStatus> {
     conflicts: from.addresses.conflicts.map(({ ipv4, holder, refused }) => ({
       ...{ ipv4, holder: holder.toString(), refused: refused.toString() },
     })),
-    members: from.directory
+    members: from.roster
       .members()
       .map((each) => peerStatus(each, each.peerId.equals(me.peerId), from, counters))
       .sort((a, b) => (a.vmid < b.vmid ? -1 : 1)),
@@ -79,7 +81,7 @@ export async function memberStatus(from: StatusSources): Promise<MemberStatus> {
 function peerStatus(
   member: Listed,
   self: boolean,
-  { peers, host }: StatusSources,
+  { peers, host, roster }: StatusSources,
   counters: Counters,
 ): PeerStatus {
   const peer = peers.get(member.peerId);
@@ -92,6 +94,7 @@ function peerStatus(
     ipv4: member.ipv4,
     subnets: self ? member.subnets : (peer?.subnets ?? []),
     self,
+    listed: roster.lists(member),
     underlay: underlay ?? null,
     path: peer?.path ?? null,
     sa: peer ? saStatus(peer, counters) : null,

@@ -41,6 +41,9 @@ export interface PeersOptions
   readonly isUnderlay: (address: string) => boolean;
 }
 
+/** Milliseconds after its last packet for which a pair counts as in use; counters are read every 2 s. */
+const MOVES_MS = 12_000;
+
 /** Of a peer that has not been talked to. */
 const NOT_SEEN = { seenAt: undefined, candidates: [] };
 
@@ -134,6 +137,11 @@ export class Peers implements AsyncDisposable {
     const { addresses, underlay, pair, subnets } = entry;
     const { current: spis, path, suite } = pair;
     return { peerId, ...addresses, underlay: underlay.remote, subnets, spis, path, suite };
+  }
+
+  /** Whether the SAs with a member move packets, as far as the kernel has counted lately. */
+  moves(peerId: Ed25519PeerId): boolean {
+    return this.#entries.get(peerId.toString())?.pair.moves(MOVES_MS) ?? false;
   }
 
   /** Makes the peers equal to the list, this member itself left out. */

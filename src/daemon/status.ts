@@ -60,6 +60,8 @@ export interface PeerStatus {
   /** Behind it, as far as this member sends them there; CIDRs. */
   readonly subnets: readonly string[];
   readonly self: boolean;
+  /** False for a member that super-peers list no more while its SAs move packets. */
+  readonly listed: boolean;
   /** Underlay address that packets to it go to; null while unknown. */
   readonly underlay: string | null;
   /** How ESP gets to it; null before the first security associations. */

@@ -2,7 +2,12 @@
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { equals } from 'uint8arrays/equals';
 import { IcvpnError } from '../errors.ts';
-import { CREDENTIAL, CredentialError, checkCredential } from '../records/credential.ts';
+import {
+  CREDENTIAL,
+  type Credential,
+  CredentialError,
+  checkCredential,
+} from '../records/credential.ts';
 import { DIRECTORY, type DirectoryUpdate, type ListedMember } from '../records/directory.ts';
 import { EnvelopeError, type Opened, open, openWithin } from '../records/envelope.ts';
 import type { Member } from './claims.ts';
@@ -90,6 +95,27 @@ const isNext = (value: DirectoryUpdate, before: DirectoryUpdate): boolean =>
   value.sequence === before.sequence &&
   equals(value.feed, before.feed);
 
+/** What a credential is held against: what is trusted now. */
+type HoldContext = Pick<UpdateContext, 'serviceId' | 'trust' | 'clock'>;
+
+/** @throws CredentialError when it does not hold. @returns whether it was not taken back */
+function check(credential: Opened<Credential>, { serviceId, trust, clock }: HoldContext): boolean {
+  const { revoked, ...grounds } = trust();
+  const now = Math.floor(clock() / 1000);
+  checkCredential(credential, { ...grounds, serviceId, now, bearer: credential.value.peerId });
+  return revoked?.(credential) !== true;
+}
+
+/** Whether a member that was listed would still be taken from a list. */
+export function stillHolds({ credential }: Member, context: HoldContext): boolean {
+  try {
+    return check(credential, context);
+  } catch (error) {
+    if (error instanceof CredentialError) return false;
+    throw error;
+  }
+}
+
 /**
  * A super-peer's word is good for the credentials that it signed itself; those of others must prove it. All
  * must hold: service, epoch, time, revocation.
@@ -99,16 +125,12 @@ const isNext = (value: DirectoryUpdate, before: DirectoryUpdate): boolean =>
 export async function openListed(
   { credential: raw, multiaddrs }: ListedMember,
   superPeer: Ed25519PeerId,
-  { serviceId, trust, clock }: Pick<UpdateContext, 'serviceId' | 'trust' | 'clock'>,
+  trusted: HoldContext,
 ): Promise<Member | undefined> {
-  const { revoked, ...grounds } = trust();
-  const now = Math.floor(clock() / 1000);
   try {
     const credential = openWithin(CREDENTIAL, raw, superPeer) ?? (await open(CREDENTIAL, raw));
     const { peerId, vmid, roles, ipv4, ipv6, subnets, notAfter } = credential.value;
-    const context = { ...grounds, serviceId, bearer: peerId, now };
-    checkCredential(credential, context);
-    if (revoked?.(credential)) return undefined;
+    if (!check(credential, trusted)) return undefined;
     const attributes = { peerId, vmid, roles, ipv4, ipv6, subnets };
     return { ...attributes, multiaddrs, notAfter, credential };
   } catch (error) {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { untilAnswered } from '../../examples/demo/ping.ts';
 import type { DemoHost } from '../../examples/demo/topology.ts';
 import type { TestProcess } from '../lab/process.ts';
 import { count, Scene, until } from './scene.ts';
@@ -75,5 +76,29 @@ describe('members that go', function () {
     assert.ok(took < CRASH_LIMIT, `${took} ms`);
     assert.ok(await sees('vm1', 'vm1', 'vm2'));
     assert.equal(count(daemon.stderr, ' was-admitted '), 1, 'at its start, and not again');
+  });
+
+  it('P12 a member that only super-peers lose sight of keeps its SAs, without a packet lost', async () => {
+    const [vm1, vm2] = scene.net.vms;
+    const { ipv4 } = await scene.status('vm2');
+    await untilAnswered(vm1.ns, ipv4, AbortSignal.timeout(60_000));
+    const listed = async (wanted: boolean): Promise<boolean> => {
+      const { members } = await scene.status('vm1');
+      return members.some((each) => each.vmid === 'vm2' && each.listed === wanted);
+    };
+    // A firewall forgets all control connections; ESP passes.
+    const cut = ['input', 'output'].map(
+      (hook) =>
+        `add chain inet cut ${hook} { type filter hook ${hook} priority 0; }; ` +
+        `add rule inet cut ${hook} tcp dport 4242 drop; add rule inet cut ${hook} tcp sport 4242 drop`,
+    );
+    const seconds = 40;
+    const pings = ['-n', '-q', '-i', '0.2', '-c', String(5 * seconds), ipv4];
+    const pinging = vm1.ns.exec('ping', pings, { timeoutMs: 120_000 });
+    await vm2.ns.run('nft', [`add table inet cut; ${cut.join('; ')}`]);
+    await until('dropped from the list, and kept', () => listed(false), 2 * CRASH_LIMIT);
+    assert.match((await pinging).stdout, / 0% packet loss/);
+    await vm2.ns.run('nft', ['delete table inet cut']);
+    await until('listed again', () => listed(true));
   });
 });

@@ -73,6 +73,8 @@ export class Pair {
   readonly #work = new Set<Promise<void>>();
   readonly #drains = new Set<NodeJS.Timeout>();
   #underlay: Underlay | undefined;
+  /** What the kernel counted last for all SAs, and when that was another number than before. */
+  readonly #traffic = { packets: 0n, at: Number.NEGATIVE_INFINITY };
   /** What the newest SAs were agreed with, by inbound SPI. */
   readonly #suites = new Map<number, Suite>();
   #timer: NodeJS.Timeout | undefined;
@@ -112,6 +114,11 @@ export class Pair {
     return this.#life.pair;
   }
 
+  /** Whether the SAs in use have moved packets, either way, in the last milliseconds. */
+  moves(withinMs: number): boolean {
+    return this.current !== undefined && performance.now() - this.#traffic.at <= withinMs;
+  }
+
   /** What the SAs in use were agreed with. */
   get suite(): Suite | undefined {
     const { pair } = this.#life;
@@ -133,6 +140,9 @@ export class Pair {
   }
 
   counted(usage: readonly SaUsage[]): void {
+    const packets = usage.reduce((sum, each) => sum + each.packets, 0n);
+    if (packets !== this.#traffic.packets) this.#traffic.at = performance.now();
+    this.#traffic.packets = packets;
     this.#tell({ type: 'counters', usage });
     this.#watch.counted(usage);
   }

@@ -139,6 +139,28 @@ describe('pair of members', () => {
     assert.ok(single(a, b));
   });
 
+  it('P12 moves packets while the kernel counts more of them, either way', async () => {
+    const [a] = await connected();
+    const { inboundSpi, outboundSpi } = a.pair.current ?? {};
+    assert.ok(inboundSpi && outboundSpi);
+    const count = (sent: bigint, received: bigint): void =>
+      a.pair.counted([
+        { spi: inboundSpi, direction: 'in', packets: received, bytes: 0n },
+        { spi: outboundSpi, direction: 'out', packets: sent, bytes: 0n },
+      ]);
+    assert.ok(!a.pair.moves(60_000), 'nothing was counted yet');
+    count(1n, 0n);
+    assert.ok(a.pair.moves(60_000));
+    await until('a while ago', () => !a.pair.moves(10));
+    count(1n, 0n);
+    assert.ok(!a.pair.moves(10), 'no more than before');
+    count(1n, 1n);
+    assert.ok(a.pair.moves(60_000));
+    a.pair.deleted(outboundSpi);
+    await until('the pair has ended', () => a.pair.current === undefined);
+    assert.ok(!a.pair.moves(60_000));
+  });
+
   it('P34 tells which suite the SAs in use were agreed with, at either end and in the log', async () => {
     for (const [suites, wanted] of [
       [ALL_SUITES, 'x25519-mlkem768'],
