@@ -3,8 +3,8 @@
  *
  * The member shows its credential and proves three things: its node key (Noise did), the renewal key
  * that it was given with that credential (confirmation), and that a super-peer of the service gave
- * it (token). It gets a new credential and, from the same run, the next renewal key: whoever copies
- * one state falls behind at the owner's next renewal, and a node key alone renews nothing.
+ * it (token). It gets a new credential and, from the same run, the next renewal key. A node key alone
+ * renews nothing; a copy of the whole state does, until the node is revoked.
  *
  * No SRP, no state at the super-peer: any super-peer that the descriptor names can do it.
  *
