@@ -23,7 +23,14 @@ import { createInterface } from 'node:readline';
 import { IcvpnError } from '../errors.ts';
 import { originOf } from '../shares/origin.ts';
 
-export const AUDIT_EVENTS = ['admitted', 'refused', 'renewed', 'revoked', 'guessing'] as const;
+export const AUDIT_EVENTS = [
+  'admitted',
+  'refused',
+  'renewed',
+  'revoked',
+  'guessing',
+  'duplicate',
+] as const;
 export type AuditEvent = (typeof AUDIT_EVENTS)[number];
 
 /** What is logged. All of it is public or the operator's own. */

@@ -39,6 +39,7 @@ function memberText(status: MemberStatus): string {
     ...conflictLines(status),
     ...status.overlaps.map((each) => `OVERLAP: ${each}: packets there may go the wrong way`),
     ...(status.waiting === null ? [] : [status.waiting]),
+    ...(status.duplicate === null ? [] : [duplicateText(status.duplicate)]),
     table(['VM', 'IPv4', 'IPv6', 'underlay', 'traffic', 'packets'], rows),
   ].join('\n');
 }
@@ -54,6 +55,9 @@ function conflictLines({ conflicts, members }: MemberStatus): string[] {
       `CONFLICT: ${ipv4} is ${name(holder)}'s; ${name(refused)} claims it too, and is no peer until it has renewed`,
   );
 }
+
+const duplicateText = (other: string): string =>
+  `ANOTHER MACHINE uses this VM's node key, seen at ${other}: give each its own state directory`;
 
 function policyLine(policy: PolicyStatus | null): string {
   if (policy === null) return 'no policy: all members may talk to each other';
@@ -110,6 +114,12 @@ function superPeerText(status: SuperPeerStatus): string {
     `super-peer ${status.peerId} of ${status.overlay.name} at ${status.multiaddrs.join(' ')}`,
     `${status.superPeers.length} other super-peers connected`,
     table(['service', 'members', 'policy', 'ServiceID'], rows),
+    ...status.services.flatMap(({ name, duplicates }) =>
+      duplicates.map(
+        ({ vmid, peerId, places }) =>
+          `TWO MACHINES use the key of ${vmid} (${peerId}) of ${name}: ${places.join(' and ')}`,
+      ),
+    ),
   ].join('\n');
 }
 

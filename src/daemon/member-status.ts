@@ -21,7 +21,7 @@ export interface StatusSources {
   readonly service: ServiceDescriptor;
   readonly credential: Opened<Credential>;
   readonly dataPlane: DataPlane;
-  readonly directory: Pick<DirectoryClient, 'members' | 'superPeer' | 'problem'>;
+  readonly directory: Pick<DirectoryClient, 'members' | 'superPeer' | 'problem' | 'duplicate'>;
   readonly roster: Roster;
   readonly peers: Peers;
   readonly policy: PolicyEnforcement;
@@ -65,6 +65,7 @@ export async function memberStatus(from: StatusSources): Promise<MemberStatus> {
     credentialEnds: new Date(me.notAfter * 1000).toISOString(),
     superPeer: from.directory.superPeer?.toString() ?? null,
     waiting: waitsFor(from, Date.now() / 1000) ?? null,
+    duplicate: from.directory.duplicate ?? null,
     admittedBy: me.admittedBy.toString(),
     policy: from.policy.status() ?? null,
     overlaps: await from.dataPlane.overlaps(),

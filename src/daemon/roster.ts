@@ -58,9 +58,8 @@ export class Roster extends EventEmitter<RosterEvents> implements Disposable {
   follow(members: readonly Member[]): void {
     const before = new Map([...this.#unlisted, ...this.#listed]);
     this.#listed = new Map(members.map((each) => [each.peerId.toString(), each]));
-    const taken = new Set(members.map(({ ipv4 }) => ipv4));
     const stays = ([name, each]: [string, Member]): boolean =>
-      !this.#listed.has(name) && !taken.has(each.ipv4) && this.#stays(each);
+      !this.#listed.has(name) && this.#stays(each);
     const dropped = this.#unlisted;
     this.#unlisted = new Map([...before].filter(stays));
     for (const [name, { peerId }] of this.#unlisted) {

@@ -28,6 +28,7 @@ import type { Opened } from '../records/envelope.ts';
 import { Ipv4Pool } from '../records/virtual-address.ts';
 import { AddressLeases } from './address-leases.ts';
 import { authorityKeys, DiscoveryServer } from './discovery-server.ts';
+import type { DuplicateDesk } from './duplicate-desk.ts';
 import type { Log } from './log.ts';
 import type { Tier } from './tier.ts';
 
@@ -41,6 +42,7 @@ export interface ServedServiceOptions {
   readonly peerId: Ed25519PeerId;
   readonly sealingPrivateKey: Uint8Array;
   readonly store: AdmissionStore;
+  readonly duplicates: DuplicateDesk;
   readonly log: Log;
 }
 
@@ -119,7 +121,10 @@ export class ServedService implements AsyncDisposable {
     const { seal } = this.#discovery;
     await this.#discovery.serve(gate);
     this.#owned.defer(() => this.#discovery.unserve(gate));
-    const directory = new DirectoryServer({ gate, membership, key, trust, seal });
+    const directory = new DirectoryServer({
+      ...{ gate, membership, key, trust, seal },
+      onDuplicate: (each) => this.#options.duplicates.note(membership.serviceId, each),
+    });
     await directory.start();
     this.#owned.defer(() => directory.close());
   }

@@ -15,6 +15,7 @@ import { holdDescriptor } from '../overlay/service-trust.ts';
 import { DESCRIPTOR_RECORD } from '../overlay/stored-kinds.ts';
 import type { ServiceDescriptor } from '../records/descriptor.ts';
 import type { Opened } from '../records/envelope.ts';
+import type { DuplicateStatus } from './duplicate-desk.ts';
 import { ServedService, type ServedServiceOptions } from './served-service.ts';
 
 /** One service, as `icvpn status` of a super-peer shows it. */
@@ -24,6 +25,8 @@ export interface ServedStatus {
   readonly members: number;
   /** Sequence of the newest policy, which it tells members; null while it knows none. */
   readonly policy: number | null;
+  /** Members whose node key two machines use. */
+  readonly duplicates: readonly DuplicateStatus[];
 }
 
 export class Services implements AsyncDisposable {
@@ -57,6 +60,7 @@ export class Services implements AsyncDisposable {
       name: service.descriptor.value.name,
       members: service.membership.members().length,
       policy: service.trust.policy?.sequence ?? null,
+      duplicates: this.#options.duplicates.of(service.trust.serviceId),
     }));
   }
 

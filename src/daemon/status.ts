@@ -16,6 +16,8 @@ export interface MemberStatus {
   readonly superPeer: string | null;
   /** What this member waits for, and why it has not come; null when it is attached and its credential holds. */
   readonly waiting: string | null;
+  /** Where another machine is that uses this member's node key, as a super-peer saw it in the last minutes. */
+  readonly duplicate: string | null;
   /** Where this member was admitted. */
   readonly admittedBy: string;
   /** The owner's newest policy that this member knows; null while it knows none. */

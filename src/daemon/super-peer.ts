@@ -19,6 +19,7 @@ import type { Bootstrap, SuperPeerAddress } from '../records/bootstrap.ts';
 import { admitterOf, openDescriptor, type ServiceDescriptor } from '../records/descriptor.ts';
 import { EnvelopeError, type Opened } from '../records/envelope.ts';
 import { Door } from './door.ts';
+import { DuplicateDesk } from './duplicate-desk.ts';
 import { openKeptStore } from './kept-store.ts';
 import type { Log } from './log.ts';
 import { obtainStanding } from './obtain-standing.ts';
@@ -112,13 +113,16 @@ export class SuperPeer implements AsyncDisposable {
     owned.defer(() => void sealing.privateKey.fill(0));
     const store = await openKeptStore(state, options.newAdmissionStore ?? false);
     owned.defer(() => store.close());
-    const services = owned.use(
-      new Services({ tier, key, peerId, store, log, sealingPrivateKey: sealing.privateKey }),
-    );
+    const opened: { door?: Door } = {};
+    const duplicates = new DuplicateDesk({ audit: () => opened.door?.audit, log });
+    const common = { tier, key, peerId, store, duplicates, log };
+    const services = owned.use(new Services({ ...common, sealingPrivateKey: sealing.privateKey }));
     if (renewal === undefined) await services.serve(tier.trust.descriptor);
     const allowed = new Set(options.allowedServices.map(String));
     await services.follow(allowed);
-    const { audit } = owned.use(await Door.open({ ...options, host, services, key, store }));
+    const door = owned.use(await Door.open({ ...options, host, services, key, store }));
+    opened.door = door;
+    const { audit } = door;
     const { records } = tier;
     const desk = owned.use(new RevocationDesk({ records, services, key, peerId, audit, log }));
     const publish = new PublishServer({

@@ -42,6 +42,9 @@ import type { Member } from './membership.ts';
 /** Milliseconds before a super-peer is tried again, when all have failed: at first, at most. */
 const RETRY = { first: 500, most: 10_000 };
 
+/** Milliseconds for which a super-peer's word on another machine with this key counts. */
+const DUPLICATE = 600_000;
+
 /** Milliseconds for which a member stays that the first list of a new attachment leaves out. */
 const DOUBT = 20_000;
 
@@ -79,6 +82,8 @@ interface DirectoryClientEvents {
   detached: [unknown];
   /** Every super-peer has been tried, and none holds an attachment. */
   round: [];
+  /** The super-peer says that another machine uses this node's key, and where that is. */
+  duplicate: [string];
 }
 
 export class DirectoryClient extends Emitter<DirectoryClientEvents> {
@@ -96,6 +101,7 @@ export class DirectoryClient extends Emitter<DirectoryClientEvents> {
   #session = 0;
   /** Why no attachment stands; undefined while one does, and before the first try has ended. */
   #problem: unknown;
+  #duplicate: { readonly place: string; readonly at: number } | undefined;
   /** Whether the attachment that ends is to be begun again where it was. */
   #again = false;
   #running: Promise<void> | undefined;
@@ -120,6 +126,12 @@ export class DirectoryClient extends Emitter<DirectoryClientEvents> {
   get problem(): string | undefined {
     if (this.#superPeer !== undefined || this.#problem === undefined) return undefined;
     return this.#problem instanceof Error ? this.#problem.message : String(this.#problem);
+  }
+
+  /** Where another machine uses this node's key, if a super-peer has seen that lately. */
+  get duplicate(): string | undefined {
+    const { place, at } = this.#duplicate ?? {};
+    return at !== undefined && performance.now() - at < DUPLICATE ? place : undefined;
   }
 
   members(): Member[] {
@@ -210,6 +222,8 @@ export class DirectoryClient extends Emitter<DirectoryClientEvents> {
         return;
       }
       this.emit('round');
+      // Two machines with one key end each other's attachments: not twice a second for ever.
+      if (this.duplicate !== undefined) delay = RETRY.most;
       // Not all at the same moment: a super-peer that restarts has many members.
       const jitter = 0.5 + Math.random() / 2;
       const signal = first && wish ? AbortSignal.any([wish, this.#life.signal]) : this.#life.signal;
@@ -272,6 +286,7 @@ export class DirectoryClient extends Emitter<DirectoryClientEvents> {
 
   /** @returns whether the message was an update. @throws DirectoryClientError when it must not be taken */
   async #take(message: DirectoryFrame, attachment: Attachment): Promise<boolean> {
+    if (message.duplicate !== undefined) this.#warned(message.duplicate);
     const opened = await openUpdate(message, attachment, this.#context);
     if (opened === undefined) return false;
     const { value, signer } = opened;
@@ -290,6 +305,12 @@ export class DirectoryClient extends Emitter<DirectoryClientEvents> {
       this.tell('attached', signer);
     }
     return true;
+  }
+
+  #warned(place: string): void {
+    const isNew = this.duplicate !== place;
+    this.#duplicate = { place, at: performance.now() };
+    if (isNew) this.tell('duplicate', place);
   }
 
   #beginWhole({ kept = new Uint8Array() }: DirectoryUpdate, known: readonly Member[]): void {

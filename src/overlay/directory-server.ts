@@ -1,6 +1,7 @@
 /** The super-peer's end of the directory: who is attached, and who is told what. */
 import { setImmediate } from 'node:timers/promises';
-import type { PrivateKey, Stream } from '@libp2p/interface';
+import type { Connection, PrivateKey, Stream } from '@libp2p/interface';
+import { tryGetNetConfig } from '@libp2p/utils';
 import { IcvpnError } from '../errors.ts';
 import type { Credential } from '../records/credential.ts';
 import {
@@ -22,6 +23,7 @@ import {
   SILENCE_LIMIT,
 } from './directory.ts';
 import { DirectoryFeed } from './directory-feed.ts';
+import { Duplicates } from './duplicates.ts';
 import type { Gate, Pass, Trust } from './gate.ts';
 import { timeLimit } from './host.ts';
 import type { Membership, MembershipChange } from './membership.ts';
@@ -47,6 +49,9 @@ const SLICE = 16;
 const ABSENCE = SILENCE_LIMIT + 2_000;
 const GRACE = 10_000;
 
+/** Characters of a place: they are ASCII. */
+const MAX_PLACE = 256;
+
 export class DirectoryError extends IcvpnError {}
 
 export interface DirectoryServerOptions {
@@ -57,6 +62,15 @@ export interface DirectoryServerOptions {
   readonly key: PrivateKey;
   readonly trust: () => Trust;
   readonly seal?: Pick<DirectorySeal, 'seal' | 'sealForAll'>;
+  /** Two machines use the key of one member: told again and again while they do. */
+  readonly onDuplicate?: (duplicate: Duplicate) => void;
+}
+
+/** One member's key at two places. */
+export interface Duplicate {
+  readonly member: Opened<Credential>;
+  /** As far as this super-peer can tell. */
+  readonly places: readonly [string, string];
 }
 
 interface Attachment {
@@ -82,6 +96,7 @@ export class DirectoryServer {
   readonly #feed: DirectoryFeed;
   readonly #attached = new Map<string, Attachment>();
   readonly #leaving = new Map<string, NodeJS.Timeout>();
+  readonly #duplicates = new Duplicates();
   #news: News = { sequence: 0, epoch: 0, byBase: new Map() };
   #timer: NodeJS.Timeout | undefined;
   /** By the monotonic clock. */
@@ -96,9 +111,13 @@ export class DirectoryServer {
   async start(): Promise<void> {
     const { gate, membership } = this.#options;
     membership.on('change', this.#onChange);
-    await gate.handle(DIRECTORY_SUFFIX, (stream, _connection, pass) => this.#serve(stream, pass), {
-      maxInboundStreams: 2,
-    });
+    await gate.handle(
+      DIRECTORY_SUFFIX,
+      (stream, connection, pass) => this.#serve(stream, connection, pass),
+      {
+        maxInboundStreams: 2,
+      },
+    );
   }
 
   async close(): Promise<void> {
@@ -121,7 +140,7 @@ export class DirectoryServer {
     return this.#attached.size;
   }
 
-  async #serve(stream: Stream, pass: Pass): Promise<void> {
+  async #serve(stream: Stream, connection: Connection, pass: Pass): Promise<void> {
     if (pass === 'admitter') {
       throw new DirectoryError('ERR_DIRECTORY', 'only members attach', 'get a credential first');
     }
@@ -151,6 +170,9 @@ export class DirectoryServer {
     try {
       this.#options.membership.add(pass, attach.multiaddrs, session);
       this.#tell(attachment);
+      const place = placeOf(connection, attach.multiaddrs);
+      const other = this.#duplicates.attached(name, place);
+      if (other !== undefined) await this.#warn(attachment, [place, other]);
       for (;;) {
         const message = await frames.read({ signal: this.#limit(SILENCE_LIMIT) });
         heard = performance.now();
@@ -159,14 +181,35 @@ export class DirectoryServer {
           break;
         }
         await frames.write(frame({ beat: 1 }), { signal: this.#limit(MESSAGE_LIMIT) });
+        await this.#heard(attachment, place);
       }
       await stream.close({ signal: this.#limit(MESSAGE_LIMIT) });
     } finally {
       if (this.#attached.get(name) === attachment) {
         this.#attached.delete(name);
+        this.#duplicates.left(name);
         this.#leave(attachment, clean, heard);
       }
     }
+  }
+
+  /** A member that beats here is attached here: the newest attachment that is known must be this one. */
+  async #heard(attachment: Attachment, place: string): Promise<void> {
+    const { membership, gate } = this.#options;
+    const { peerId } = attachment.member.value;
+    const newest = membership.member(peerId);
+    const elsewhere = newest !== undefined && !newest.superPeer.equals(gate.host.peerId);
+    if (!this.#duplicates.heard(peerId.toString(), elsewhere) || newest === undefined) return;
+    await this.#warn(attachment, [place, `${newest.multiaddrs.join()} by ${newest.superPeer}`]);
+  }
+
+  async #warn(
+    { member, frames }: Attachment,
+    places: readonly [here: string, other: string],
+  ): Promise<void> {
+    this.#options.onDuplicate?.({ member, places });
+    const duplicate = places[1].slice(0, MAX_PLACE);
+    await frames.write(frame({ duplicate }), { signal: this.#limit(MESSAGE_LIMIT) });
   }
 
   /** @param heard when it was last heard, by the monotonic clock */
@@ -293,6 +336,12 @@ export class DirectoryServer {
   #limit(limit: number): AbortSignal {
     return timeLimit(limit, this.#options.gate.closed);
   }
+}
+
+/** Where a member is: what the connection shows, and what it tells. */
+function placeOf({ remoteAddr }: Connection, multiaddrs: readonly string[]): string {
+  const host = tryGetNetConfig(remoteAddr)?.host ?? remoteAddr.toString();
+  return `${host} (${multiaddrs.join() || 'no address'})`.slice(0, MAX_PLACE);
 }
 
 /** Signs and seals what is to be told, in parts. */

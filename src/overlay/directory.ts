@@ -11,6 +11,8 @@
  *   │◀────────────────────────────────────────────────────┤ signed once for all who are as far
  *   │ beat                                                │ every 10 s; answered. 22 s of silence
  *   ├──────────────────────────────────────────▶◀─────────┤ end the stream on either side
+ *   │                     duplicate {where the other is}  │ one node key is used by two machines
+ *   │◀────────────────────────────────────────────────────┤
  *   │ goodbye                                             │ removes the member at once
  *   ├────────────────────────────────────────────────────▶│
  *   │                                                end  │
@@ -27,6 +29,7 @@ import {
   uint32,
   uint53,
 } from '../codec/protobuf.ts';
+import { plainText } from '../codec/text.ts';
 import type { Credential } from '../records/credential.ts';
 import { DIRECTORY, DIRECTORY_NONCE_LENGTH, MAX_KNOWN_MEMBERS } from '../records/directory.ts';
 import { DIGEST_LENGTH } from './known-members.ts';
@@ -59,6 +62,8 @@ const FRAME = message({
   goodbye: optional(4, uint32({ max: 1 })),
   /** As `update`, for all who are as far. */
   news: optional(5, bytes({ max: DIRECTORY.maxLength + SEAL_OVERHEAD })),
+  /** To a member: another machine uses its node key; where that is, as far as the super-peer can tell. */
+  duplicate: optional(6, plainText({ min: 1, max: 256 })),
 });
 
 export type DirectoryFrame = Infer<typeof FRAME>;
@@ -78,7 +83,7 @@ export const ATTACH_FRAMES = {
 
 export function frame(fields: Partial<DirectoryFrame>): DirectoryFrame {
   const none = { attach: undefined, update: undefined, beat: undefined, goodbye: undefined };
-  return { ...none, news: undefined, ...fields };
+  return { ...none, news: undefined, duplicate: undefined, ...fields };
 }
 
 /** Whom an update for all is for. */

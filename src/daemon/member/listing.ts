@@ -71,6 +71,7 @@ export async function openListing(
     known.follow(members);
     roster.follow(members);
   });
+  directory.on('duplicate', (at) => log('duplicate-node', { at }));
   logAttachments(directory, log);
   return { directory, known, roster };
 }

@@ -72,12 +72,4 @@ describe('members that count as peers', () => {
     roster.follow([a]);
     assert.equal(told.at(-1), 'vm0', 'and does not come back by itself');
   });
-
-  it('P26 gives way to a listed member with the same address', () => {
-    const successor = { ...d, ipv4: b.ipv4 };
-    moving.add(b);
-    roster.follow([a, b]);
-    roster.follow([a, successor]);
-    assert.equal(told.at(-1), 'vm0,vm3');
-  });
 });

@@ -38,7 +38,7 @@ describe('what a member believes of directory updates', () => {
     expected: Expected,
     signer = nth(supers, 0),
   ): Promise<unknown> {
-    const none = { attach: undefined, beat: undefined, goodbye: undefined };
+    const none = { duplicate: undefined, attach: undefined, beat: undefined, goodbye: undefined };
     const bytes = { update: undefined, news: undefined, ...none };
     const envelope = await seal(DIRECTORY, update, signer.key);
     return (await openUpdate({ ...bytes, [form]: envelope }, expected, context))?.value;
