@@ -2,7 +2,15 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { multiaddr } from '@multiformats/multiaddr';
 import { Duplicates } from '../../../src/overlay/duplicates.ts';
-import { Cleanup, credentialFor, identity, listen, MemberNode, SuperPeer } from './harness.ts';
+import {
+  Cleanup,
+  credentialFor,
+  identity,
+  listen,
+  MemberNode,
+  SuperPeer,
+  trustIn,
+} from './harness.ts';
 
 describe('one node key at two places', () => {
   let now: number;
@@ -69,7 +77,7 @@ describe('two machines with one node key', () => {
       Array.from({ length: 4 }, () => identity()),
     );
     assert.ok(overlay && service && superPeer && vm);
-    const trust = () => ({ epoch: 1, admitters: [superPeer.id] });
+    const trust = () => trustIn([superPeer.id]);
     const host = await listen(superPeer.key);
     const node = cleanup.add(
       new SuperPeer(host, superPeer.key, overlay.id, trust, service.id, trust),
