@@ -57,21 +57,6 @@ export const parsePort = argument((text: string): number => {
   return port;
 });
 
-/** A name as credentials carry it: its length in UTF-8 is bounded, and terminals show all of it. */
-const parseName =
-  (what: string, maxBytes: number) =>
-  (text: string): string => {
-    if (text.trim() === '') throw new Error(`${what} is empty`);
-    if (Buffer.byteLength(text) > maxBytes) throw new Error(`${what} is over ${maxBytes} bytes`);
-    if (/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(text)) throw new Error(`${what} has control characters`);
-    return text;
-  };
-
-export const parseVmid = argument(parseName('a VMID', 128));
-
-export const parseRoles = (text: string, before: string[] = []): string[] =>
-  list(parseName('a role', 64))(text, before);
-
 export const encapsulationOption = (): Option =>
   new Option(
     '--encapsulation <kind>',

@@ -11,7 +11,7 @@
  * Absence from the list is no revocation: a firewall that forgets a member's control connection makes
  * its super-peer drop it, while ESP goes on. What the kernel counts is nearer to the truth.
  */
-import { EventEmitter } from 'node:events';
+import { Emitter } from '../events.ts';
 import type { Member } from '../overlay/membership.ts';
 import type { Log } from './log.ts';
 
@@ -33,7 +33,7 @@ interface RosterEvents {
   change: [readonly Member[]];
 }
 
-export class Roster extends EventEmitter<RosterEvents> implements Disposable {
+export class Roster extends Emitter<RosterEvents> implements Disposable {
   readonly #options: RosterOptions;
   /** By PeerID, in text. */
   #listed = new Map<string, Member>();
@@ -66,7 +66,7 @@ export class Roster extends EventEmitter<RosterEvents> implements Disposable {
       if (!dropped.has(name)) this.#options.log('unlisted-peer-kept', { peer: peerId });
     }
     this.#watch();
-    this.emit('change', this.members());
+    this.tell('change', this.members());
   }
 
   /** Looks again at members that are not listed: trust has changed, or time has passed. */
@@ -76,7 +76,7 @@ export class Roster extends EventEmitter<RosterEvents> implements Disposable {
       if (!this.#stays(each)) this.#unlisted.delete(name);
     }
     this.#watch();
-    if (this.#unlisted.size !== before) this.emit('change', this.members());
+    if (this.#unlisted.size !== before) this.tell('change', this.members());
   }
 
   #stays(member: Member): boolean {

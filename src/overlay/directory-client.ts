@@ -221,7 +221,7 @@ export class DirectoryClient extends Emitter<DirectoryClientEvents> {
         failed(isTimeout(wish.reason) ? unreachable(this.#problem) : wish.reason);
         return;
       }
-      this.emit('round');
+      this.tell('round');
       // Two machines with one key end each other's attachments: not twice a second for ever.
       if (this.duplicate !== undefined) delay = RETRY.most;
       // Not all at the same moment: a super-peer that restarts has many members.

@@ -29,7 +29,7 @@ import {
   uint32,
   uint53,
 } from '../codec/protobuf.ts';
-import { plainText } from '../codec/text.ts';
+import { remark } from '../codec/text.ts';
 import type { Credential } from '../records/credential.ts';
 import { DIRECTORY, DIRECTORY_NONCE_LENGTH, MAX_KNOWN_MEMBERS } from '../records/directory.ts';
 import { DIGEST_LENGTH } from './known-members.ts';
@@ -63,7 +63,7 @@ const FRAME = message({
   /** As `update`, for all who are as far. */
   news: optional(5, bytes({ max: DIRECTORY.maxLength + SEAL_OVERHEAD })),
   /** To a member: another machine uses its node key; where that is, as far as the super-peer can tell. */
-  duplicate: optional(6, plainText({ min: 1, max: 256 })),
+  duplicate: optional(6, remark({ max: 256 })),
 });
 
 export type DirectoryFrame = Infer<typeof FRAME>;

@@ -14,9 +14,7 @@ import {
   keyFileOption,
   parseCount,
   parsePort,
-  parseRoles,
   parseTextList,
-  parseVmid,
   stateOption,
 } from '../options.ts';
 import { print } from '../output.ts';
@@ -50,12 +48,8 @@ export function addUpCommand(program: Command, context: CliContext): void {
     .option('--bootstrap <file>', 'bootstrap data of the service; needed at the first start only')
     .addOption(stateOption(DEFAULT_MEMBER_STATE))
     .addOption(keyFileOption())
-    .option(
-      '--vmid <id>',
-      'name of this instance; the host name when left out at the first start',
-      parseVmid,
-    )
-    .option('--role <role>', 'role of this VM; may be given again', parseRoles)
+    .option('--vmid <id>', 'name of this instance; the host name when left out at the first start')
+    .option('--role <role>', 'role of this VM; may be given again', parseTextList)
     .addOption(listenOption(DEFAULT_LISTEN))
     .addOption(announceOption())
     .option('--interface <name>', 'network interface to make', 'icvpn0')

@@ -124,9 +124,10 @@ describe('icvpn command line', () => {
       ['--vmid', 'a\nb'],
       ['--role', '\u001b[31m'],
     ] as const) {
-      const { code, err } = await icvpn('up', '--foreground', option, value);
-      assert.equal(code, 2);
-      assert.match(err, new RegExp(`${option} <\\w+>.*(empty|over|control)`));
+      const state = ['--state', path('named')];
+      const { code, err } = await icvpn('up', '--foreground', ...state, option, value);
+      assert.equal(code, 1);
+      assert.match(err, /cannot be a (VMID|role): /);
     }
   });
 
