@@ -2,9 +2,8 @@
  * What a service's owner asks a super-peer: which records of the owner's does it hold?
  *
  * The owner is no member, and strangers must not learn which services a super-peer knows. So the question is
- * signed with the key that the ServiceID is. It names the super-peer and the node that asks, whose key is made
- * for this one run and which Noise has proved: a question that was seen is of no use to anybody else, and needs
- * no clock.
+ * signed with the key that the ServiceID is. It names the super-peer and the node that asks, which Noise has
+ * proved: a question that was seen is of no use over another connection, and needs no clock.
  */
 import type { Ed25519PeerId, PeerId, PrivateKey } from '@libp2p/interface';
 import { bytes, type Infer, message, required, string } from '../codec/protobuf.ts';

@@ -278,7 +278,7 @@ export async function publishRecord<T>(
 /**
  * Asks a super-peer which records of a service it holds.
  *
- * @param host a host of the owner's tool, whose key was made for this run
+ * @param host a host of the owner's tool
  * @param superPeer its PeerID, and one of its addresses, ending in `/p2p/<PeerID>`
  * @throws PublishError as `publishRecord`
  */
