@@ -9,125 +9,118 @@
  * hash of a line = SHA-256 of its bytes without the newline;  of the line before the first: 64 zeros
  * ```
  *
- * What a chain cannot show is that its end was cut off; who wants to know notes the head (sequence and
- * hash) elsewhere now and then. Causes stand here in full, and secrets never.
+ * A line that says what was given or taken (admitted, renewed, revoked) is on the disk when `append` resolves. A file
+ * of 16 MiB becomes an older one, and the chain goes on in the next (`audit-files.ts`). A start reads the last line
+ * only; where that is damaged, or lines are missing at the end, the log goes on with a line that says so, and
+ * `icvpn audit`, which reads everything, shows where. Causes stand here in full, and secrets never.
  *
- * Who is refused over and over must not fill the disk: from one site, for one service and cause, ten
- * refusals a minute get a line each, and the rest of that minute one line with their count.
+ * What a chain cannot show is that its end was cut off by somebody who also wrote the head; who wants to know notes
+ * the head (sequence and hash) elsewhere now and then.
  */
-import { createHash } from 'node:crypto';
-import { once } from 'node:events';
-import { createReadStream } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import { createInterface } from 'node:readline';
-import { IcvpnError } from '../errors.ts';
-import { originOf } from '../shares/origin.ts';
+import { dirname } from 'node:path';
+import { FileError, syncDirectory } from '../files/atomic.ts';
+import { auditFiles, readHead, retireFile, writeHead } from './audit-files.ts';
+import {
+  type AuditEntry,
+  AuditError,
+  type AuditEvent,
+  type AuditHead,
+  GENESIS,
+  hashOf,
+  MAX_LINE,
+  parse,
+} from './audit-record.ts';
+import { Repeats, WINDOW } from './audit-repeats.ts';
 
-export const AUDIT_EVENTS = [
-  'admitted',
-  'refused',
-  'renewed',
-  'revoked',
-  'guessing',
-  'duplicate',
-] as const;
-export type AuditEvent = (typeof AUDIT_EVENTS)[number];
+export { type AuditFilter, readAudit, verifyAudit } from './audit-reader.ts';
+export {
+  AUDIT_EVENTS,
+  type AuditEntry,
+  AuditError,
+  type AuditEvent,
+  type AuditHead,
+  type AuditRecord,
+} from './audit-record.ts';
 
-/** What is logged. All of it is public or the operator's own. */
-export interface AuditEntry {
-  readonly event: AuditEvent;
-  readonly serviceId: string;
-  /** The remote's PeerID, as Noise proved it. */
-  readonly peerId?: string | undefined;
-  readonly vmid?: string | undefined;
-  /** IP address that it came from. */
-  readonly address?: string | undefined;
-  /** Why, for refusals and revocations. */
-  readonly cause?: string | undefined;
-  /** Of the credential, in hex. */
-  readonly serial?: string | undefined;
-  /** Of the ticket, in hex. */
-  readonly ticket?: string | undefined;
-  /** How many refusals the line stands for; absent for one. */
-  readonly count?: number | undefined;
+/** Bytes from which on a file becomes an older one. */
+const MAX_FILE = 16 * 1024 * 1024;
+const FULL = 'the file before is full';
+/** Lines that acknowledge something. */
+const DURABLE: readonly AuditEvent[] = ['admitted', 'renewed', 'revoked', 'segment', 'gap'];
+
+export interface AuditOptions {
+  /** Bytes from which on a file becomes an older one; 16 MiB if left out. */
+  readonly maxFile?: number;
 }
-
-export interface AuditRecord extends AuditEntry {
-  readonly sequence: number;
-  /** ISO 8601, UTC. */
-  readonly time: string;
-  /** Hash of the line before, hex. */
-  readonly previous: string;
-}
-
-/** The end of a log: where its chain stands. */
-export interface AuditHead {
-  /** Of the last record; 0 when there is none. */
-  readonly sequence: number;
-  /** Of the last line, hex. */
-  readonly hash: string;
-}
-
-export class AuditError extends IcvpnError {
-  /** The line that is wrong, from 1. */
-  readonly line: number;
-
-  constructor(path: string, line: number, reason: string, options?: ErrorOptions) {
-    super(
-      'ERR_AUDIT',
-      `audit log ${path}, line ${line}: ${reason}`,
-      'the log was altered or damaged from this line on: compare it with a copy',
-      options,
-    );
-    this.line = line;
-  }
-}
-
-const GENESIS: AuditHead = { sequence: 0, hash: '0'.repeat(64) };
-const MAX_LINE = 4096;
-
-const hashOf = (line: string): string => createHash('sha256').update(line).digest('hex');
 
 /** The writing end. One process writes one log. */
 export class AuditLog {
-  readonly #file: FileHandle;
+  readonly #path: string;
   readonly #clock: () => number;
   readonly #repeats: Repeats;
+  readonly #maxFile: number;
+  #file: FileHandle;
+  /** Bytes of the file up to the head. */
+  #size: number;
   #head: AuditHead;
+  /** The head that stands in its own file. */
+  #noted: AuditHead | undefined;
+  /** Lines that could not be written since the last one that could. */
+  #lost = 0;
   #writing: Promise<void> = Promise.resolve();
   /** The write after that, once something waits for it. */
   #next: Promise<void> | undefined;
   readonly #waiting: AuditEntry[] = [];
-  #timer: NodeJS.Timeout;
+  readonly #timer: NodeJS.Timeout;
 
-  /** Bytes of the file up to the head. */
-  #size: number;
-
-  private constructor(file: FileHandle, size: number, head: AuditHead, clock: () => number) {
-    this.#file = file;
-    this.#size = size;
-    this.#head = head;
+  private constructor(
+    at: { path: string; file: FileHandle; size: number; head: AuditHead },
+    clock: () => number,
+    options: AuditOptions,
+  ) {
+    this.#path = at.path;
+    this.#file = at.file;
+    this.#size = at.size;
+    this.#head = at.head;
     this.#clock = clock;
+    this.#maxFile = options.maxFile ?? MAX_FILE;
     this.#repeats = new Repeats(clock);
     this.#timer = setInterval(() => void this.#flush(), WINDOW);
     this.#timer.unref();
   }
 
   /**
-   * Opens a log, making it (mode 0600) when there is none. The end of a last line that was cut off
-   * by a crash is taken away: its writing was never acknowledged.
+   * Opens a log, making it (mode 0600) when there is none. The end of a last line that was cut off by a crash is taken
+   * away: its writing was never acknowledged. A log that lacks more than that goes on with a `segment` line.
    *
-   * @throws AuditError when the log that is there does not verify
+   * @throws FileError
    */
-  static async open(path: string, clock: () => number = Date.now): Promise<AuditLog> {
-    const file = await open(path, 'a+', 0o600);
+  static async open(
+    path: string,
+    clock: () => number = Date.now,
+    options: AuditOptions = {},
+  ): Promise<AuditLog> {
+    const noted = await readHead(path);
+    const file = await openLog(path);
+    const {
+      size,
+      head = size === 0 ? await endBefore(path) : undefined,
+      fault,
+    } = await endOf(path, file);
+    const log = new AuditLog({ path, file, size, head: head ?? noted ?? GENESIS }, clock, options);
+    log.#noted = noted;
     try {
-      const { size } = await file.stat();
-      const whole = await wholeLines(file, size);
-      if (whole < size) await file.truncate(whole);
-      return new AuditLog(file, whole, await verifyAudit(path), clock);
+      if (fault !== undefined) await log.#retire();
+      const why = fault ?? missing(head, noted) ?? (size === 0 && head ? FULL : undefined);
+      if (why !== undefined) {
+        if (noted && noted.sequence > log.#head.sequence) log.#head = noted;
+        await log.#write([{ event: 'segment', serviceId: '-', cause: why }]);
+      }
+      return log;
     } catch (error) {
-      await file.close();
+      clearInterval(log.#timer);
+      await log.#file.close();
       throw error;
     }
   }
@@ -136,20 +129,30 @@ export class AuditLog {
     return this.#head;
   }
 
-  /** Resolves when the entry is in the file (or, for a refusal among many, counted). */
+  /**
+   * Resolves when the entry is in the file (on the disk, when it acknowledges something), or is counted.
+   *
+   * @throws FileError `ERR_DISK_FULL` and others; the log then tells how many lines it lacks
+   */
   append(entry: AuditEntry): Promise<void> {
-    if (entry.event === 'refused' && this.#repeats.absorb(entry)) return Promise.resolve();
+    if (this.#repeats.absorb(entry)) return Promise.resolve();
     return this.#write([entry]);
   }
 
   async close(): Promise<void> {
     clearInterval(this.#timer);
-    await this.#write(this.#repeats.drain(true)).finally(() => this.#file.close());
+    try {
+      await this.#write(this.#repeats.drain(true));
+      await this.#noteHead();
+    } finally {
+      await this.#file.close();
+    }
   }
 
-  #flush(): Promise<void> {
-    // A write that fails is reported by the append that waits for it; here nobody waits.
-    return this.#write(this.#repeats.drain(false)).catch(() => undefined);
+  /** A write that fails is reported by the append that waits for it; here nobody waits. */
+  async #flush(): Promise<void> {
+    await this.#write(this.#repeats.drain(false)).catch(() => undefined);
+    await this.#noteHead().catch(() => undefined);
   }
 
   /** What comes while a write is under way shares the next one. */
@@ -166,11 +169,35 @@ export class AuditLog {
   #writeWaiting(): Promise<void> {
     this.#next = undefined;
     const entries = this.#waiting.splice(0);
-    this.#writing = this.#writeLines(entries);
+    this.#writing = this.#writeLines(entries).catch((error: unknown) => {
+      this.#lost += entries.length;
+      throw error;
+    });
     return this.#writing;
   }
 
   async #writeLines(entries: readonly AuditEntry[]): Promise<void> {
+    const all = [...entries];
+    if (this.#lost > 0) all.unshift({ event: 'gap', serviceId: '-', count: this.#lost });
+    if (this.#size >= this.#maxFile) {
+      await this.#retire();
+      all.unshift({ event: 'segment', serviceId: '-', cause: FULL });
+    }
+    const { text, head } = this.#linesOf(all);
+    try {
+      await this.#file.appendFile(text);
+      if (all.some(({ event }) => DURABLE.includes(event))) await this.#file.datasync();
+    } catch (cause) {
+      // A full disk took part of it: what follows must not be appended to half a line.
+      await this.#file.truncate(this.#size);
+      throw new FileError(this.#path, cause);
+    }
+    this.#size += Buffer.byteLength(text);
+    this.#head = head;
+    this.#lost = 0;
+  }
+
+  #linesOf(entries: readonly AuditEntry[]): { text: string; head: AuditHead } {
     let head = this.#head;
     let text = '';
     for (const entry of entries) {
@@ -180,165 +207,80 @@ export class AuditLog {
       head = { sequence, hash: hashOf(line) };
       text += `${line}\n`;
     }
-    try {
-      await this.#file.appendFile(text);
-    } catch (error) {
-      // A full disk took part of it: what follows must not be appended to half a line.
-      await this.#file.truncate(this.#size);
-      throw error;
-    }
-    this.#size += Buffer.byteLength(text);
-    this.#head = head;
+    return { text, head };
+  }
+
+  /** Goes on in a new file. */
+  async #retire(): Promise<void> {
+    await retireFile(this.#path, this.#head.sequence, this.#clock());
+    await this.#file.close();
+    this.#file = await openLog(this.#path);
+    this.#size = 0;
+  }
+
+  /** The lines first: a head that is ahead of them would tell of a fault that is none. */
+  async #noteHead(): Promise<void> {
+    await this.#writing.catch(() => undefined);
+    const head = this.#head;
+    if (head.sequence === (this.#noted?.sequence ?? 0)) return;
+    await this.#file.datasync();
+    await writeHead(this.#path, head);
+    this.#noted = head;
   }
 }
 
-const WINDOW = 60_000;
-const LINES_PER_WINDOW = 10;
-const KEYS = 1000;
-
-/** Counts refusals that do not get a line each. */
-class Repeats {
-  readonly #clock: () => number;
-  readonly #seen = new Map<
-    string,
-    { since: number; lines: number; more: number; last: AuditEntry }
-  >();
-
-  constructor(clock: () => number) {
-    this.#clock = clock;
-  }
-
-  /** @returns true when the entry was counted and is not to be written now */
-  absorb(entry: AuditEntry): boolean {
-    // Beyond the bound all sites share one count, so that changing one's site is no way around it.
-    const site = this.#seen.size < KEYS ? originOf(entry.address ?? '').site : 'others';
-    const service = this.#seen.size < KEYS ? entry.serviceId : 'others';
-    const key = `${site} ${service} ${entry.cause}`;
-    const known = this.#seen.get(key);
-    if (known === undefined) {
-      this.#seen.set(key, { since: this.#clock(), lines: 1, more: 0, last: entry });
-      return false;
-    }
-    if (known.lines < LINES_PER_WINDOW) {
-      known.lines++;
-      return false;
-    }
-    known.more++;
-    known.last = entry;
-    return true;
-  }
-
-  /** @returns one entry for each window that is over, and for all when `everything` */
-  drain(everything: boolean): AuditEntry[] {
-    const due: AuditEntry[] = [];
-    for (const [key, { since, more, last }] of this.#seen) {
-      if (!everything && this.#clock() - since < WINDOW) continue;
-      this.#seen.delete(key);
-      if (more > 0) due.push({ ...last, count: more });
-    }
-    return due;
-  }
-}
-
-/** @returns the length of the file up to the end of its last whole line */
-async function wholeLines(file: FileHandle, size: number): Promise<number> {
-  const tail = Buffer.alloc(Math.min(size, MAX_LINE));
-  await file.read(tail, 0, tail.length, size - tail.length);
-  const end = tail.lastIndexOf(0x0a);
-  // A tail without any newline is no cut line but a damaged log: verification will tell.
-  return end < 0 && size > tail.length ? size : size - tail.length + end + 1;
-}
-
-export interface AuditFilter {
-  /** Records at or after this time. */
-  readonly since?: Date;
-  /** Records before this time. */
-  readonly until?: Date;
-  readonly vmid?: string;
-  readonly event?: AuditEvent;
-  readonly serviceId?: string;
-}
-
-/**
- * Reads a log from its beginning and checks the chain as it goes.
- *
- * @throws AuditError at the first line that does not follow from the one before
- */
-export async function* readAudit(
-  path: string,
-  filter: AuditFilter = {},
-): AsyncGenerator<AuditRecord> {
-  for await (const { record } of chain(path)) if (matches(record, filter)) yield record;
-}
-
-/** @returns the head of a log whose whole chain holds. @throws AuditError */
-export async function verifyAudit(path: string): Promise<AuditHead> {
-  let head = GENESIS;
-  for await (const link of chain(path)) head = link.head;
-  return head;
-}
-
-async function* chain(path: string): AsyncGenerator<{ record: AuditRecord; head: AuditHead }> {
-  const input = createReadStream(path);
-  let head = GENESIS;
-  let number = 0;
+/** @throws FileError */
+async function openLog(path: string): Promise<FileHandle> {
   try {
-    await once(input, 'open');
-    for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
-      number++;
-      const record = parse(path, number, line);
-      if (record.previous !== head.hash || record.sequence !== head.sequence + 1) {
-        throw new AuditError(path, number, 'it does not follow from the line before');
-      }
-      head = { sequence: record.sequence, hash: hashOf(line) };
-      yield { record, head };
-    }
+    const file = await open(path, 'a+', 0o600);
+    await syncDirectory(dirname(path));
+    return file;
   } catch (cause) {
-    if (cause instanceof AuditError) throw cause;
-    throw new AuditError(path, number, 'it cannot be read', { cause });
-  } finally {
-    input.destroy();
+    throw new FileError(path, cause);
   }
 }
 
-function matches(record: AuditRecord, filter: AuditFilter): boolean {
-  const time = Date.parse(record.time);
-  return (
-    (filter.since === undefined || time >= filter.since.getTime()) &&
-    (filter.until === undefined || time < filter.until.getTime()) &&
-    (filter.vmid === undefined || record.vmid === filter.vmid) &&
-    (filter.event === undefined || record.event === filter.event) &&
-    (filter.serviceId === undefined || record.serviceId === filter.serviceId)
-  );
+interface End {
+  /** Bytes. */
+  readonly size: number;
+  /** Of the last line; undefined when there is none that can be read. */
+  readonly head?: AuditHead;
+  /** Why the last line cannot be read. */
+  readonly fault?: string;
 }
 
-function parse(path: string, number: number, line: string): AuditRecord {
-  let value: unknown;
+/** Where the newest of the older files ends: a crash may have come before the first line of the next. */
+async function endBefore(path: string): Promise<AuditHead | undefined> {
+  const older = (await auditFiles(path)).at(-2);
+  if (older === undefined) return undefined;
+  await using file = await open(older, 'r+');
+  return (await endOf(older, file)).head;
+}
+
+async function endOf(path: string, file: FileHandle): Promise<End> {
+  const { size: all } = await file.stat();
+  // The last line, and what a crash cut off behind it.
+  const tail = Buffer.alloc(Math.min(all, 2 * MAX_LINE + 2));
+  await file.read(tail, 0, tail.length, all - tail.length);
+  const end = tail.lastIndexOf(0x0a) + 1;
+  if (end === 0 && all > MAX_LINE) return { size: all, fault: 'the file before ends in no line' };
+  const size = all - tail.length + end;
+  if (size < all) await file.truncate(size);
+  if (size === 0) return { size };
+  const begin = end < 2 ? 0 : tail.lastIndexOf(0x0a, end - 2) + 1;
+  const line = tail.toString('utf8', begin, end - 1);
   try {
-    value = JSON.parse(line);
-  } catch (cause) {
-    throw new AuditError(path, number, 'it is no JSON', { cause });
+    return { size, head: { sequence: parse(path, 1, line).sequence, hash: hashOf(line) } };
+  } catch (error) {
+    if (!(error instanceof AuditError)) throw error;
+    return { size, fault: 'the last line of the file before is damaged' };
   }
-  if (!isRecord(value)) throw new AuditError(path, number, 'it is no audit record');
-  return value;
 }
 
-const TEXTS = ['peerId', 'vmid', 'address', 'cause', 'serial', 'ticket'] as const;
-
-function isRecord(value: unknown): value is AuditRecord {
-  if (typeof value !== 'object' || value === null) return false;
-  const fields = new Map<string, unknown>(Object.entries(value));
-  const text = (name: string): boolean => typeof fields.get(name) === 'string';
-  const optional = (name: string): boolean => !fields.has(name) || text(name);
-  const count = fields.get('count');
-  return (
-    Number.isSafeInteger(fields.get('sequence')) &&
-    text('time') &&
-    !Number.isNaN(Date.parse(String(fields.get('time')))) &&
-    AUDIT_EVENTS.some((event) => event === fields.get('event')) &&
-    text('serviceId') &&
-    text('previous') &&
-    TEXTS.every(optional) &&
-    (count === undefined || Number.isSafeInteger(count))
-  );
+/** @returns what the log lacks by the head that was noted */
+function missing(head: AuditHead | undefined, noted: AuditHead | undefined): string | undefined {
+  if (noted === undefined || noted.sequence <= (head?.sequence ?? 0)) return undefined;
+  if (head === undefined)
+    return `the log is empty or lost; it went to line ${noted.sequence} at least`;
+  return `lines ${head.sequence + 1} to ${noted.sequence} at least are missing`;
 }

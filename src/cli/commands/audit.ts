@@ -3,6 +3,7 @@ import { access } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import {
   AUDIT_EVENTS,
+  type AuditError,
   type AuditEvent,
   type AuditRecord,
   readAudit,
@@ -52,10 +53,17 @@ async function audit(options: AuditOptions, { output }: CliContext): Promise<voi
   const path = auditPath(state);
   await access(path);
   let count = 0;
-  for await (const record of readAudit(path, filter)) {
+  const breaks: AuditError[] = [];
+  const onBreak = (error: AuditError): void => {
+    breaks.push(error);
+    output.err(visible(`icvpn: ${error.message}`).concat('\n'));
+  };
+  for await (const record of readAudit(path, filter, onBreak)) {
     count++;
     output.out(`${visible(json ? JSON.stringify(record) : lineOf(record))}\n`);
   }
+  const [first] = breaks;
+  if (first !== undefined) throw first;
   if (!json) output.out(`${count} records; the chain of the log holds\n`);
 }
 

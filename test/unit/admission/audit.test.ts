@@ -4,7 +4,9 @@ import { createHash } from 'node:crypto';
 import {
   appendFileSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -21,6 +23,7 @@ import {
   readAudit,
   verifyAudit,
 } from '../../../src/admission/audit.ts';
+import { fileSystemError, onFileCalls } from '../files/watched-files.ts';
 
 describe('audit log', () => {
   let folder: string;
@@ -103,12 +106,155 @@ describe('audit log', () => {
     );
   });
 
-  it('names the line, and refuses to go on with a log that does not verify', async () => {
+  const why = (records: readonly { event: string; cause?: string | undefined }[]) =>
+    records.filter(({ event }) => event === 'segment').map(({ cause }) => cause);
+  /** What can be read, and where the chain breaks. */
+  async function readOn() {
+    const breaks: AuditError[] = [];
+    const records = [];
+    for await (const record of readAudit(path, {}, (error) => breaks.push(error))) {
+      records.push(record);
+    }
+    return { records, breaks };
+  }
+
+  it('P35 a changed byte stops no super-peer, and shows when the log is read', async () => {
     await write(entry(), entry(), entry());
     writeFileSync(path, readFileSync(path, 'utf8').replace('i-1', 'i-2'));
-    await assert.rejects(
-      AuditLog.open(path),
-      (error) => error instanceof AuditError && error.line === 2,
+    await write(entry({ event: 'renewed' }));
+    const { records, breaks } = await readOn();
+    assert.equal(records.length, 4);
+    assert.deepEqual(
+      breaks.map(({ line }) => line),
+      [2],
+    );
+  });
+
+  it('P35 a damaged last line begins another file that says so, and nothing is thrown away', async () => {
+    await write(entry(), entry(), entry());
+    const text = readFileSync(path, 'utf8');
+    writeFileSync(path, `${text.slice(0, -20)}\n`);
+    await write(entry({ event: 'renewed' }));
+    const { records, breaks } = await readOn();
+    assert.deepEqual(
+      records.map(({ event }) => event),
+      ['admitted', 'admitted', 'segment', 'renewed'],
+    );
+    assert.deepEqual(why(records), ['the last line of the file before is damaged']);
+    assert.ok(breaks.length > 0);
+  });
+
+  it('P35 an emptied, lost or shortened log goes on with a line that says so', async () => {
+    await write(entry(), entry(), entry());
+    const lose = [
+      [() => writeFileSync(path, ''), /is empty or lost; it went to line 3/],
+      [() => rmSync(path), /is empty or lost; it went to line 5/],
+      [() => writeFileSync(path, `${lines()[0]}\n`), /lines 7 to 7 at least are missing/],
+    ] as const;
+    for (const [change, cause] of lose) {
+      change();
+      await write(entry({ event: 'renewed' }));
+      const { records, breaks } = await readOn();
+      assert.match(why(records).at(-1) ?? '', cause);
+      assert.equal(records.at(-1)?.event, 'renewed');
+      if (records.length > 2) assert.ok(breaks.length > 0);
+    }
+  });
+
+  it('P35 goes on in files of a bounded size and number, in one chain', async () => {
+    const log = await AuditLog.open(path, () => now++, { maxFile: 1000 });
+    for (let i = 0; i < 100; i++) await log.append(entry({ vmid: `i-${i}` }));
+    await log.close();
+    const { records, breaks } = await readOn();
+    assert.deepEqual(breaks, []);
+    assert.equal(records.at(-1)?.vmid, 'i-99');
+    const all = readdirSync(folder).filter((name) => name.startsWith('audit.jsonl.0'));
+    assert.equal(all.length, 8);
+    for (const name of readdirSync(folder)) {
+      assert.ok(statSync(join(folder, name)).size < 1500, name);
+      assert.equal(statSync(join(folder, name)).mode & 0o777, 0o600, name);
+    }
+    await verifyAudit(path);
+    const sequences = records.map(({ sequence }) => sequence);
+    const first = sequences[0] ?? 0;
+    assert.ok(first > 1, 'the oldest lines have gone');
+    assert.deepEqual(
+      sequences,
+      sequences.map((_, i) => first + i),
+    );
+    await write(entry());
+    assert.deepEqual((await readOn()).breaks, []);
+    // A crash between two files.
+    renameSync(path, `${path}.${String(records.length + first).padStart(12, '0')}-9999999999999`);
+    await write(entry({ event: 'renewed' }));
+    assert.deepEqual((await readOn()).breaks, []);
+    assert.equal((await readOn()).records.at(-2)?.cause, 'the file before is full');
+  });
+
+  it('P35 what gives or takes something is on the disk when it is acknowledged; a refusal need not be', async () => {
+    const steps: string[] = [];
+    const log = await AuditLog.open(path, () => now);
+    await log.close();
+    const stop = onFileCalls((call) => steps.push(call));
+    try {
+      const watched = await AuditLog.open(path, () => now);
+      for (const event of ['admitted', 'renewed', 'revoked', 'refused'] as const) {
+        steps.length = 0;
+        await watched.append(entry({ event }));
+        const synced = event === 'refused' ? ['write'] : ['write', 'sync file'];
+        assert.deepEqual(steps, synced, event);
+      }
+      await watched.close();
+    } finally {
+      stop();
+    }
+  });
+
+  it('P35 a full disk refuses what is to be written down, and the log tells how much it lacks', async () => {
+    let full = false;
+    const stop = onFileCalls((call) => {
+      if (full && call === 'write') throw fileSystemError('ENOSPC');
+    });
+    try {
+      const log = await AuditLog.open(path, () => now);
+      await log.append(entry());
+      full = true;
+      for (let i = 0; i < 3; i++) {
+        await assert.rejects(log.append(entry()), { code: 'ERR_DISK_FULL' });
+      }
+      full = false;
+      await log.append(entry({ event: 'renewed' }));
+      await log.close();
+    } finally {
+      stop();
+    }
+    const records = await read();
+    assert.deepEqual(
+      records.map(({ event, count }) => [event, count]),
+      [
+        ['admitted', undefined],
+        ['gap', 3],
+        ['renewed', undefined],
+      ],
+    );
+  });
+
+  it('P28 strangers from however many sites, at however many services, write no more than a little', async () => {
+    const log = await AuditLog.open(path, () => now);
+    const bytes = () => statSync(path).size;
+    for (let i = 0; i < 20_000; i++) {
+      const address = `10.${i % 200}.${i % 7}.1`;
+      await log.append(
+        entry({ event: 'refused', serviceId: `s${i}`, cause: `c${i % 3}`, address }),
+      );
+    }
+    assert.ok(bytes() < 60 * 400, `${bytes()} bytes in a minute`);
+    await log.close();
+    const records = await read();
+    assert.ok(records.length <= 60 + 17);
+    assert.equal(
+      records.reduce((sum, { count = 1 }) => sum + count, 0),
+      20_000,
     );
   });
 
