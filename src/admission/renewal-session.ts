@@ -69,7 +69,8 @@ export async function renew(
     refuse(cause, { guess: false, serviceId: serviceId.toString() });
   const service = admittedBy(context.services(serviceId.toString()), self);
   if (service === undefined) return refusal('unknown service');
-  const fault = faultOf(shown, service, remote.peerId, now);
+  const isStranded = context.isStranded(service, shown);
+  const fault = faultOf(shown, service, { bearer: remote.peerId, now, isStranded });
   if (fault !== undefined) return refusal(`credential: ${fault}`);
   const state = openRenewalState(hello.token, service.secrets.renewalSecret, serviceId);
   if (!state?.peerId.equals(remote.peerId) || !Buffer.from(state.serial).equals(serial)) {
@@ -144,14 +145,17 @@ async function readCredential(raw: Uint8Array): Promise<Opened<Credential> | und
   }
 }
 
-/** @returns what is wrong with a credential, borne by `bearer`, for being renewed */
+/**
+ * @param run.isStranded whether it is from before the super-peer that signed it was struck off
+ * @returns what is wrong with a credential, borne by `bearer`, for being renewed
+ */
 function faultOf(
   shown: Opened<Credential>,
   { descriptor }: ServedService,
-  bearer: Ed25519PeerId,
-  now: number,
+  { bearer, now, isStranded }: { bearer: Ed25519PeerId; now: number; isStranded: boolean },
 ): string | undefined {
-  const { serviceId, epoch, admitters } = descriptor.value;
+  const { serviceId, epoch } = descriptor.value;
+  const admitters = descriptor.value.admitters.map(({ peerId }) => peerId);
   // The service may have moved on to a new epoch: renewal is how its members follow.
   const shownEpoch = Math.min(shown.value.epoch, epoch);
   const within = now < shown.value.notAfter + WAY_BACK_SECONDS;
@@ -159,7 +163,7 @@ function faultOf(
   try {
     checkCredential(shown, {
       ...{ serviceId, bearer, now: at, epoch: shownEpoch },
-      admitters: admitters.map((each) => each.peerId),
+      admitters: isStranded ? [...admitters, shown.signer] : admitters,
       addresses: addressesAt(descriptor.value, shown.value.admittedBy),
     });
     return undefined;

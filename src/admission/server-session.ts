@@ -68,6 +68,8 @@ export interface ServerContext {
   ticketRevoked(service: ServedService, id: Uint8Array): boolean;
   /** Whether a credential was taken back, so that it is not renewed. */
   revoked(service: ServedService, credential: Opened<Credential>): boolean;
+  /** Whether a credential of a super-peer that was struck off is known to be from before. */
+  isStranded(service: ServedService, credential: Opened<Credential>): boolean;
   /** CIDRs of which a member may announce all or parts. */
   allowedSubnets(
     service: ServedService,

@@ -60,6 +60,8 @@ export interface AdmissionServerOptions {
   readonly ticketRevoked?: ServerContext['ticketRevoked'];
   /** Whether a credential was taken back, so that it is not renewed. */
   readonly revoked?: ServerContext['revoked'];
+  /** Whether a credential of a super-peer that was struck off is known to be from before; none is when absent. */
+  readonly isStranded?: ServerContext['isStranded'];
   /** CIDRs of which a member may announce all or parts; none when absent. */
   readonly allowedSubnets?: ServerContext['allowedSubnets'];
   /** Where tickets are used up; without it none is taken. */
@@ -102,6 +104,7 @@ export class AdmissionServer {
       barred: options.barred ?? (() => false),
       ticketRevoked: options.ticketRevoked ?? (() => false),
       revoked: options.revoked ?? (() => false),
+      isStranded: options.isStranded ?? (() => false),
       allowedSubnets: options.allowedSubnets ?? (() => []),
       random: (length) => randomBytes(length),
     };

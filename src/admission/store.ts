@@ -4,6 +4,7 @@
  * - **services**: the newest descriptor of each, with the salts and verifiers in it sealed as they
  *   came from the owner
  * - **tickets**: the ones that were used, and by whom
+ * - **stranded**: credentials that their members may renew though the super-peer that signed them was struck off
  * - **leases**: which member has which virtual IPv4 address
  *
  * Each change is one transaction, on the disk before the call returns (WAL, synchronous = FULL), so that
@@ -14,6 +15,7 @@ import { chmodSync, closeSync, existsSync, openSync, statSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { IcvpnError } from '../errors.ts';
+import { type Credential, WAY_BACK_SECONDS } from '../records/credential.ts';
 import {
   compareVersions,
   DESCRIPTOR,
@@ -36,6 +38,10 @@ const MIGRATIONS = [
   LEASE_MIGRATION,
   `CREATE TABLE forgotten (not_after INTEGER NOT NULL) STRICT;
    INSERT INTO forgotten VALUES (0);`,
+  `CREATE TABLE stranded (
+     service TEXT NOT NULL, serial BLOB NOT NULL, not_after INTEGER NOT NULL,
+     PRIMARY KEY (service, serial)
+   ) STRICT;`,
 ];
 
 /** Seconds that a used ticket is remembered after its end: a clock that is so much ahead costs no unused ticket. */
@@ -186,6 +192,26 @@ export class AdmissionStore {
       const gone = this.#prepare('DELETE FROM ticket WHERE not_after < ?').run(before);
       return Number(gone.changes);
     });
+  }
+
+  /** Notes credentials that may be renewed for as long as any, whoever signed them. */
+  strand(credentials: readonly Pick<Credential, 'serviceId' | 'serial' | 'notAfter'>[]): void {
+    const note = this.#prepare('INSERT INTO stranded VALUES (?, ?, ?) ON CONFLICT DO NOTHING');
+    this.#transaction(() => {
+      for (const { serviceId, serial, notAfter } of credentials) {
+        note.run(serviceId.toString(), serial, notAfter + WAY_BACK_SECONDS);
+      }
+    });
+  }
+
+  isStranded(serviceId: string, serial: Uint8Array): boolean {
+    const find = this.#prepare('SELECT 1 FROM stranded WHERE service = ? AND serial = ?');
+    return find.get(serviceId, serial) !== undefined;
+  }
+
+  /** Forgets credentials that are too old to be renewed. @param now seconds since 1970 */
+  forgetStranded(now: number): void {
+    this.#prepare('DELETE FROM stranded WHERE not_after < ?').run(now);
   }
 
   close(): void {

@@ -39,7 +39,9 @@ export class Door implements AsyncDisposable {
     const onFault = seldom((error) => log('not-stored', { why: String(error) }));
     const tidy = setInterval(() => {
       try {
-        store.forgetTickets(Math.floor(Date.now() / 1000));
+        const now = Math.floor(Date.now() / 1000);
+        store.forgetTickets(now);
+        store.forgetStranded(now);
       } catch (error) {
         onFault(error);
       }
@@ -54,6 +56,7 @@ export class Door implements AsyncDisposable {
       ticketRevoked: (door, id) => services.ofDoor(door).trust.ticketRevoked(id),
       revoked: (door, credential) =>
         services.ofDoor(door).trust.trust().revoked?.(credential) === true,
+      isStranded: (door, credential) => services.ofDoor(door).isStranded(credential),
       onAdmitted: async (door, applicant, credential) => {
         services.ofDoor(door).admitted(applicant, credential);
         const { serviceId: service } = door.descriptor.value;

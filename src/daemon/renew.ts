@@ -1,6 +1,7 @@
 /** A renewal from the side of who asks: one super-peer after the other until one renews. */
 import type { Ed25519PeerId, Ed25519PrivateKey } from '@libp2p/interface';
 import { requestRenewal } from '../admission/client.ts';
+import { AdmissionProtocolError } from '../admission/errors.ts';
 import { ADMISSION_PROTOCOL } from '../admission/server.ts';
 import { MAX_MULTIADDRS } from '../codec/multiaddr.ts';
 import type { SecureCache } from '../keymgmt/cache/secure-cache.ts';
@@ -23,14 +24,18 @@ export interface RenewalWish {
 }
 
 /**
+ * A super-peer that has missed an epoch renews nothing: the next one is asked.
+ *
  * What the old standing held that is secret is overwritten, and the new one kept in the cache.
  *
+ * @param epoch the one that this node knows the service to be in
  * @throws SuperPeersError when none of the super-peers renewed, the signal's reason when it came
  */
 export async function renewAtAny(
   standing: Standing,
   wish: RenewalWish,
   stop: AbortSignal,
+  epoch = standing.credential.value.epoch,
 ): Promise<Standing> {
   const { host, key, cache, serviceId, subnets = [], log } = wish;
   const { credential, renewalKey } = standing;
@@ -41,7 +46,9 @@ export async function renewAtAny(
       const stream = await host.libp2p.dialProtocol(multiaddr, ADMISSION_PROTOCOL, { signal });
       const multiaddrs = host.multiaddrs().slice(0, MAX_MULTIADDRS);
       const own = { credential, renewalKey, multiaddrs, subnets };
-      return requestRenewal(stream, { key, superPeer, serviceId, signal, ...own });
+      const answer = await requestRenewal(stream, { key, superPeer, serviceId, signal, ...own });
+      checkEpoch(answer, epoch, superPeer);
+      return answer;
     },
   });
   await saveStanding(cache, renewed);
@@ -49,4 +56,13 @@ export async function renewAtAny(
   const until = new Date(renewed.credential.value.notAfter * 1000).toISOString();
   log('renewed', { by: at.peerId, until });
   return renewed;
+}
+
+/** @throws AdmissionProtocolError when the super-peer has missed the epoch that the service is in */
+function checkEpoch({ descriptor }: Standing, known: number, superPeer: Ed25519PeerId): void {
+  const { epoch } = descriptor.value;
+  if (epoch >= known) return;
+  throw new AdmissionProtocolError(
+    `the super-peer ${superPeer} is behind: it knows epoch ${epoch}, the service is in ${known}`,
+  );
 }

@@ -1,6 +1,7 @@
 /**
  * Keeps a node's credential fresh: renewed at any super-peer of the service before it ends, and at
- * once when the service moves to another epoch, or when there is more to be had than it names.
+ * once when it lacks something: the service has moved to another epoch, the super-peer that signed it is named no
+ * more, or there is more to be had than it names.
  *
  * ```
  *  issued            due: 2/3 of the lifetime, up to a tenth earlier            ends
@@ -13,12 +14,17 @@
  */
 import { randomInt } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { holdDescriptor } from '../overlay/service-trust.ts';
+import { isBehind } from '../records/credential.ts';
 import { type RenewalWish, renewAtAny } from './renew.ts';
 import type { Standing } from './standing.ts';
+import type { Tier } from './tier.ts';
 
 /** Between rounds over all super-peers, in milliseconds: doubled each time, up to the limit. */
 const FIRST_RETRY_MS = 1_000;
 const LAST_RETRY_MS = 60_000;
+/** Between renewals for no better reason than that super-peers refuse this node. */
+const DOUBT_INTERVAL_MS = 60_000;
 /** Node's timers hold at most 2^31-1 ms. */
 const LONGEST_WAIT_MS = 2 ** 31 - 1;
 
@@ -33,6 +39,10 @@ export class Renewal implements AsyncDisposable {
   #standing: Standing;
   #problem: string | undefined;
   readonly #closed = new AbortController();
+  /** What this credential is for; undefined before it is there. */
+  #tier: Tier | undefined;
+  /** When a round began last, by the monotonic clock. */
+  #tried = Number.NEGATIVE_INFINITY;
   /** Aborted to make the next renewal due at once. */
   #hurry = new AbortController();
   readonly #running: Promise<void>;
@@ -52,14 +62,24 @@ export class Renewal implements AsyncDisposable {
     return this.#standing;
   }
 
-  /** Renews at once when the service has moved to another epoch than the credential is of. */
-  follow(epoch: number): void {
-    if (this.#standing.credential.value.epoch !== epoch) this.#hurry.abort();
-  }
-
-  /** Renews at once when the credential names less than it could: what it may name has changed. */
+  /** Renews at once when the credential lacks something: what it is held against has changed. */
   look(): void {
     if (this.#isLacking()) this.#hurry.abort();
+  }
+
+  /** Renews at once from now on when the service moves on, and when its super-peers refuse this node. */
+  follow(tier: Tier): void {
+    this.#tier = tier;
+    tier.trust.on('change', () => this.look());
+    tier.gate.on('refused', (peer) => {
+      // Where it knows no reason it hears one: that it was revoked, or what it has missed.
+      if (tier.trust.trust().admitters.some((id) => id.equals(peer))) this.#doubt();
+    });
+    this.look();
+  }
+
+  #doubt(): void {
+    if (performance.now() - this.#tried > DOUBT_INTERVAL_MS) this.#hurry.abort();
   }
 
   async #run(): Promise<void> {
@@ -69,8 +89,10 @@ export class Renewal implements AsyncDisposable {
       for (let wait = FIRST_RETRY_MS; !signal.aborted; wait = Math.min(2 * wait, LAST_RETRY_MS)) {
         // A super-peer may hear of what has changed later than this node.
         if ((await this.#round()) && !this.#isLacking()) break;
-        await sleep(wait, undefined, { signal }).catch(() => {});
+        await this.#wait(wait);
       }
+      // What hurried it while the round ran is had.
+      this.#hurry = new AbortController();
     }
   }
 
@@ -82,10 +104,15 @@ export class Renewal implements AsyncDisposable {
 
   /** @returns whether one super-peer renewed */
   async #round(): Promise<boolean> {
+    this.#tried = performance.now();
+    const { epoch } = this.#standing.credential.value;
+    const known = Math.max(epoch, this.#tier?.trust.trust().epoch ?? 0);
     try {
-      const renewed = await renewAtAny(this.#standing, this.#options, this.#closed.signal);
+      const renewed = await renewAtAny(this.#standing, this.#options, this.#closed.signal, known);
       this.#problem = undefined;
       this.#standing = renewed;
+      // Before anybody acts on it: it may be the first that tells of an epoch.
+      if (this.#tier) await holdDescriptor(this.#tier.store, renewed.descriptor);
       this.#options.onRenewed(renewed);
       return true;
     } catch (error) {
@@ -96,6 +123,8 @@ export class Renewal implements AsyncDisposable {
   }
 
   #isLacking(): boolean {
+    const { credential } = this.#standing;
+    if (this.#tier && isBehind(credential, this.#tier.trust.trust())) return true;
     return this.#options.isLacking?.(this.#standing) ?? false;
   }
 

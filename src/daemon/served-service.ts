@@ -18,6 +18,7 @@ import { everybodyIn } from '../overlay/audience.ts';
 import { DirectoryServer } from '../overlay/directory-server.ts';
 import { Gate, type Trust } from '../overlay/gate.ts';
 import { Membership } from '../overlay/membership.ts';
+import { Refusals } from '../overlay/refusals.ts';
 import { ServiceTrust } from '../overlay/service-trust.ts';
 import { Spread } from '../overlay/spread.ts';
 import { SPREAD_KINDS } from '../overlay/stored-kinds.ts';
@@ -84,6 +85,7 @@ export class ServedService implements AsyncDisposable {
       }),
     );
     trust.on('change', () => {
+      this.#noteStranded();
       this.membership.recheck();
       this.#terming = this.#terming.then(() => this.#follow());
     });
@@ -138,9 +140,13 @@ export class ServedService implements AsyncDisposable {
   }
 
   async #ownGate(trust: () => Trust): Promise<Gate> {
-    const { tier } = this.#options;
+    const { tier, log } = this.#options;
     const overlayId = this.membership.serviceId;
-    const gate = new Gate(tier.gate.host, { overlayId, credential: () => undefined, trust });
+    const gate = new Gate(tier.gate.host, {
+      ...{ overlayId, credential: () => undefined, trust },
+      descriptor: () => this.descriptor.bytes,
+    });
+    this.#owned.use(new Refusals({ gate, store: tier.store, trust: this.trust, log }));
     await gate.start();
     this.#owned.defer(() => gate.close());
     this.trust.on('change', () => gate.recheck());
@@ -176,6 +182,25 @@ export class ServedService implements AsyncDisposable {
       ...member,
       peerId: member.peerId.toString(),
     });
+  }
+
+  /** Whether it was signed by a super-peer that is named no more, while that was named. */
+  isStranded({ value }: Opened<Credential>): boolean {
+    return this.#options.store.isStranded(value.serviceId.toString(), value.serial);
+  }
+
+  /**
+   * Notes members whose credentials end with the place of the super-peer that signed them: they may renew here.
+   * What it signs afterwards, with whatever date, is not among them.
+   */
+  #noteStranded(): void {
+    const { admitters } = this.trust.trust();
+    const named = new Set(admitters.map(String));
+    const stranded = this.membership
+      .members()
+      .filter(({ credential }) => !named.has(credential.signer.toString()))
+      .map(({ credential: { value } }) => value);
+    if (stranded.length > 0) this.#options.store.strand(stranded);
   }
 
   admitted(applicant: Applicant, credential: Opened<Credential>): void {

@@ -22,9 +22,10 @@ import { Door } from './door.ts';
 import { DuplicateDesk } from './duplicate-desk.ts';
 import { openKeptStore } from './kept-store.ts';
 import type { Log } from './log.ts';
+import { KnownSuperPeers } from './member/super-peers.ts';
 import { obtainStanding } from './obtain-standing.ts';
 import { OverlayPlace } from './overlay-place.ts';
-import { Renewal } from './renewal.ts';
+import { Renewal, type RenewalOptions } from './renewal.ts';
 import { RevocationDesk } from './revocations.ts';
 import { sealingKey } from './sealing-key.ts';
 import { type ServedStatus, Services } from './services.ts';
@@ -97,7 +98,9 @@ export class SuperPeer implements AsyncDisposable {
     owned.defer(() => host.close());
     const own: { place?: OverlayPlace } = {};
     const onRenewed = (): void => own.place?.reattach();
-    const renewal = owned.use(await takePlace(state, host, overlay, options, onRenewed));
+    const known = new KnownSuperPeers(options.overlay);
+    const follow = { onRenewed, superPeers: () => known.all };
+    const renewal = owned.use(await takePlace(state, host, overlay, options, follow));
     const tier = owned.use(
       await Tier.start({
         ...{ kind: TIER_1, host, log, directory: join(stateDir, 'records') },
@@ -105,7 +108,8 @@ export class SuperPeer implements AsyncDisposable {
         credential: () => renewal?.standing.credential.bytes,
       }),
     );
-    tier.trust.on('change', () => renewal?.follow(tier.trust.trust().epoch));
+    known.follow(() => tier.trust.descriptor.value);
+    renewal?.follow(tier);
     const { superPeers } = options.overlay;
     tier.keep(superPeers.map(contactOf));
     if (renewal !== undefined) own.place = owned.use(new OverlayPlace({ tier, superPeers, log }));
@@ -170,7 +174,7 @@ async function takePlace(
   host: Host,
   overlay: Opened<ServiceDescriptor>,
   options: SuperPeerOptions,
-  onRenewed: () => void,
+  follow: Pick<RenewalOptions, 'onRenewed' | 'superPeers'>,
 ): Promise<Renewal | undefined> {
   const { key, cache, peerId } = state;
   if (admitterOf(overlay.value, peerId) !== undefined) return undefined;
@@ -180,8 +184,7 @@ async function takePlace(
   const wish = { serviceId, superPeers, secret, host, log, signal, ...self };
   const standing = await obtainStanding(state, wish);
   return new Renewal(standing, {
-    ...{ host, key, cache, serviceId, log, onRenewed },
-    superPeers: () => superPeers,
+    ...{ host, key, cache, serviceId, log, ...follow },
   });
 }
 

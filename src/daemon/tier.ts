@@ -20,6 +20,7 @@ import type { Host } from '../overlay/host.ts';
 import { RecordFiles } from '../overlay/record-files.ts';
 import { RecordStore } from '../overlay/record-store.ts';
 import { Records } from '../overlay/records.ts';
+import { Refusals } from '../overlay/refusals.ts';
 import { holdDescriptor, ServiceTrust } from '../overlay/service-trust.ts';
 import { Spread } from '../overlay/spread.ts';
 import {
@@ -146,7 +147,10 @@ export class Tier implements AsyncDisposable {
     owned.defer(() => files.close());
     await holdDescriptor(store, descriptor);
     // Asked only once the gate is open; by then there is something to ask.
-    const gate = new Gate(host, { overlayId: serviceId, credential, trust: () => trust.trust() });
+    const gate = new Gate(host, {
+      ...{ overlayId: serviceId, credential, trust: () => trust.trust() },
+      descriptor: () => trust.descriptor.bytes,
+    });
     const { maxPerNetwork } = kind;
     const network = new Dht(gate, store, maxPerNetwork === undefined ? {} : { maxPerNetwork });
     const records = new Records({ store, network });
@@ -155,6 +159,7 @@ export class Tier implements AsyncDisposable {
     owned.defer(() => trust.close());
     owned.defer(() => gate.close());
     setMaxListeners(MAX_CONTACTS, gate);
+    owned.use(new Refusals({ gate, store, trust, log }));
     await gate.start();
     owned.defer(() => network.close());
     await network.start();

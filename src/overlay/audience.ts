@@ -1,8 +1,9 @@
 /** Whom the records that are spread concern: everybody in a service, or the super-peers of one. */
 import type { Ed25519PeerId, PeerId } from '@libp2p/interface';
 import type { Gate, Target } from './gate.ts';
-import type { Held } from './record-store.ts';
+import { type Held, isOf } from './record-store.ts';
 import {
+  DESCRIPTOR_RECORD,
   MEMBERSHIP_RECORD,
   REVOCATION_RECORD,
   recordKey,
@@ -11,8 +12,8 @@ import {
 
 /** Whom records concern. */
 export interface Audience {
-  /** Whom to push a record to. */
-  targets(record: Held): readonly Target[];
+  /** Whom to push a record to. @param old what it takes the place of */
+  targets(record: Held, old?: Held): readonly Target[];
   /** Whether `peer` may learn of the records of a service. */
   concerns(service: Ed25519PeerId, peer: PeerId): boolean;
   /** Whether a record may come from a peer, by the names in its key: the service first. */
@@ -58,11 +59,23 @@ export function superPeersOf(
   const passesOn = ({ kind, key, service }: Held): boolean =>
     kind !== MEMBERSHIP_RECORD || key.startsWith(`${recordKey(kind, service, self)}/`);
   return {
-    targets: (record) =>
-      passesOn(record) ? addresses(record.service).map(({ target }) => target) : [],
+    targets: (record, old) => {
+      if (!passesOn(record)) return [];
+      const named = addresses(record.service);
+      const isNamed = (peer: PeerId): boolean => named.some(({ peerId }) => peerId.equals(peer));
+      // A super-peer that a descriptor strikes off is to hear of that, too.
+      const struckOff = admittersIn(old).filter((each) => !isNamed(each) && !each.equals(self));
+      return [...named.map(({ target }) => target), ...struckOff];
+    },
     concerns: (service, peer) => addresses(service).some(({ peerId }) => peerId.equals(peer)),
     takes: () => true,
   };
+}
+
+/** @returns the super-peers that a descriptor names; none of what is no descriptor */
+function admittersIn(held: Held | undefined): Ed25519PeerId[] {
+  if (held?.entry === undefined || !isOf(DESCRIPTOR_RECORD, held.entry)) return [];
+  return held.entry.opened.value.admitters.map(({ peerId }) => peerId);
 }
 
 /** @returns at most `count` of a list, any of them with the same chance */

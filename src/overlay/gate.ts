@@ -8,7 +8,8 @@
  *   │ /icvpn/<id>/hello/1.0.0   {my credential}            │ PeerID in it = PeerID of Noise?
  *   ├─────────────────────────────────────────────────────▶│ signed by a super-peer of the descriptor?
  *   │                                                      │ of this epoch, in its time, not revoked?
- *   │                     {my credential} or {refused: why}│
+ *   │   {my credential} or {refused: why, epoch,           │ a node whose credential once held is told
+ *   │                       descriptor?}                   │ the newest descriptor with the refusal
  *   │◀─────────────────────────────────────────────────────┤
  *   │ /icvpn/<id>/anything/1.0.0                           │ the same questions again, from memory
  *   ├─────────────────────────────────────────────────────▶│
@@ -16,7 +17,8 @@
  *
  * Admission belongs to a connection, so that both ends forget it at the same moment. It is checked
  * again at each use: a credential that expired or was revoked, an epoch that moved on, a super-peer
- * that the owner struck off all take effect on connections that are open.
+ * that the owner struck off all take effect on connections that are open. The end that is cut off notices by a
+ * stream that is reset, and says hello again.
  */
 import type {
   AbortOptions,
@@ -31,7 +33,7 @@ import { Emitter } from '../events.ts';
 import type { Credential } from '../records/credential.ts';
 import type { Opened } from '../records/envelope.ts';
 import { Dialler, type Target } from './dialler.ts';
-import { answer, greet, type HelloSide } from './hello.ts';
+import { answer, greet, type HelloSide, type RefusalNews } from './hello.ts';
 import { type Host, timeLimit } from './host.ts';
 import { Meter, type MeterLimits } from './meter.ts';
 import { GateError, notAdmitted, type Pass, PassRule, type Trust } from './pass.ts';
@@ -54,6 +56,8 @@ export interface GateOptions extends MeterLimits {
   /** This node's credential envelope; a super-peer named in the descriptor needs none. */
   readonly credential: () => Uint8Array | undefined;
   readonly trust: () => Trust;
+  /** The newest descriptor, for nodes that are behind; they are told none when left out. */
+  readonly descriptor?: () => Uint8Array;
   /** Milliseconds since 1970. */
   readonly clock?: () => number;
 }
@@ -69,6 +73,12 @@ interface GateEvents {
   admitted: [Ed25519PeerId];
   /** A node's last connection closed, or it may no longer pass. */
   left: [Ed25519PeerId];
+  /** A descriptor that came with a refusal, from whomever: its signature is still to be checked. */
+  descriptor: [Uint8Array];
+  /** A node refused this one. */
+  refused: [PeerId];
+  /** A node refused this one and knows an older epoch than this one does. */
+  behind: [PeerId];
 }
 
 export class Gate extends Emitter<GateEvents> {
@@ -83,6 +93,10 @@ export class Gate extends Emitter<GateEvents> {
   /** Hellos that this node began and that are under way. */
   readonly #hellos = new Map<Connection, Promise<Pass>>();
   readonly #refusals = new WeakMap<Connection, number>();
+  /** Connections on which a stream was reset by the other end since the last hello. */
+  readonly #doubted = new WeakSet<Connection>();
+  /** Connections on which the descriptor was told. */
+  readonly #told = new WeakSet<Connection>();
   readonly #suffixes = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
 
@@ -199,6 +213,12 @@ export class Gate extends Emitter<GateEvents> {
     const protocol = this.protocol(suffix);
     const stream = await this.#dialler.newStream(connection, protocol, options.signal);
     this.#passages.track(connection, stream);
+    // The other end may have forgotten this one: the next stream begins with a hello, which says why.
+    const doubt = (): void => void this.#doubted.add(connection);
+    if (stream.status !== 'open') doubt();
+    stream.addEventListener('close', ({ error, local }) => {
+      if (error !== undefined && local !== true) doubt();
+    });
     return stream;
   }
 
@@ -209,7 +229,8 @@ export class Gate extends Emitter<GateEvents> {
 
   async #pass(connection: Connection, signal: AbortSignal | undefined): Promise<Pass> {
     const passage = this.#passages.of(connection);
-    if (passage && same(passage.shown, this.#options.credential())) return passage.pass;
+    const stands = passage && !this.#doubted.has(connection);
+    if (stands && same(passage.shown, this.#options.credential())) return passage.pass;
     const underWay = this.#hellos.get(connection);
     const hello = underWay ?? this.#greet(connection);
     if (underWay === undefined) {
@@ -225,7 +246,8 @@ export class Gate extends Emitter<GateEvents> {
     const stream = await this.#dialler.newStream(connection, this.protocol(HELLO), signal);
     try {
       const side = this.#side(stream, connection, signal);
-      const pass = await greet(side);
+      this.#doubted.delete(connection);
+      const pass = await greet(side, (news) => this.#hearNews(news, connection.remotePeer));
       this.#enter(connection, pass, side.shown);
       return pass;
     } catch (cause) {
@@ -245,11 +267,34 @@ export class Gate extends Emitter<GateEvents> {
     const side = this.#side(stream, connection, timeLimit(HELLO_LIMIT, this.#life.signal));
     try {
       const { shown } = side;
-      const fault = await answer(side, (pass) => this.#enter(connection, pass, shown));
+      const fault = await answer(
+        side,
+        (pass) => this.#enter(connection, pass, shown),
+        (credential) => this.#newsFor(connection, credential),
+      );
       if (fault !== undefined) this.#countRefusal(connection, fault);
     } catch (error) {
       stream.abort(error instanceof Error ? error : new Error('hello failed'));
     }
+  }
+
+  /** The descriptor goes out once a connection: it may be a hundred times as long as what asks for it. */
+  async #newsFor(connection: Connection, shown: Uint8Array | undefined): Promise<RefusalNews> {
+    const { trust, descriptor } = this.#options;
+    const { epoch } = trust();
+    const isNews = descriptor !== undefined && !this.#told.has(connection);
+    if (!isNews || !(await this.#rule.onceHeld(connection.remotePeer, shown))) {
+      return { epoch, descriptor: undefined };
+    }
+    this.#told.add(connection);
+    return { epoch, descriptor: descriptor() };
+  }
+
+  #hearNews({ epoch, descriptor }: RefusalNews, from: PeerId): void {
+    if (this.#life.signal.aborted) return;
+    if (descriptor !== undefined) this.emit('descriptor', descriptor);
+    if (epoch < this.#options.trust().epoch) this.emit('behind', from);
+    this.emit('refused', from);
   }
 
   #enter(connection: Connection, pass: Pass, shown: Uint8Array | undefined): void {

@@ -47,6 +47,8 @@ export interface Trust {
   readonly admitters: readonly Ed25519PeerId[];
   /** Which virtual addresses it lets members have. */
   readonly addresses: AddressPlan;
+  /** Super-peers that earlier descriptors named. What they signed holds no more, but once did. */
+  readonly formerAdmitters?: readonly Ed25519PeerId[];
   /** Whether the owner, or the super-peer that signed it, has taken this credential back. */
   readonly revoked?: (credential: Opened<Credential>) => boolean;
 }
@@ -88,6 +90,29 @@ export class PassRule {
     const fault = this.fault(peer, pass);
     if (fault !== undefined) throw fault;
     return pass;
+  }
+
+  /**
+   * Whether a node that may not pass could have before: its credential is of an epoch that is over, has ended, or
+   * is signed by a super-peer that was named. So is a super-peer that was named itself. Not when it was revoked.
+   */
+  async onceHeld(peer: PeerId, shown: Uint8Array | undefined): Promise<boolean> {
+    const { epoch, admitters, formerAdmitters = [], addresses, revoked } = this.#trust();
+    if (peer.type !== 'Ed25519') return false;
+    if (shown === undefined) return formerAdmitters.some((id) => id.equals(peer));
+    try {
+      const opened = await open(CREDENTIAL, shown);
+      const { value } = opened;
+      const now = Math.min(Math.floor(this.#clock() / 1000), value.notAfter);
+      checkCredential(opened, {
+        ...{ serviceId: this.#overlayId, bearer: peer, addresses, now, epoch: value.epoch },
+        admitters: [...admitters, ...formerAdmitters],
+      });
+      return value.epoch <= epoch && revoked?.(opened) !== true;
+    } catch (error) {
+      if (error instanceof EnvelopeError || error instanceof CredentialError) return false;
+      throw error;
+    }
   }
 
   /** @returns why somebody who passed may not any more; undefined when it still may */

@@ -134,8 +134,11 @@ const FLOORS_PER_RECORD = 4;
 interface RecordStoreEvents {
   /** A record came that is newer than what was held. */
   record: [Entry<unknown>];
-  /** The same, or a tombstone; what is to be on the disk is by then, unless the disk refused it. */
-  held: [Held];
+  /**
+   * The same, or a tombstone, and what it takes the place of; what is to be on the disk is by then, unless the disk
+   * refused it.
+   */
+  held: [Held, Held | undefined];
   /** There was no room to remember even the floor of a key. */
   forgotten: [string];
 }
@@ -425,7 +428,7 @@ export class RecordStore extends Emitter<RecordStoreEvents> {
     this.#heard.set(key, this.#clock());
     this.#bytes += bytes.length;
     this.#raise(key, { epoch, sequence, change: this.#changeOf(fresh, floor) });
-    const tell = (): void => void (this.#held.get(key) === fresh && this.tell('held', fresh));
+    const tell = (): void => void (this.#held.get(key) === fresh && this.tell('held', fresh, old));
     const unstored = kind.durable ? this.#write(fresh, tell) : undefined;
     if (unstored === undefined) tell();
     if (fresh.entry) this.tell('record', fresh.entry);

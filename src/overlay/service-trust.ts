@@ -10,7 +10,12 @@ import { Emitter } from '../events.ts';
 import { type PolicyDocument, parsePolicy } from '../policy/document.ts';
 import { AddressPlan } from '../records/address-plan.ts';
 import type { EpochGrace } from '../records/credential.ts';
-import { admitterOf, compareVersions, type ServiceDescriptor } from '../records/descriptor.ts';
+import {
+  admitterOf,
+  compareVersions,
+  MAX_ADMITTERS,
+  type ServiceDescriptor,
+} from '../records/descriptor.ts';
 import type { Opened } from '../records/envelope.ts';
 import type { PolicyRecord } from '../records/policy-record.ts';
 import { type RevocationList, Revocations } from '../records/revocation.ts';
@@ -21,6 +26,9 @@ import { DESCRIPTOR_RECORD, POLICY_RECORD, REVOCATION_RECORD, recordKey } from '
 
 /** Milliseconds from when this node learns of a new epoch during which credentials of the old one hold. */
 const EPOCH_GRACE_MS = 300_000;
+
+/** Super-peers that were named once and are remembered. */
+const MAX_NAMED = 4 * MAX_ADMITTERS;
 
 /** The policy in force. */
 export interface ServicePolicy {
@@ -39,6 +47,8 @@ export class ServiceTrust extends Emitter<ServiceTrustEvents> {
   readonly #unwatch: (() => void)[];
   readonly #lists = new Map<string, RevocationList>();
   #descriptor: Opened<ServiceDescriptor>;
+  /** Super-peers that earlier descriptors named, by PeerID as text: those that this process has seen. */
+  readonly #named = new Map<string, Ed25519PeerId>();
   /** Epochs that are over, oldest first; those whose grace has ended too are dropped at the next change. */
   #grace: readonly EpochGrace[] = [];
   #graceEnds: NodeJS.Timeout | undefined;
@@ -140,6 +150,7 @@ export class ServiceTrust extends Emitter<ServiceTrustEvents> {
     if (!opened.value.serviceId.equals(this.serviceId) || !isNewer(opened, old)) return;
     if (opened.value.epoch > old.value.epoch) this.#endEpoch(old.value.epoch, Date.now());
     this.#descriptor = opened;
+    this.#noteNamed(old.value);
     for (const { value } of this.#records.held(REVOCATION_RECORD, this.serviceId)) {
       this.#setList(value);
     }
@@ -150,6 +161,14 @@ export class ServiceTrust extends Emitter<ServiceTrustEvents> {
       const names = [this.serviceId, peerId];
       void this.#records.get(REVOCATION_RECORD, names).catch(() => undefined);
     }
+  }
+
+  #noteNamed({ admitters }: ServiceDescriptor): void {
+    for (const { peerId } of admitters) {
+      this.#named.delete(peerId.toString());
+      this.#named.set(peerId.toString(), peerId);
+    }
+    for (const oldest of [...this.#named.keys()].slice(0, -MAX_NAMED)) this.#named.delete(oldest);
   }
 
   /** @param at when this node learned of a later epoch, in milliseconds since 1970 */
@@ -197,12 +216,15 @@ export class ServiceTrust extends Emitter<ServiceTrustEvents> {
 
   #combine(): Trust {
     const { epoch, admitters } = this.#descriptor.value;
+    const now = new Set(admitters.map(({ peerId }) => peerId.toString()));
+    const formerAdmitters = [...this.#named.values()].filter((each) => !now.has(each.toString()));
     const revocations = this.#revocations;
     return {
       epoch,
       grace: this.#grace,
       admitters: admitters.map(({ peerId }) => peerId),
       addresses: new AddressPlan(this.#descriptor.value),
+      formerAdmitters,
       revoked: (credential) => revocations.revoked(credential),
     };
   }

@@ -32,11 +32,11 @@ export class SpreadRule {
   }
 
   /** @returns whom to push a record to that is new here: not to who it came from */
-  targets(record: Held): Target[] {
+  targets(record: Held, old?: Held): Target[] {
     const { kinds, audience } = this.#options;
     if (!kinds.includes(record.kind)) return [];
     const source = this.#sources.get(record.key);
-    return audience.targets(record).filter((target) => !source || !isPeer(target, source));
+    return audience.targets(record, old).filter((target) => !source || !isPeer(target, source));
   }
 
   /** @returns what this node holds that concerns `peer`, at most `MAX_KEYS` records; not what its disk has refused */

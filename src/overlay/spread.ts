@@ -110,8 +110,8 @@ export class Spread {
     });
   }
 
-  readonly #onHeld = (record: Held): void => {
-    for (const target of this.#rule.targets(record)) {
+  readonly #onHeld = (record: Held, old?: Held): void => {
+    for (const target of this.#rule.targets(record, old)) {
       const name = String(target);
       const waiting = this.#waiting.get(name);
       if (waiting) waiting.records.set(record.key, record);

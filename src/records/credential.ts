@@ -128,6 +128,17 @@ function isOfEpoch(epoch: number, context: CredentialContext): boolean {
   return grace.some((each) => each.epoch <= epoch && now < each.until);
 }
 
+/**
+ * Whether a node must renew its credential though its time has not come: it is of another epoch than the service,
+ * or the super-peer that signed it is named no more.
+ */
+export function isBehind(
+  { value, signer }: Opened<Credential>,
+  { epoch, admitters }: Pick<CredentialContext, 'epoch' | 'admitters'>,
+): boolean {
+  return value.epoch !== epoch || !admitters.some((id) => id.equals(signer));
+}
+
 /** @throws CredentialError saying which of its claims does not hold */
 export function checkCredential(opened: Opened<Credential>, context: CredentialContext): void {
   const { value, signer } = opened;

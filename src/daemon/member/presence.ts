@@ -95,9 +95,8 @@ function keepFresh(
       directory.reattach();
     },
   });
-  tier.trust.on('change', () => renewal.follow(tier.trust.trust().epoch));
   tier.trust.on('policy', () => renewal.look());
   // A new epoch may have been told while this member attached.
-  renewal.follow(tier.trust.trust().epoch);
+  renewal.follow(tier);
   return renewal;
 }

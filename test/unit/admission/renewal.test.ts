@@ -275,6 +275,22 @@ describe('renewal', () => {
     assert.equal(await refusal(at(1, {}, without0)), 'credential: signer');
   });
 
+  it('P33 P36 is given for a credential from before its super-peer was struck off, and for that alone', async () => {
+    const { owner, secret, served } = shop;
+    const options = { owner, secret, secrets: served.secrets, change: { sequence: 4, epoch: 6 } };
+    const without0 = await makeService([superPeers[1].id], options);
+    const known = last.credential.value.serial;
+    const isStranded: ServerContext['isStranded'] = (_service, { value }) =>
+      Buffer.compare(value.serial, known) === 0;
+    // What it signs afterwards, with its knowledge of the renewal secret.
+    const later = await admission(at(0), { vm, serviceId, secret: shop.secret, vmid: 'i-9' });
+    const context = at(1, { isStranded }, without0);
+    assert.equal(await refusal(context, { last: later }), 'credential: signer');
+    const next = await renewal(context, { vm, serviceId, last });
+    assert.ok(next.credential.signer.equals(superPeers[1].id));
+    assert.equal(next.credential.value.epoch, 6);
+  });
+
   it('is refused to a VM that was revoked, which is told', async () => {
     const revoked = at(0, { revoked: (_service, { value }) => value.vmid === 'i-9' });
     assert.equal(await refusal(revoked), 'this VM was revoked');

@@ -34,6 +34,7 @@ export function contextOf(
       barred: () => false,
       ticketRevoked: () => false,
       revoked: () => false,
+      isStranded: () => false,
       allowedSubnets: () => [],
       random,
       clock: Date.now,

@@ -5,7 +5,9 @@ import { mkdtempSync, rmSync, statSync, truncateSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { DatabaseSync } from 'node:sqlite';
 import { AdmissionStore, StoreError } from '../../../src/admission/store.ts';
+import { WAY_BACK_SECONDS } from '../../../src/records/credential.ts';
 import { ED25519_PREFIX, peerIdFromEd25519 } from '../../../src/records/peer-id.ts';
 import { Ipv4Pool } from '../../../src/records/virtual-address.ts';
 import { makeIdentity, makeService } from './world.ts';
@@ -49,6 +51,44 @@ describe('admission store', () => {
     );
     store.removeService(owner.id.toString());
     assert.deepEqual(await store.services(assert.ifError), []);
+  });
+
+  it('P33 keeps no descriptor of an epoch that is over, whatever its sequence', async () => {
+    const owner = await makeIdentity();
+    const superPeer = await makeIdentity();
+    const make = async (epoch: number, sequence: number) =>
+      (await makeService([superPeer.id], { owner, change: { epoch, sequence } })).served.descriptor;
+    assert.equal(store.putService(await make(3, 3)), true);
+    assert.equal(store.putService(await make(1, 50)), false);
+    reopen();
+    assert.equal(store.putService(await make(2, 51)), false);
+    assert.equal(store.putService(await make(4, 2)), true);
+    assert.deepEqual(
+      (await store.services(assert.ifError)).map(({ value }) => value.epoch),
+      [4],
+    );
+  });
+
+  it('P36 remembers the credentials that may be renewed though their signer was struck off', async () => {
+    const { id: serviceId } = await makeIdentity();
+    const [serial, another] = [new Uint8Array(16).fill(1), new Uint8Array(16).fill(2)];
+    for (let i = 0; i < 2; i++) store.strand([{ serviceId, serial, notAfter: 1_000 }]);
+    reopen();
+    const known = () => [serial, another].map((each) => store.isStranded(`${serviceId}`, each));
+    assert.deepEqual(known(), [true, false]);
+    store.forgetStranded(1_000 + WAY_BACK_SECONDS);
+    assert.deepEqual(known(), [true, false]);
+    store.forgetStranded(1_001 + WAY_BACK_SECONDS);
+    assert.deepEqual(known(), [false, false]);
+  });
+
+  it('takes over a file of the version before', () => {
+    store.close();
+    const old = new DatabaseSync(path);
+    old.exec('DROP TABLE stranded; PRAGMA user_version = 3');
+    old.close();
+    store = new AdmissionStore(path);
+    assert.equal(store.isStranded('shop', new Uint8Array(16)), false);
   });
 
   it('says what is wrong with a file that is no store', () => {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { lpStream } from '@libp2p/utils';
 import { Gate, GateError, type GateOptions, type Trust } from '../../../src/overlay/gate.ts';
 import type { Host } from '../../../src/overlay/host.ts';
@@ -19,6 +20,10 @@ import {
 const service = await identity();
 const admitter = await identity();
 const elsewhere = await identity();
+/** A super-peer that was struck off. */
+const former = await identity();
+/** What the gates tell for the newest descriptor. */
+const NEWEST = Buffer.from('the newest descriptor');
 
 /** A host with a gate of `service`, whose clock, trust and credential the test may change. */
 interface Node extends Identity {
@@ -42,12 +47,16 @@ describe('the gate', () => {
   ): Promise<Node> {
     const { key, id } = who ?? (await identity());
     const host = cleanup.add(await listen(key));
-    const credential = own && (await credentialFor(service.id, admitter.key, id, own));
+    const signer = own?.admittedBy?.equals(former.id) ? former : admitter;
+    const credential = own && (await credentialFor(service.id, signer.key, id, own));
     const epoch = 1;
     const ahead = 0;
     const trust = (): Trust => ({
       ...trustIn([admitter.id]),
       epoch: self.epoch,
+      // Its addresses stay what they were.
+      addresses: trustIn([admitter.id, former.id]).addresses,
+      formerAdmitters: [former.id],
       revoked: ({ value }) => self.revoked.has(value.peerId.toString()),
     });
     const gate = cleanup.add(
@@ -56,6 +65,7 @@ describe('the gate', () => {
         credential: () => self.credential?.bytes,
         trust,
         clock: () => Date.now() + self.ahead,
+        descriptor: () => NEWEST,
         ...limits,
       }),
     );
@@ -107,6 +117,72 @@ describe('the gate', () => {
       refusedAs('ERR_NOT_ADMITTED'),
     );
     assert.ok(!member.gate.isAdmitted(stranger.id));
+  });
+
+  describe('tells the newest descriptor with its refusal', () => {
+    const HOUR = 3600;
+    const now = Math.floor(Date.now() / 1000);
+    const seen: Uint8Array[] = [];
+
+    /** @returns what a node that shows a credential is told by one that is in epoch 4 */
+    async function told(own: Partial<Credential> | undefined, who?: Identity): Promise<string[]> {
+      seen.length = 0;
+      const [member, server] = await Promise.all([node(who, own), node(undefined, {})]);
+      server.epoch = 4;
+      member.gate.on('descriptor', (bytes) => seen.push(bytes));
+      if (own?.vmid === 'revoked') server.revoked.add(member.id.toString());
+      for (let i = 0; i < 2; i++) {
+        await assert.rejects(
+          member.gate.admit(addresses(server.host)),
+          (error) => error instanceof GateError && error.code === 'ERR_REFUSED',
+        );
+      }
+      assert.ok(!server.gate.isAdmitted(member.id));
+      return seen.map((each) => Buffer.from(each).toString());
+    }
+
+    it('P36 to whoever shows a credential that once held, once a connection', async () => {
+      const ended = { epoch: 4, notBefore: now - 2 * HOUR, notAfter: now - HOUR };
+      const struckOff = { epoch: 4, admittedBy: former.id };
+      for (const own of [{ epoch: 1 }, { epoch: 3 }, ended, struckOff]) {
+        assert.deepEqual(await told(own), [NEWEST.toString()], JSON.stringify(own));
+      }
+      assert.deepEqual(await told(undefined, former), [NEWEST.toString()]);
+    });
+
+    it('P10 P33 to nobody else: strangers, the revoked, credentials of others or yet to come', async () => {
+      const early = { epoch: 4, notBefore: now + HOUR, notAfter: now + 2 * HOUR };
+      for (const own of [
+        undefined,
+        { epoch: 1, vmid: 'revoked' },
+        { epoch: 1, peerId: elsewhere.id },
+        { epoch: 1, serviceId: elsewhere.id },
+        early,
+      ]) {
+        assert.deepEqual(await told(own), [], JSON.stringify(own));
+      }
+    });
+
+    it('P36 to a member that is cut off and whose connection stays, at its next stream but one', async () => {
+      const [member, server] = await Promise.all([node(undefined, {}), node(undefined, {})]);
+      await serveEcho(server.gate);
+      assert.equal(await echo(member, server), 'hello');
+      server.epoch = 4;
+      server.gate.recheck();
+      const news = once(member.gate, 'descriptor');
+      await assert.rejects(echo(member, server));
+      await assert.rejects(echo(member, server), refusedAs('ERR_REFUSED'));
+      assert.deepEqual(Buffer.from((await news)[0]), NEWEST);
+      assert.equal(member.host.libp2p.getConnections(server.id).length, 1);
+    });
+
+    it('P36 and its epoch, so that a node which is ahead knows that the other is behind', async () => {
+      const [member, server] = await Promise.all([node(undefined, { epoch: 3 }), node(admitter)]);
+      member.epoch = 3;
+      const behind = once(member.gate, 'behind');
+      await assert.rejects(member.gate.admit(addresses(server.host)), refusedAs('ERR_REFUSED'));
+      assert.ok(server.id.equals((await behind)[0]));
+    });
   });
 
   it('P10 resets streams of a node that skips the hello', async () => {

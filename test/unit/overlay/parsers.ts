@@ -40,6 +40,9 @@ export async function overlayParsers(): Promise<Parser[]> {
   const shard = { serviceId, superPeer: peerId, bucket: 3, sequence: 7, content: randomBytes(50) };
   const attach = { nonce: randomBytes(32), session: 1, multiaddrs, known: randomBytes(16) };
   const record = { key: '/icvpn-policy/x', bytes: randomBytes(60) };
+  const silence = {
+    ...{ credential: undefined, refused: undefined, epoch: undefined, descriptor: undefined },
+  };
   const have = [{ key: record.key, sequence: 9, epoch: 2, digest: new Uint8Array(8) }];
   const none = { probe: undefined, deleted: undefined, moved: undefined, received: undefined };
   const { a, b } = await newPair();
@@ -68,8 +71,8 @@ export async function overlayParsers(): Promise<Parser[]> {
     of(
       'hello',
       HELLO,
-      { credential: bytes, refused: undefined },
-      { credential: undefined, refused: 'no' },
+      { ...silence, credential: bytes },
+      { ...silence, refused: 'no', epoch: 3, descriptor: bytes },
     ),
     of(
       'pair request',
