@@ -79,6 +79,14 @@ async function ownerLink(dir: string): Promise<OwnerLink> {
   return await OwnerLink.open((await readOwner(dir)).key);
 }
 
+/** Says what an act on an old copy has changed besides. */
+export function tellRecovered(dir: string, { output }: CliContext): void {
+  output.err(
+    `icvpn: ${dir} was an old copy: the service secret that it held may have been replaced since, so this epoch ` +
+      'has a new one. Members renew; new VMs need new bootstrap data (icvpn service update --bootstrap)\n',
+  );
+}
+
 /** Hands over what is missing anywhere, and tells on standard error what it waits for. */
 export async function publish(
   { dir, wait, json }: PublishOptions,

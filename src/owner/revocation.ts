@@ -26,6 +26,8 @@ export interface SignedRevocation {
   readonly revocations: Opened<RevocationList>;
   /** Of the new epoch, or the one that is in force. */
   readonly descriptor: Opened<ServiceDescriptor>;
+  /** Whether the directory was an old copy, so that the service has a new secret. */
+  readonly recovered: boolean;
 }
 
 /**
@@ -45,7 +47,8 @@ export function revokeMember(options: RevokeOptions): Promise<SignedRevocation> 
     const next = moves ? await nextDescriptor(view, { newEpoch: true }) : view.state;
     const state = { ...next, revocations: await signList(view, revoked) };
     const { revocations, descriptor } = state;
-    return { state, result: { revocations, descriptor } };
+    const recovered = moves && view.behind !== undefined;
+    return { state, result: { revocations, descriptor, recovered } };
   });
 }
 

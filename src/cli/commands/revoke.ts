@@ -21,6 +21,7 @@ import {
   publicationsText,
   publish,
   publishedOr,
+  tellRecovered,
   waitOption,
 } from '../owner.ts';
 import type { CliContext } from '../program.ts';
@@ -79,9 +80,10 @@ async function asOwner(
   const { keepEpoch, offline, wait, json } = options;
   const { revokeMember } = await import('../../owner/revocation.ts');
   const { signal, output } = context;
-  const { descriptor } = await asking({ ...options, dir }, context, (ask) =>
+  const { descriptor, recovered } = await asking({ ...options, dir }, context, (ask) =>
     revokeMember({ dir, member, newEpoch: !keepEpoch, ask, signal }),
   );
+  if (recovered && !json) tellRecovered(dir, context);
   const delivery = offline ? undefined : await publish({ dir, wait, json }, context);
   const revoked = delivery?.of('revocations') ?? null;
   const { epoch, attributePublicKey } = descriptor.value;
@@ -90,7 +92,7 @@ async function asOwner(
   const renewed = (renews && delivery?.of('descriptor')) || null;
   const update = `icvpn service update --dir ${dir} --new-secret --bootstrap <file>`;
   const then = `icvpn service publish --dir ${dir}`;
-  print(output, json, { revoked, epoch, renewed }, () =>
+  print(output, json, { revoked, epoch, renewed, recovered }, () =>
     [
       publishedOr(revoked, dir),
       ...(renewed

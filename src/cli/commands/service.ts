@@ -27,6 +27,7 @@ import {
   publicationsText,
   publish,
   publishedOr,
+  tellRecovered,
   waitOption,
 } from '../owner.ts';
 import type { CliContext } from '../program.ts';
@@ -264,12 +265,7 @@ export async function update(options: UpdateOptions, context: CliContext): Promi
     updateService({ dir, ...change, ask, signal, ...(bootstrap && { bootstrapFile: bootstrap }) }),
   );
   const { name, sequence, epoch } = descriptor.value;
-  if (recovered) {
-    output.err(
-      `icvpn: ${dir} was an old copy: the service secret that it held may have been replaced since, so this epoch ` +
-        'has a new one. Members renew; new VMs need the new bootstrap data (--bootstrap)\n',
-    );
-  }
+  if (recovered && !options.json) tellRecovered(dir, context);
   print(
     output,
     options.json,

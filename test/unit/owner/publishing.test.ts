@@ -115,6 +115,25 @@ describe("the owner's word", () => {
     assert.equal(new Set([secret, old, between]).size, 3);
   });
 
+  it('P33 a revocation from a restored copy begins an epoch with a new secret, and says so', async () => {
+    const copy = world.path('copy');
+    await cp(world.dir, copy, { recursive: true });
+    const { secret } = await readOwner(copy);
+    await world.done('service', 'update', '--new-secret');
+    await world.done('service', 'publish');
+    const { code, err } = await world.icvpn('revoke', await anyPeerId(), '--dir', copy);
+    assert.equal(code, 0, err);
+    assert.match(
+      err,
+      /was an old copy: .* has a new one\. Members renew; new VMs need new bootstrap/,
+    );
+    assert.notEqual((await readOwner(copy)).secret, secret);
+    assert.deepEqual(
+      everywhere((each) => each.descriptor(world.serviceId)?.epoch),
+      [3, 3],
+    );
+  });
+
   it('P33 two copies that each begin an epoch do not both call it the same', async () => {
     const copy = world.path('copy');
     await cp(world.dir, copy, { recursive: true });
