@@ -34,6 +34,7 @@ export const LEASE_SCHEMA = `
 export const LEASE_MIGRATION = `
   ALTER TABLE lease ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
   ALTER TABLE lease ADD COLUMN unseen INTEGER NOT NULL DEFAULT 0;
+  CREATE INDEX lease_end ON lease (service, not_after);
   CREATE TABLE heard (service TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT;
 `;
 
@@ -168,19 +169,31 @@ export class LeaseTable {
     ended: (row: Row) => boolean,
   ): string {
     const serviceId = service.toString();
-    const rows = this.#rows(serviceId).filter(({ ipv4 }) => pool.has(ipv4));
-    const taken = new Set(rows.map(({ ipv4 }) => ipv4));
-    const unused = pool.pick(service, peer, (address) => taken.has(address));
-    if (unused !== undefined) return unused;
-    const oldest = rows.find(ended);
-    if (oldest === undefined) {
-      throw new Ipv4PoolError(
-        `all ${pool.size} IPv4 addresses of this super-peer are leased`,
-        'wait until credentials end, or name another super-peer for the service: icvpn service update',
-      );
+    const unused = (): string | undefined =>
+      pool.pick(service, peer, (address) => this.#ofAddress(serviceId, address) !== undefined);
+    // Where every address was leased once, looking for one that never was takes long, and finds none.
+    const isRoom = (): boolean => this.#count(serviceId) < pool.size;
+    const address =
+      (isRoom() ? unused() : undefined) ??
+      this.#firstEnded(serviceId, pool, ended) ??
+      (isRoom() ? unused() : undefined);
+    if (address !== undefined) return address;
+    throw new Ipv4PoolError(
+      `all ${pool.size} IPv4 addresses of this super-peer are leased`,
+      'wait until credentials end, or name another super-peer for the service: icvpn service update',
+    );
+  }
+
+  /** @returns an address whose lease has ended, that which ended first; it has none now */
+  #firstEnded(serviceId: string, pool: Ipv4Pool, ended: (row: Row) => boolean): string | undefined {
+    const sql = 'SELECT * FROM lease WHERE service = ? ORDER BY not_after';
+    for (const found of this.#prepare(sql).iterate(serviceId)) {
+      const row = rowOf(found);
+      if (!ended(row)) return undefined;
+      this.#delete(serviceId, row.ipv4);
+      if (pool.has(row.ipv4)) return row.ipv4;
     }
-    this.#delete(serviceId, oldest.ipv4);
-    return oldest.ipv4;
+    return undefined;
   }
 
   /** @returns whether the claim stands */
@@ -202,10 +215,9 @@ export class LeaseTable {
     return true;
   }
 
-  /** The first to end comes first. */
-  #rows(serviceId: string): Row[] {
-    const sql = 'SELECT * FROM lease WHERE service = ? ORDER BY not_after';
-    return this.#prepare(sql).all(serviceId).map(rowOf);
+  #count(serviceId: string): number {
+    const sql = 'SELECT count(*) AS leases FROM lease WHERE service = ?';
+    return Number(this.#prepare(sql).get(serviceId)?.['leases']);
   }
 
   #ofPeer(serviceId: string, peer: string): Row | undefined {
