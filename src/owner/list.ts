@@ -1,4 +1,5 @@
 /** The signed form of the owner's revocation list: what must stand in it, and what need not any more. */
+import { WAY_BACK_SECONDS } from '../records/credential.ts';
 import { type Opened, open, seal } from '../records/envelope.ts';
 import {
   MAX_REVOCATIONS,
@@ -31,7 +32,7 @@ export async function signList(view: Review, all: Revoked): Promise<Opened<Revoc
 }
 
 /**
- * What must still be listed. A credential that has ended need not; a node that is barred must, since it could be
+ * What must still be listed. A credential need not when it has ended and is renewed no more; a node that is barred must, since it could be
  * admitted again, until all that it could be admitted with is void.
  */
 function needed(view: Review, { revocations, tickets }: Revoked): Revoked {
@@ -40,7 +41,7 @@ function needed(view: Review, { revocations, tickets }: Revoked): Revoked {
   const barred = barsFrom(view, over);
   return {
     revocations: revocations.filter(
-      ({ serial, since }) => since >= (serial === undefined ? barred : over),
+      ({ serial, since }) => since >= (serial === undefined ? barred : over - WAY_BACK_SECONDS),
     ),
     tickets: tickets.filter(({ notAfter }) => notAfter + GRACE >= now),
   };

@@ -98,9 +98,11 @@ describe('life of a member', function () {
     assert.match((await undisturbed).stdout, /100 packets transmitted, 100 received/);
     await scene.done(vm3, 'down', '--state', scene.file('vm3'));
     await rm(scene.file('vm3/cache/standing.entry'), { force: true });
-    const args = ['--state', scene.file('vm3'), '--vmid', 'vm3'];
+    const secret = ['--bootstrap', scene.file('shop.json')];
+    const args = ['--state', scene.file('vm3'), '--vmid', 'vm3', ...secret];
     const again = await scene.icvpn(vm3, 'up', '--foreground', ...args);
     assert.equal(again.code, 1, again.stdout);
+    assert.match(again.stderr, /no super-peer of the service admits this VM .*was revoked/);
   });
 
   it('P11 a super-peer throws out whom it admitted, and nobody else', async () => {

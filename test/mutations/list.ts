@@ -3,6 +3,7 @@ import { ADMISSION_MUTATIONS } from './admission.ts';
 import { DISCOVERY_MUTATIONS } from './discovery.ts';
 import { EVERYWHERE_MUTATIONS } from './everywhere.ts';
 import { KEY_MUTATIONS } from './keys.ts';
+import { MEMBER_MUTATIONS } from './member.ts';
 import type { Mutation } from './mutation.ts';
 import { OVERLAY_MUTATIONS } from './overlay.ts';
 import { OWNER_MUTATIONS } from './owner.ts';
@@ -10,6 +11,7 @@ import { TUNNEL_MUTATIONS } from './tunnels.ts';
 
 export const MUTATIONS: readonly Mutation[] = [
   ...ADMISSION_MUTATIONS,
+  ...MEMBER_MUTATIONS,
   ...OVERLAY_MUTATIONS,
   ...DISCOVERY_MUTATIONS,
   ...KEY_MUTATIONS,
