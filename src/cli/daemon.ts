@@ -37,6 +37,8 @@ export interface DaemonRun<D extends Daemon> {
   readonly log: Log;
   /** Starts the node; what it made before an abort or error it cleans up itself. */
   readonly start: (signal: AbortSignal, lock: DirectoryLock) => Promise<D>;
+  /** What the start waits for; undefined while it does not wait. */
+  readonly waitsFor?: () => string | undefined;
   /** Told once, when the node is up. */
   readonly onUp: (daemon: D) => void | Promise<void>;
   readonly signal: AbortSignal;
@@ -63,7 +65,7 @@ export async function runDaemon<D extends Daemon>(run: DaemonRun<D>): Promise<vo
   const handler: ControlHandler = async (command, argument) => {
     switch (command) {
       case 'status':
-        return daemon ? daemon.status() : { role: 'starting' };
+        return daemon ? daemon.status() : { role: 'starting', waiting: run.waitsFor?.() ?? null };
       case 'members':
         return membersOf(daemon);
       case 'policy':

@@ -14,8 +14,14 @@ import { sequenceText, table } from './output.ts';
 export function statusText(status: unknown): string {
   if (isMember(status)) return memberText(status);
   if (isSuperPeer(status)) return superPeerText(status);
-  return 'starting';
+  return isWaiting(status) ? `starting, ${status.waiting}` : 'starting';
 }
+
+const isWaiting = (status: unknown): status is { readonly waiting: string } =>
+  typeof status === 'object' &&
+  status !== null &&
+  'waiting' in status &&
+  typeof status.waiting === 'string';
 
 function hasRole(status: unknown, role: string): boolean {
   return typeof status === 'object' && status !== null && 'role' in status && status.role === role;

@@ -14,7 +14,7 @@ import { type Standing, saveStanding } from './standing.ts';
 export interface RenewalWish {
   readonly host: Host;
   readonly key: Ed25519PrivateKey;
-  readonly cache: SecureCache;
+  readonly cache: Pick<SecureCache, 'put'>;
   readonly serviceId: Ed25519PeerId;
   /** CIDRs behind this node that it would announce; none if left out. */
   readonly subnets?: readonly string[];

@@ -25,13 +25,15 @@ const FIRST_RETRY_MS = 1_000;
 const LAST_RETRY_MS = 60_000;
 /** Between renewals for no better reason than that super-peers refuse this node. */
 const DOUBT_INTERVAL_MS = 60_000;
-/** Node's timers hold at most 2^31-1 ms. */
-const LONGEST_WAIT_MS = 2 ** 31 - 1;
+/** Milliseconds between looks at the clock: timers stand still while a machine is suspended, credentials do not. */
+const LOOK_MS = 15_000;
 
 export interface RenewalOptions extends RenewalWish {
   readonly onRenewed: (standing: Standing) => void;
   /** Whether another credential could name more than this one; not asked for if left out. */
   readonly isLacking?: (standing: Standing) => boolean;
+  /** Milliseconds between looks at the clock; 15 seconds when left out. */
+  readonly lookEvery?: number;
 }
 
 export class Renewal implements AsyncDisposable {
@@ -85,20 +87,25 @@ export class Renewal implements AsyncDisposable {
   async #run(): Promise<void> {
     const { signal } = this.#closed;
     while (!signal.aborted) {
-      await this.#wait(dueIn(this.#standing));
+      await this.#wait(dueAt(this.#standing));
       for (let wait = FIRST_RETRY_MS; !signal.aborted; wait = Math.min(2 * wait, LAST_RETRY_MS)) {
         // A super-peer may hear of what has changed later than this node.
         if ((await this.#round()) && !this.#isLacking()) break;
-        await this.#wait(wait);
+        // Not all members at once, after their super-peers were away.
+        await this.#wait(Date.now() + wait - randomInt(wait / 2));
       }
       // What hurried it while the round ran is had.
       this.#hurry = new AbortController();
     }
   }
 
-  async #wait(ms: number): Promise<void> {
+  /** @param until in milliseconds since 1970 */
+  async #wait(until: number): Promise<void> {
+    const { lookEvery = LOOK_MS } = this.#options;
     const signal = AbortSignal.any([this.#closed.signal, this.#hurry.signal]);
-    await sleep(Math.min(ms, LONGEST_WAIT_MS), undefined, { signal }).catch(() => {});
+    for (let left = until - Date.now(); left > 0 && !signal.aborted; left = until - Date.now()) {
+      await sleep(Math.min(left, lookEvery), undefined, { signal }).catch(() => {});
+    }
     this.#hurry = new AbortController();
   }
 
@@ -134,10 +141,10 @@ export class Renewal implements AsyncDisposable {
   }
 }
 
-/** Milliseconds until a renewal is due. */
-function dueIn({ credential: { value } }: Standing): number {
+/** When a renewal is due, in milliseconds since 1970. */
+function dueAt({ credential: { value } }: Standing): number {
   const lifetime = value.notAfter - value.notBefore;
   const latest = value.notBefore + Math.floor((lifetime * 2) / 3);
   const due = latest - randomInt(Math.max(1, Math.floor(lifetime / 10)));
-  return Math.max(0, due * 1000 - Date.now());
+  return due * 1000;
 }

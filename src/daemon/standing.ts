@@ -25,7 +25,10 @@ const stored = message({
   renewalKey: required(4, bytes({ max: 1024 })),
 });
 
-export async function saveStanding(cache: SecureCache, standing: Standing): Promise<void> {
+export async function saveStanding(
+  cache: Pick<SecureCache, 'put'>,
+  standing: Standing,
+): Promise<void> {
   const raw = stored.encode({
     ...standing,
     credential: standing.credential.bytes,

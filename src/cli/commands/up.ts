@@ -89,12 +89,14 @@ async function up(options: UpOptions, command: Command, context: CliContext): Pr
     return print(context.output, options.json, status, statusText);
   }
   const bootstrap = options.bootstrap && (await readBootstrap(options.bootstrap));
-  const log = logProgress(createLog(context.output.err));
+  const progress = new StartProgress();
+  const log = progress.of(createLog(context.output.err));
   await runDaemon({
     stateDir: options.state,
     purpose: 'icvpn up',
     log,
     signal: context.signal,
+    waitsFor: () => progress.waitsFor,
     // Loading libp2p takes most of a second: the control socket answers before.
     start: async (signal, lock) => {
       const { Member } = await import('../../daemon/member.ts');
@@ -123,12 +125,22 @@ async function up(options: UpOptions, command: Command, context: CliContext): Pr
   });
 }
 
-/** What a start waits for is told to the command that started the daemon, too. */
-function logProgress(log: Log): Log {
-  return (event, fields = {}) => {
-    log(event, fields);
-    if (event !== 'waiting') return;
-    const { for: what, seconds, why } = fields;
-    reportProgress(`waiting for ${what} since ${seconds} s: ${why}`);
-  };
+/** What a start waits for, as its log tells it: for the command that started the daemon, and for `icvpn status`. */
+class StartProgress {
+  #waitsFor: string | undefined;
+
+  get waitsFor(): string | undefined {
+    return this.#waitsFor;
+  }
+
+  /** @returns `log`, of which this takes the progress */
+  of(log: Log): Log {
+    return (event, fields = {}) => {
+      log(event, fields);
+      if (event !== 'waiting') return;
+      const { for: what, seconds, why } = fields;
+      this.#waitsFor = `waiting for ${what} since ${seconds} s: ${why}`;
+      reportProgress(this.#waitsFor);
+    };
+  }
 }

@@ -3,19 +3,21 @@
  * super-peer begins with peers.
  *
  * ```
- *  directory ─▶ merged with departed ones whose credentials still hold ─▶ members-0 … members-7
+ *  directory ─▶ merged with departed ones whose credentials still hold ─▶ members, members-0 … members-7
  *                                                                             │ restart
  *  peers ◀── signature, service, epoch, time, revocation ◀────────────────────┘
  * ```
  *
- * The entries are there from the first policy answer of a super-peer on. Their presence therefore says
- * that this node knows whether the service has a policy.
+ * The entry `members` is there from the first policy answer of a super-peer on, and says how much of the
+ * owner's word was known. A start that knows less, since records were lost, does not begin from the cache:
+ * it would let in what the policy forbids.
  */
-import { message, repeated } from '../../codec/protobuf.ts';
+import { message, optional, repeated, required, uint53 } from '../../codec/protobuf.ts';
 import { MAX_ENTRY_LENGTH, type SecureCache } from '../../keymgmt/cache/secure-cache.ts';
 import { openListed, type UpdateContext } from '../../overlay/directory-check.ts';
 import type { Member } from '../../overlay/membership.ts';
 import { type ListedMember, listedMember, MAX_KNOWN_MEMBERS } from '../../records/directory.ts';
+import { peerId } from '../../records/peer-id.ts';
 import type { Log } from '../log.ts';
 
 /** Entries of the cache that members may fill: 8 MiB. */
@@ -25,15 +27,29 @@ const OVERHEAD = 64;
 /** Milliseconds between two writes. */
 const INTERVAL_MS = 10_000;
 
+/** Sequences of what the owner has published, as far as it is known; undefined where there is none. */
+export interface OwnersWord {
+  readonly policy: number | undefined;
+  readonly revocations: number | undefined;
+}
+
+const HEAD = 'members';
+const head = message({
+  serviceId: required(1, peerId()),
+  policy: optional(2, uint53()),
+  revocations: optional(3, uint53()),
+});
 const part = message({
   members: repeated(1, listedMember, { max: MAX_KNOWN_MEMBERS }),
 });
-const partName = (i: number): string => `members-${i}`;
+const partName = (i: number): string => `${HEAD}-${i}`;
 
 export interface KnownMembersOptions {
   readonly cache: SecureCache;
   /** What members from before a restart are held against. */
   readonly context: Pick<UpdateContext, 'self' | 'serviceId' | 'trust' | 'clock'>;
+  /** What the owner has published, as far as this node knows now. */
+  readonly ownersWord: () => OwnersWord;
   readonly log: Log;
   /** Milliseconds between two writes; ten seconds when left out. */
   readonly interval?: number;
@@ -56,10 +72,11 @@ export class KnownMembers implements AsyncDisposable {
   /** Reads what the cache has. Members that do not hold are left out; a damaged entry costs only its own. */
   static async open(options: KnownMembersOptions): Promise<KnownMembers> {
     const known = new KnownMembers(options);
+    known.#writable = await known.#knowsEnough();
+    if (!known.#writable) return known;
     for (let i = 0; i < MAX_PARTS; i++) {
       const members = await known.#read(i);
       if (members === undefined) continue;
-      known.#writable = true;
       for (const each of members) await known.#enter(each);
     }
     return known;
@@ -90,6 +107,31 @@ export class KnownMembers implements AsyncDisposable {
     }
     this.#stale = true;
     this.#schedule(this.#options.interval ?? INTERVAL_MS);
+  }
+
+  /** The owner has published: a restart must not begin with less. */
+  note(): void {
+    this.#stale = true;
+    this.#schedule(0);
+  }
+
+  async #knowsEnough(): Promise<boolean> {
+    const { cache, context, ownersWord, log } = this.#options;
+    try {
+      const raw = await cache.get(HEAD);
+      if (raw === undefined) return false;
+      const before = head.decode(raw);
+      if (!before.serviceId.equals(context.serviceId)) return false;
+      const now = ownersWord();
+      const lost = (['policy', 'revocations'] as const).filter(
+        (each) => (now[each] ?? -1) < (before[each] ?? -1),
+      );
+      if (lost.length > 0) log('owners-word-lost', { what: lost.join() });
+      return lost.length === 0;
+    } catch (error) {
+      log('known-members-damaged', { entry: HEAD, why: String(error) });
+      return false;
+    }
   }
 
   async #read(i: number): Promise<ListedMember[] | undefined> {
@@ -133,12 +175,12 @@ export class KnownMembers implements AsyncDisposable {
   }
 
   async #put(parts: readonly (readonly Member[])[]): Promise<void> {
-    const { cache } = this.#options;
+    const { cache, context, ownersWord } = this.#options;
+    await cache.put(HEAD, head.encode({ serviceId: context.serviceId, ...ownersWord() }));
     for (let i = 0; i < MAX_PARTS; i++) {
       const members = parts[i];
-      // The first stays even when it is empty: it says that the policy is known.
-      if (members === undefined && i > 0) await cache.delete(partName(i));
-      else await cache.put(partName(i), part.encode({ members: (members ?? []).map(listedOf) }));
+      if (members === undefined) await cache.delete(partName(i));
+      else await cache.put(partName(i), part.encode({ members: members.map(listedOf) }));
     }
   }
 

@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Multiaddr } from '@multiformats/multiaddr';
 import { stillHolds } from '../../overlay/directory-check.ts';
 import { DirectoryClient } from '../../overlay/directory-client.ts';
+import { REVOCATION_RECORD } from '../../overlay/stored-kinds.ts';
 import { contacts } from '../contacts.ts';
 import { DiscoveryClient } from '../discovery-client.ts';
 import { PATIENCE_MS, Waiting } from '../patience.ts';
@@ -41,7 +42,13 @@ export async function openListing(
   const { gate } = tier;
   const trust = () => tier.trust.trust();
   const context = { self: peerId, serviceId: bootstrap.serviceId, clock: Date.now, trust };
-  const known = owned.use(await KnownMembers.open({ cache, log, context }));
+  const { serviceId } = bootstrap;
+  const ownersWord = () => ({
+    policy: tier.trust.policy?.sequence,
+    revocations: tier.records.latest(REVOCATION_RECORD, serviceId, serviceId)?.value.sequence,
+  });
+  const known = owned.use(await KnownMembers.open({ cache, log, context, ownersWord }));
+  tier.trust.on('policy', () => known.note());
   const roster = owned.use(
     new Roster({
       log,
@@ -49,7 +56,10 @@ export async function openListing(
       holds: (member) => stillHolds(member, context),
     }),
   );
-  tier.trust.on('change', () => roster.recheck());
+  tier.trust.on('change', () => {
+    known.note();
+    roster.recheck();
+  });
   roster.on('change', (members) => {
     tier.keep(contacts(peerId, members));
     policy.follow(addresses.settle(members));

@@ -3,7 +3,7 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseTcpMultiaddr } from '../../../src/codec/multiaddr.ts';
-import { KnownMembers } from '../../../src/daemon/member/known-members.ts';
+import { KnownMembers, type OwnersWord } from '../../../src/daemon/member/known-members.ts';
 import { SecureCache } from '../../../src/keymgmt/cache/secure-cache.ts';
 import type { Trust } from '../../../src/overlay/gate.ts';
 import type { Member } from '../../../src/overlay/membership.ts';
@@ -28,12 +28,14 @@ describe('members from before a restart', () => {
   let trust: Trust;
   let logged: string[];
   let now: number;
+  let word: OwnersWord;
   beforeEach(async () => {
     dir = await mkdtemp(join(tmpdir(), 'icvpn-known-'));
     cache = await SecureCache.open(join(dir, 'cache'));
     trust = trustIn([superPeer.id]);
     logged = [];
     now = Date.now();
+    word = { policy: 7, revocations: undefined };
   });
   afterEach(async () => {
     await cache.close();
@@ -47,6 +49,7 @@ describe('members from before a restart', () => {
         ...{ self: self.id, serviceId: service.id },
         ...{ trust: () => trust, clock: () => now },
       },
+      ownersWord: () => word,
       log: (event) => void logged.push(event),
     });
   const names = (known: KnownMembers): string[] => known.all().map(({ peerId }) => String(peerId));
@@ -92,6 +95,40 @@ describe('members from before a restart', () => {
     assert.deepEqual(names(await open()), []);
   });
 
+  it('P17 do not count where less of the owner’s word is known than before, or for another service', async () => {
+    const [first] = others;
+    assert.ok(first);
+    {
+      await using known = await open();
+      known.follow([await member(first)]);
+      known.confirm();
+      word = { policy: 8, revocations: 3 };
+      known.note();
+    }
+    for (const less of [
+      { policy: undefined, revocations: 3 },
+      { policy: 7, revocations: 3 },
+      { policy: 8, revocations: 2 },
+    ]) {
+      word = less;
+      const lost = await open();
+      assert.equal(lost.fromBefore, false);
+      assert.deepEqual(names(lost), []);
+    }
+    assert.ok(logged.every((event) => event === 'owners-word-lost'));
+    word = { policy: 9, revocations: 3 };
+    assert.equal((await open()).fromBefore, true);
+    const elsewhere = { self: self.id, serviceId: superPeer.id, trust: () => trust };
+    const context = { ...elsewhere, clock: () => now };
+    const other = await KnownMembers.open({
+      cache,
+      context,
+      ownersWord: () => word,
+      log: () => {},
+    });
+    assert.equal(other.fromBefore, false);
+  });
+
   it('P27 a damaged entry costs that entry, and no start', async () => {
     const [first] = others;
     assert.ok(first);
@@ -101,11 +138,11 @@ describe('members from before a restart', () => {
       known.confirm();
     }
     const [entry = ''] = (await readdir(join(dir, 'cache'))).filter((each) =>
-      /^members/.test(each),
+      /^members-/.test(each),
     );
     await writeFile(join(dir, 'cache', entry), 'damaged', { mode: 0o600 });
     const again = await open();
-    assert.equal(again.fromBefore, false);
+    assert.deepEqual(names(again), []);
     assert.deepEqual(logged, ['known-members-damaged']);
   });
 });
