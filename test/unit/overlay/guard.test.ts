@@ -21,7 +21,12 @@ import {
 
 const overlay = await identity();
 const service = await identity();
-const LIMIT = { signal: AbortSignal.timeout(300_000) };
+/** For each step, not for the file: a whole run takes longer. */
+const LIMIT = {
+  get signal(): AbortSignal {
+    return AbortSignal.timeout(300_000);
+  },
+};
 const text = (line: string): Buffer =>
   Buffer.from(`${String.fromCharCode(line.length + 1)}${line}\n`);
 

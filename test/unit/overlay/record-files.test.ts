@@ -84,7 +84,7 @@ describe('records on disk', () => {
     await files.close();
     const name = nth(await readdir(directory), 0);
     await writeFile(path.join(directory, `${'0'.repeat(64)}.record`), 'damaged');
-    await writeFile(path.join(directory, '.tmp-0123456789abcdef'), 'half');
+    await writeFile(path.join(directory, '.icvpn-tmp-0123456789abcdef'), 'half');
     await writeFile(path.join(directory, 'notes.txt'), 'mine');
     const [after, again] = await start();
     assert.equal(after.floor(key)?.sequence, 5);
