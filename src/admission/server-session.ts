@@ -122,8 +122,11 @@ export class ServerSession {
     const decoy = decoys.of(hello.serviceId, hello.identity);
     const ticket = await readTicket(hello, self);
     const service = admittedBy(services(hello.serviceId.toString()), self);
-    const known = service === undefined ? undefined : recordOf(service, hello, ticket);
-    const missing = known ? undefined : service ? 'unknown identity' : 'unknown service';
+    const named = service === undefined ? undefined : recordOf(service, hello, ticket);
+    // In another suite the salt is the same, as a decoy's is; there is no verifier to prove then.
+    const isSpoken = hello.suite === service?.secrets.suite;
+    const known = named && !isSpoken ? { ...named, verifier: decoy.verifier } : named;
+    const missing = service === undefined ? 'unknown service' : missingOf(named, isSpoken);
     const record = known ?? decoy;
     const b = random(EXPONENT_LENGTH);
     const B = await srp.start({ suite: hello.suite, verifier: record.verifier, b });
@@ -267,13 +270,19 @@ async function readTicket(hello: Hello, self: Ed25519PeerId): Promise<Ticket | u
   }
 }
 
+function missingOf(
+  named: SrpRecord | undefined,
+  isSpoken: boolean,
+): 'unknown identity' | undefined {
+  return named && isSpoken ? undefined : 'unknown identity';
+}
+
 /** @returns salt and verifier of the identity named, if the service has it */
 function recordOf(
   { secrets, descriptor }: ServedService,
   hello: Hello,
   ticket: Ticket | undefined,
 ): SrpRecord | undefined {
-  if (hello.suite !== secrets.suite) return undefined;
   if (hello.ticket === undefined) return hello.identity === secrets.identity ? secrets : undefined;
   if (ticket === undefined || !ticket.serviceId.equals(descriptor.value.serviceId))
     return undefined;

@@ -281,11 +281,11 @@ export class Gate extends Emitter<GateEvents> {
   /** The descriptor goes out once a connection: it may be a hundred times as long as what asks for it. */
   async #newsFor(connection: Connection, shown: Uint8Array | undefined): Promise<RefusalNews> {
     const { trust, descriptor } = this.#options;
+    const standing = await this.#rule.onceHeld(connection.remotePeer, shown);
+    if (standing === undefined) return { epoch: undefined, descriptor: undefined };
     const { epoch } = trust();
-    const isNews = descriptor !== undefined && !this.#told.has(connection);
-    if (!isNews || !(await this.#rule.onceHeld(connection.remotePeer, shown))) {
-      return { epoch, descriptor: undefined };
-    }
+    const isNews = standing === 'once-held' && !this.#told.has(connection);
+    if (descriptor === undefined || !isNews) return { epoch, descriptor: undefined };
     this.#told.add(connection);
     return { epoch, descriptor: descriptor() };
   }
@@ -293,7 +293,7 @@ export class Gate extends Emitter<GateEvents> {
   #hearNews({ epoch, descriptor }: RefusalNews, from: PeerId): void {
     if (this.#life.signal.aborted) return;
     if (descriptor !== undefined) this.emit('descriptor', descriptor);
-    if (epoch < this.#options.trust().epoch) this.emit('behind', from);
+    if (epoch !== undefined && epoch < this.#options.trust().epoch) this.emit('behind', from);
     this.emit('refused', from);
   }
 

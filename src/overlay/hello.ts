@@ -16,7 +16,7 @@ import { GateError, type Pass } from './pass.ts';
 export const HELLO = message({
   credential: optional(1, bytes({ max: CREDENTIAL.maxLength })),
   refused: optional(2, remark({ max: 256 })),
-  /** With a refusal: the epoch that the node which refuses knows. */
+  /** With a refusal, to a node that is no stranger: the epoch that the node which refuses knows. */
   epoch: optional(3, uint32()),
   /** With a refusal, to a node that may know it: the newest descriptor. */
   descriptor: optional(4, bytes({ max: DESCRIPTOR.maxLength })),
@@ -27,7 +27,8 @@ const LONG = { ...SHORT, maxLength: SHORT.maxLength + DESCRIPTOR.maxLength };
 
 /** What a node that refuses tells besides. */
 export interface RefusalNews {
-  readonly epoch: number;
+  /** Undefined to strangers. */
+  readonly epoch: number | undefined;
   readonly descriptor: Uint8Array | undefined;
 }
 
@@ -63,7 +64,7 @@ export async function greet(
   const { credential, refused, epoch, descriptor } = await frames.read({ signal });
   await stream.close({ signal });
   if (refused === undefined) return judge(remote, credential);
-  if (epoch !== undefined) onRefused({ epoch, descriptor });
+  onRefused({ epoch, descriptor });
   throw new GateError('ERR_REFUSED', `${remote} refuses: ${refused}`);
 }
 

@@ -30,6 +30,7 @@ import { corked } from './corked.ts';
 import { Guards } from './guard/guards.ts';
 import { type StrangerLimits, Strangers } from './strangers.ts';
 import { Surplus, type SurplusLimits } from './surplus.ts';
+import { keepUnlisted, NODE_INFO } from './unlisted.ts';
 
 /**
  * Connections that one host has at most, idle or not (idle ones are ended long before: `surplus.ts`).
@@ -110,6 +111,7 @@ export async function createHost(options: HostOptions): Promise<Host> {
   const libp2p = await createLibp2p<HostServices>({
     start: false,
     privateKey: key,
+    nodeInfo: NODE_INFO,
     addresses: {
       listen: [...listen],
       ...(announce?.length && { announce: [...announce] }),
@@ -142,6 +144,7 @@ export async function createHost(options: HostOptions): Promise<Host> {
     },
   });
   const { components } = libp2p.services.inside;
+  keepUnlisted(components);
   const strangers = new Strangers(() => libp2p.getConnections(), options.strangers);
   libp2p.addEventListener('connection:open', ({ detail }) => guards.opened(detail));
   try {

@@ -93,13 +93,19 @@ export class PassRule {
   }
 
   /**
-   * Whether a node that may not pass could have before: its credential is of an epoch that is over, has ended, or
+   * Whether a node that may not pass could have before, or is of an epoch that is yet to be learnt here. It could have:
+   * its credential is of an epoch that is over, has ended, or
    * is signed by a super-peer that was named. So is a super-peer that was named itself. Not when it was revoked.
    */
-  async onceHeld(peer: PeerId, shown: Uint8Array | undefined): Promise<boolean> {
+  async onceHeld(
+    peer: PeerId,
+    shown: Uint8Array | undefined,
+  ): Promise<'once-held' | 'ahead' | undefined> {
     const { epoch, admitters, formerAdmitters = [], addresses, revoked } = this.#trust();
-    if (peer.type !== 'Ed25519') return false;
-    if (shown === undefined) return formerAdmitters.some((id) => id.equals(peer));
+    if (peer.type !== 'Ed25519') return undefined;
+    if (shown === undefined) {
+      return formerAdmitters.some((id) => id.equals(peer)) ? 'once-held' : undefined;
+    }
     try {
       const opened = await open(CREDENTIAL, shown);
       const { value } = opened;
@@ -108,9 +114,10 @@ export class PassRule {
         ...{ serviceId: this.#overlayId, bearer: peer, addresses, now, epoch: value.epoch },
         admitters: [...admitters, ...formerAdmitters],
       });
-      return value.epoch <= epoch && revoked?.(opened) !== true;
+      if (revoked?.(opened)) return undefined;
+      return value.epoch <= epoch ? 'once-held' : 'ahead';
     } catch (error) {
-      if (error instanceof EnvelopeError || error instanceof CredentialError) return false;
+      if (error instanceof EnvelopeError || error instanceof CredentialError) return undefined;
       throw error;
     }
   }

@@ -139,6 +139,21 @@ describe('strangers at the door', () => {
     assert.notEqual(one, other);
   });
 
+  it('P3 see one salt in all suites, whether there is such a service or not', async () => {
+    await arrange();
+    const unknown = await makeService([superPeer.id]);
+    for (const service of [shop, unknown]) {
+      const seen = new Set<string>();
+      for (const suite of [1, 2]) {
+        const [first] = await probe({ ...hello({ service }), suite });
+        const challenge = Reply.decode(first ?? new Uint8Array()).challenge;
+        assert.ok(challenge);
+        seen.add(JSON.stringify([Buffer.from(challenge.salt).toString('hex'), challenge.kdf]));
+      }
+      assert.equal(seen.size, 1, [...seen].join());
+    }
+  });
+
   it('P3 learn nothing from a ticket that is not for this super-peer', async () => {
     await arrange();
     const elsewhere = (await makeIdentity()).id;

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { lpStream } from '@libp2p/utils';
 import { Gate, GateError, type GateOptions, type Trust } from '../../../src/overlay/gate.ts';
+import { HELLO } from '../../../src/overlay/hello.ts';
 import type { Host } from '../../../src/overlay/host.ts';
 import type { Credential } from '../../../src/records/credential.ts';
 import type { Opened } from '../../../src/records/envelope.ts';
@@ -24,6 +25,10 @@ const elsewhere = await identity();
 const former = await identity();
 /** What the gates tell for the newest descriptor. */
 const NEWEST = Buffer.from('the newest descriptor');
+
+const SILENCE = {
+  ...{ credential: undefined, refused: undefined, epoch: undefined, descriptor: undefined },
+};
 
 /** A host with a gate of `service`, whose clock, trust and credential the test may change. */
 interface Node extends Identity {
@@ -174,6 +179,17 @@ describe('the gate', () => {
       await assert.rejects(echo(member, server), refusedAs('ERR_REFUSED'));
       assert.deepEqual(Buffer.from((await news)[0]), NEWEST);
       assert.equal(member.host.libp2p.getConnections(server.id).length, 1);
+    });
+
+    it('P3 and no epoch to a stranger', async () => {
+      const [stranger, server] = await Promise.all([node(undefined), node(undefined, {})]);
+      const connection = await stranger.host.libp2p.dial(addresses(server.host));
+      const stream = await connection.newStream(server.gate.protocol('hello/1.0.0'));
+      const frames = lpStream(stream);
+      await frames.write(HELLO.encode({ ...SILENCE }));
+      const answer = HELLO.decode(Uint8Array.from((await frames.read()).subarray()));
+      assert.ok(answer.refused);
+      assert.deepEqual({ ...answer, refused: undefined }, SILENCE);
     });
 
     it('P36 and its epoch, so that a node which is ahead knows that the other is behind', async () => {

@@ -2,8 +2,13 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import net from 'node:net';
 import { promisify } from 'node:util';
+import { noise } from '@chainsafe/libp2p-noise';
+import { yamux } from '@chainsafe/libp2p-yamux';
+import { identify } from '@libp2p/identify';
+import { tcp } from '@libp2p/tcp';
+import { createLibp2p } from 'libp2p';
 import { createHost, HostError } from '../../../src/overlay/host.ts';
-import { Cleanup, identity, listen, nth } from './harness.ts';
+import { addresses, Cleanup, identity, listen, memberGate, nth } from './harness.ts';
 
 describe('the host', () => {
   const cleanup = new Cleanup();
@@ -28,6 +33,31 @@ describe('the host', () => {
       message:
         'cannot listen at /ip4/192.0.2.1/tcp/0: EADDRNOTAVAIL: address not available 192.0.2.1',
     });
+  });
+
+  it('P3 tells a stranger neither its services nor its version, by identify or by `ls`', async () => {
+    const [{ key }, service, admitter] = await Promise.all([identity(), identity(), identity()]);
+    const host = cleanup.add(await listen(key));
+    const { gate } = await memberGate(host, service.id, admitter);
+    cleanup.add(gate);
+    const client = await createLibp2p({
+      transports: [tcp()],
+      connectionEncrypters: [noise()],
+      streamMuxers: [yamux()],
+      services: { identify: identify({ runOnConnectionOpen: false }) },
+    });
+    cleanup.add({ close: () => client.stop() });
+    const connection = await client.dial(addresses(host));
+    const { agentVersion, protocolVersion, protocols } =
+      await client.services.identify.identify(connection);
+    assert.deepEqual([agentVersion, protocolVersion, protocols], ['libp2p', 'ipfs/0.1.0', []]);
+    // What multistream-select answers `ls` with is made by `map`, and what it serves found by `includes`.
+    const served = host.components.registrar.getProtocols();
+    assert.ok(served.includes(gate.protocol('hello/1.0.0')));
+    assert.deepEqual(
+      served.map((each) => each),
+      [],
+    );
   });
 
   it('tells what it announces', async () => {
