@@ -137,9 +137,9 @@ export const KEY_MUTATIONS: readonly Mutation[] = [
     promise: 'P14',
     title: 'the responder sends M4 before its SAs are in place',
     file: 'src/keymgmt/exchange/protocol.ts',
-    find: 'await sa.installInbound();\n    await sa.installOutbound();\n    sa.inDoubt = true;\n    await link.write(m4);',
+    find: 'await sa.installInbound();\n    await sa.installOutbound();\n    sa.inDoubt = true;\n    await link.write(m4, limit);',
     replace:
-      'await link.write(m4);\n    await sa.installInbound();\n    await sa.installOutbound();\n    sa.inDoubt = true;',
+      'await link.write(m4, limit);\n    await sa.installInbound();\n    await sa.installOutbound();\n    sa.inDoubt = true;',
     tests: EXCHANGE,
   },
   {

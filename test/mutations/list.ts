@@ -7,12 +7,14 @@ import { MEMBER_MUTATIONS } from './member.ts';
 import type { Mutation } from './mutation.ts';
 import { OVERLAY_MUTATIONS } from './overlay.ts';
 import { OWNER_MUTATIONS } from './owner.ts';
+import { STRANGER_MUTATIONS } from './strangers.ts';
 import { TUNNEL_MUTATIONS } from './tunnels.ts';
 
 export const MUTATIONS: readonly Mutation[] = [
   ...ADMISSION_MUTATIONS,
   ...MEMBER_MUTATIONS,
   ...OVERLAY_MUTATIONS,
+  ...STRANGER_MUTATIONS,
   ...DISCOVERY_MUTATIONS,
   ...KEY_MUTATIONS,
   ...OWNER_MUTATIONS,
