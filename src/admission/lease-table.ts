@@ -119,7 +119,9 @@ export class LeaseTable {
 
   /** Ends a member's lease at once. */
   release(serviceId: string, peer: string): void {
-    this.#run('DELETE FROM lease WHERE service = ? AND peer = ?', serviceId, peer);
+    this.#transaction(() => {
+      this.#run('DELETE FROM lease WHERE service = ? AND peer = ?', serviceId, peer);
+    });
   }
 
   /** The members that have a lease, or had one whose address is nobody else's yet, as text. */

@@ -16,6 +16,7 @@ import {
   type LeaseTable,
   MAX_UNHEARD_SECONDS,
 } from '../admission/lease-table.ts';
+import { IcvpnError } from '../errors.ts';
 import type { Membership } from '../overlay/membership.ts';
 import type { ServiceTrust } from '../overlay/service-trust.ts';
 import { superPeerAddresses } from '../records/bootstrap.ts';
@@ -66,8 +67,10 @@ export class AddressLeases implements AsyncDisposable {
   readonly #life = new AbortController();
   readonly #running: Promise<void>;
   readonly #learned = Promise.withResolvers<void>();
-  readonly #onCredentials = (told: readonly Opened<Credential>[]): void => this.#learn(told);
-  readonly #onTrust = (): void => this.#release();
+  readonly #onCredentials = (told: readonly Opened<Credential>[]): void => {
+    this.#write(() => this.#learn(told));
+  };
+  readonly #onTrust = (): void => this.#write(() => this.#release());
   /** Addresses that are claimed by two members, told once. */
   readonly #conflicts = new Set<string>();
 
@@ -172,6 +175,16 @@ export class AddressLeases implements AsyncDisposable {
       if (this.#conflicts.size === MAX_TOLD) this.#conflicts.clear();
       this.#conflicts.add(name);
       log('address-conflict', { service: trust.serviceId, ipv4, refused: peer });
+    }
+  }
+
+  /** What a full disk refuses here is learned and released again at the next news. */
+  #write(change: () => void): void {
+    try {
+      change();
+    } catch (error) {
+      if (!(error instanceof IcvpnError)) throw error;
+      this.#options.log('leases-not-stored', { why: error.message });
     }
   }
 
