@@ -268,7 +268,10 @@ describe('membership shards in tier 1', () => {
     for (const each of [red1, red2]) each.discovery.follow(2, undefined);
     const [member] = await join(red1, 1);
     assert.ok(member);
-    await sees(red2, 1);
+    await Promise.all([
+      sees(red2, 1),
+      until(other.store, 'record', () => shards(other).length > 0),
+    ]);
     const { content } = nth(shards(other), 0);
     assert.deepEqual(SHARD_CONTENT.decode(content).members[0]?.credential, member.bytes);
   });
