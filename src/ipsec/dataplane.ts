@@ -15,7 +15,8 @@ import { planeClosed } from './dataplane/errors.ts';
 import { Foundation } from './dataplane/foundation.ts';
 import { closeGate } from './dataplane/gate.ts';
 import { Hearing } from './dataplane/hearing.ts';
-import type { InterfaceOptions } from './dataplane/interface.ts';
+import { type InterfaceOptions, isOurs } from './dataplane/interface.ts';
+import { refuseOverlap } from './dataplane/overlap.ts';
 import { probeKernel, rethrow } from './dataplane/ownership.ts';
 import {
   checkVirtual,
@@ -39,6 +40,7 @@ import type {
   SaOptions,
 } from './dataplane/types.ts';
 import { UdpEncapsulation } from './encap/udp.ts';
+import { LinkClient } from './link/client.ts';
 import { XfrmClient } from './xfrm/client.ts';
 import { XfrmMonitor } from './xfrm/monitor.ts';
 
@@ -54,6 +56,16 @@ export type { PeerAddresses, SaDirection, SaKeys, Site, Underlay, VirtualAddress
 export { DEFAULT_LIFETIME };
 
 const DEFAULT_MTU = 1_400;
+
+/** What is known of a data plane before it is opened. */
+export interface ProbeOptions {
+  readonly ifId: number;
+  readonly site?: Site;
+  readonly interfaceName?: string;
+  /** CIDRs of the service, as far as they are known. */
+  readonly prefixes?: readonly string[];
+  readonly signal?: AbortSignal;
+}
 
 export class DataPlane extends Emitter<DataPlaneEvents> implements AsyncDisposable {
   readonly #options: InterfaceOptions;
@@ -122,12 +134,19 @@ export class DataPlane extends Emitter<DataPlaneEvents> implements AsyncDisposab
    * Tries whether this process may configure IPsec and the kernel has the ESP for it, before
    * anything else is begun, and whether the kernel forwards for what is behind it. Leaves nothing behind.
    *
-   * @throws DataPlaneError `ERR_NOT_ROOT`, `ERR_NO_ESP`, `ERR_NO_FORWARDING`
+   * @throws DataPlaneError `ERR_NOT_ROOT`, `ERR_NO_ESP`, `ERR_NO_FORWARDING`, `ERR_PREFIX_IN_USE`
    */
-  static async probe(options: { ifId: number; site?: Site; signal?: AbortSignal }): Promise<void> {
+  static async probe(options: ProbeOptions): Promise<void> {
     checkForwarding(siteOf(options));
     using xfrm = new XfrmClient();
     await probeKernel(xfrm, options.ifId, options);
+    const { prefixes = [], interfaceName = '' } = options;
+    if (prefixes.length === 0) return;
+    using links = new LinkClient();
+    const own = (await links.links(options)).find((link) =>
+      isOurs(link, { ...options, interfaceName }),
+    );
+    await refuseOverlap(links, prefixes, own?.index, options);
   }
 
   /** The local port of ESP in UDP; undefined while none is open. */

@@ -109,9 +109,10 @@ export function updateService(options: ServiceUpdate): Promise<SignedService> {
 
 /** What VMs, or an overlay's super-peers, need to join. */
 export function bootstrapOf({ descriptor, secret }: OwnerState): Bootstrap {
-  const { serviceId, name, attributePublicKey } = descriptor.value;
+  const { serviceId, name, attributePublicKey, ipv4Prefix } = descriptor.value;
   return {
     ...{ serviceId, name, secret },
+    ...(attributePublicKey && { ipv4Prefix }),
     superPeers: superPeerAddresses(descriptor.value),
     // A service without an attribute authority is an overlay, whose super-peers have no DHT yet to ask.
     descriptor: attributePublicKey === undefined ? descriptor.bytes : undefined,

@@ -51,9 +51,9 @@ export function createTicket(options: NewTicket): Promise<CreatedTicket> {
     const { ticket, password } = await parseTicket(secret);
     password.fill(0);
     const { id } = ticket.value;
-    const { serviceId, name } = service;
+    const { serviceId, name, ipv4Prefix } = service;
     const superPeers = superPeerAddresses({ admitters: named });
-    const bootstrap = { serviceId, name, superPeers, secret, descriptor: undefined };
+    const bootstrap = { serviceId, name, superPeers, secret, ipv4Prefix, descriptor: undefined };
     return {
       state: { ...state, tickets: kept(state.tickets, { id, superPeer, issued, notAfter, vmid }) },
       result: { bootstrap, id },

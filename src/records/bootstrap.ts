@@ -9,14 +9,17 @@
  *   "name": "shop",
  *   "superPeers": ["/ip4/192.0.2.1/tcp/4242/p2p/12D3KooW…"],
  *   "secret": "icvpn1-…",
+ *   "ipv4": "198.18.0.0/16; absent in data of older owners",
  *   "descriptor": "base64, of an overlay only: its super-peers need it before there is a DHT"
  * }
  * ```
  */
 import type { Ed25519PeerId } from '@libp2p/interface';
 import type { Multiaddr } from '@multiformats/multiaddr';
+import { formatPrefix, type Prefix, parsePrefix } from '../codec/ip.ts';
 import { dialled, MAX_MULTIADDRS, parseTcpMultiaddr } from '../codec/multiaddr.ts';
 import { IcvpnError } from '../errors.ts';
+import { checkIpv4Prefix } from './address-range.ts';
 import { MAX_ADMITTERS, type ServiceDescriptor } from './descriptor.ts';
 import { parsePeerId } from './peer-id.ts';
 
@@ -45,25 +48,28 @@ export interface KnownService {
   /** The service secret or a ticket. */
   readonly secret: string | undefined;
   readonly descriptor: Uint8Array | undefined;
+  /** Of the virtual addresses: so that a VM can tell before its admission whether it has room for them. */
+  readonly ipv4Prefix?: Prefix;
 }
 
 export interface Bootstrap extends KnownService {
   readonly secret: string;
 }
 
-const FIELDS = ['icvpn', 'serviceId', 'name', 'superPeers', 'secret', 'descriptor'];
+const FIELDS = ['icvpn', 'serviceId', 'name', 'superPeers', 'secret', 'ipv4', 'descriptor'];
 const MAX_LENGTH = 1024 * 1024;
 /** A descriptor names as many at most. */
 const MAX_ADDRESSES = MAX_ADMITTERS * MAX_MULTIADDRS;
 
 export function formatBootstrap(data: KnownService): string {
-  const { serviceId, name, superPeers, secret, descriptor } = data;
+  const { serviceId, name, superPeers, secret, descriptor, ipv4Prefix } = data;
   const json = {
     icvpn: 1,
     serviceId: serviceId.toString(),
     name,
     superPeers: superPeers.map((each) => each.multiaddr.toString()),
     ...(secret !== undefined && { secret }),
+    ...(ipv4Prefix && { ipv4: formatPrefix(ipv4Prefix) }),
     ...(descriptor && { descriptor: Buffer.from(descriptor).toString('base64') }),
   };
   return `${JSON.stringify(json, undefined, 2)}\n`;
@@ -95,7 +101,14 @@ export function parseKnownService(text: string): KnownService {
     superPeers: list.map((each) => field('superPeers', () => parseSuperPeerAddress(each))),
     secret: json.has('secret') ? textOf(json, 'secret') : undefined,
     descriptor,
+    ...(json.has('ipv4') && { ipv4Prefix: field('ipv4', () => ipv4Of(json)) }),
   };
+}
+
+function ipv4Of(json: Map<string, unknown>): Prefix {
+  const prefix = parsePrefix(textOf(json, 'ipv4'));
+  checkIpv4Prefix(prefix);
+  return prefix;
 }
 
 /** @param text a multiaddr that ends in `/p2p/<PeerID>`. @throws Error when it is not one */

@@ -6,7 +6,7 @@
  * ```
  */
 import { checkRequest } from '../../admission/own-request.ts';
-import { type Prefix, parsePrefix } from '../../codec/ip.ts';
+import { formatPrefix, type Prefix, parsePrefix } from '../../codec/ip.ts';
 import { findSite } from '../../ipsec/dataplane/find-site.ts';
 import { DataPlane, type Site } from '../../ipsec/dataplane.ts';
 import { createHost, type Host } from '../../overlay/host.ts';
@@ -55,7 +55,13 @@ export async function arrive(
   const bootstrap = await knownService(state, options.bootstrap);
   const { serviceId } = bootstrap;
   const site = await findSite({ subnets, interfaces: subnetInterfaces }, { signal });
-  await DataPlane.probe({ ifId: interfaceId(serviceId), site, signal });
+  const before = await loadStanding(cache);
+  const isMember = before?.credential.value.serviceId.equals(serviceId) === true;
+  const ipv4 = isMember ? before.descriptor.value.ipv4Prefix : bootstrap.ipv4Prefix;
+  await DataPlane.probe({
+    ...{ ifId: interfaceId(serviceId), interfaceName: options.interfaceName, site, signal },
+    prefixes: [ipv6Prefix(serviceId), ...(ipv4 ? [ipv4] : [])].map(formatPrefix),
+  });
   const virtual = [ipv6Prefix(serviceId)];
   const inside = [...virtual, ...subnets.map(parsePrefix)];
   const host = await createHost({ ...options, key, announceFilter: underlayOnly(inside) });
@@ -68,11 +74,8 @@ export async function arrive(
       isUnderlay: (address) => isUnderlay(address, virtual),
     }),
   );
-  const before = await loadStanding(cache);
   // A start that ends before its admission goes on with what it was given.
-  if (before?.credential.value.serviceId.equals(serviceId) !== true) {
-    await keepService(state, bootstrap);
-  }
+  if (!isMember) await keepService(state, bootstrap);
   const admitted = await obtainStanding(state, { ...options, ...bootstrap, host });
   if (!hasEnded(admitted)) await forgetSecret(state, bootstrap);
   superPeers.follow(() => admitted.descriptor.value);

@@ -90,7 +90,7 @@ export class Foundation implements AsyncDisposable {
 
   /** What this machine has in the service's prefixes beside the service's interface, for people. */
   overlaps(call: CallOptions = {}): Promise<string[]> {
-    return overlaps(this.#links, this.#options.prefixes, this.#interfaceIndex, call);
+    return overlaps(this.#links, Object.values(this.#options.prefixes), this.#interfaceIndex, call);
   }
 
   /** Removes all that is ours from the kernel, policies and SAs first. */

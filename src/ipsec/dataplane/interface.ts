@@ -28,7 +28,10 @@ export const ROUTE_PROTOCOL = 73;
 export const LAST_METRIC = 0xffff_ffff;
 
 /** Whether `link` was made by an icvpn for this service. */
-export function isOurs(link: Link, { interfaceName, ifId }: InterfaceOptions): boolean {
+export function isOurs(
+  link: Link,
+  { interfaceName, ifId }: Pick<InterfaceOptions, 'interfaceName' | 'ifId'>,
+): boolean {
   return (
     link.name === interfaceName &&
     link.kind === 'xfrm' &&
@@ -73,7 +76,7 @@ export async function claim(
       throw inUse('ERR_ADDRESS_IN_USE', `address ${address}`, 'virtual address');
     }
   }
-  await refuseOverlap(links, options.prefixes, old?.index, call);
+  await refuseOverlap(links, Object.values(options.prefixes), old?.index, call);
   const routes = await links.routes(call);
   if (old !== undefined) await links.deleteLink(old.index, call);
   return {

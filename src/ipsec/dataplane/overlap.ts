@@ -7,7 +7,6 @@ import type { LinkClient } from '../link/client.ts';
 import type { Route } from '../link/codec.ts';
 import type { CallOptions } from '../netlink/inflight.ts';
 import { prefixOverlap } from './errors.ts';
-import type { VirtualAddresses } from './peer.ts';
 
 /** Some VPNs write the default route as two halves, or as all global unicast addresses of IPv6 (RFC 4291, 2.4). */
 const LONGEST_DEFAULT = { 32: 1, 128: 3 };
@@ -18,11 +17,11 @@ const LONGEST_DEFAULT = { 32: 1, 128: 3 };
  */
 export async function overlaps(
   links: LinkClient,
-  prefixes: VirtualAddresses,
+  prefixes: readonly string[],
   own: number | undefined,
   call: CallOptions,
 ): Promise<string[]> {
-  const blocks = Object.values(prefixes).map(parseSubnet);
+  const blocks = prefixes.map(parseSubnet);
   const names = new Map((await links.links(call)).map(({ index, name }) => [index, name]));
   const on = (index: number | undefined): string =>
     ` on ${names.get(index ?? 0) ?? 'no interface'}`;

@@ -15,7 +15,7 @@ const json = {
 
 describe('bootstrap data', () => {
   it('reads what it wrote', () => {
-    for (const extra of [{}, { descriptor: 'AAEC' }]) {
+    for (const extra of [{}, { descriptor: 'AAEC' }, { ipv4: '198.18.0.0/16' }]) {
       const text = JSON.stringify({ ...json, ...extra });
       const parsed = parseBootstrap(text);
       assert.ok(parsed.superPeers[0]?.peerId.equals(id));
@@ -32,6 +32,8 @@ describe('bootstrap data', () => {
     ['a bad ServiceID', { serviceId: 'shop' }, /"serviceId"/],
     ['an empty secret', { secret: '' }, /"secret"/],
     ['a bad descriptor', { descriptor: '!' }, /"descriptor"/],
+    ['a bad prefix', { ipv4: '198.18.0.1/16' }, /"ipv4"/],
+    ['a prefix that is too small', { ipv4: '198.18.0.0/28' }, /"ipv4"/],
   ] as const) {
     it(`P22 with ${what} is refused by name`, () => {
       assert.throws(
