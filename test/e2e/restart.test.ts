@@ -43,19 +43,6 @@ describe('a restart without super-peers', function () {
     await untilAnswered(vm2.ns, first, AbortSignal.timeout(60_000));
   });
 
-  it('P34 a first start says what it waits for, and ends at a signal with nothing left', async () => {
-    const [, , vm3] = scene.net.vms;
-    const bootstrap = ['--bootstrap', scene.file('shop.json'), '--vmid', 'vm3'];
-    // In the background: the command that starts the daemon waits with it.
-    const starting = scene.own(scene.begin(vm3, 'up', '--state', scene.file('vm3'), ...bootstrap));
-    await starting.said('icvpn: waiting for a super-peer to admit this VM since', 60_000);
-    process.kill(starting.pid, 'SIGINT');
-    await starting.ended();
-    assert.match(starting.stderr, /icvpn: stopped while it started: run icvpn up again\n$/);
-    await assert.rejects(scene.status('vm3'), { code: 'ERR_NOT_RUNNING' });
-    assert.doesNotMatch(await vm3.ns.ip('link', 'list'), /icvpn0/);
-  });
-
   it('P30 joins when a super-peer is up again', async () => {
     await scene.runSuperPeer(1);
     await until('attached', async () => {

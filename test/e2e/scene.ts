@@ -148,11 +148,6 @@ export class Scene<N extends Net = Topology> implements AsyncDisposable {
     return daemon;
   }
 
-  /** Starts a command without waiting for it. */
-  begin(at: DemoHost, ...args: string[]): TestProcess {
-    return at.ns.start(process.execPath, [ICVPN, ...args]);
-  }
-
   icvpn(at: DemoHost, ...args: string[]): Promise<ExecResult> {
     return at.ns.exec(process.execPath, [ICVPN, ...args]);
   }
