@@ -1,6 +1,7 @@
 /** All mutations, by subject. */
 import { ADMISSION_MUTATIONS } from './admission.ts';
 import { DISCOVERY_MUTATIONS } from './discovery.ts';
+import { DISK_MUTATIONS } from './disk.ts';
 import { EVERYWHERE_MUTATIONS } from './everywhere.ts';
 import { KEY_MUTATIONS } from './keys.ts';
 import { MEMBER_MUTATIONS } from './member.ts';
@@ -19,5 +20,6 @@ export const MUTATIONS: readonly Mutation[] = [
   ...KEY_MUTATIONS,
   ...OWNER_MUTATIONS,
   ...TUNNEL_MUTATIONS,
+  ...DISK_MUTATIONS,
   ...EVERYWHERE_MUTATIONS,
 ];
