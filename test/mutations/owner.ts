@@ -90,8 +90,8 @@ export const OWNER_MUTATIONS: readonly Mutation[] = [
     promise: 'P33',
     title: 'bars are forgotten when a credential has ended',
     file: 'src/owner/list.ts',
-    find: 'since >= (serial === undefined ? barred : over)',
-    replace: 'since >= Math.max(barred, over)',
+    find: 'serial === undefined ? barred : over',
+    replace: 'serial === undefined ? over : over',
     tests: LIST,
   },
   {
