@@ -95,6 +95,8 @@ const OWNERS_PLACE = { leave: (): void => {} };
 export class PublishError extends IcvpnError {}
 
 export interface PublishServerOptions {
+  /** Places for those who have not proved to be an owner; default 64. */
+  readonly strangers?: number;
   readonly host: Host;
   /** Of tier 1. */
   readonly records: Records;
@@ -110,13 +112,14 @@ export interface PublishServerOptions {
 export class PublishServer {
   readonly #options: PublishServerOptions;
   readonly #life = new AbortController();
-  readonly #strangers = new Places({
-    ...{ capacity: STRANGERS, silent: SILENT },
-    clock: performance.now.bind(performance),
-  });
+  readonly #strangers: Places;
 
   constructor(options: PublishServerOptions) {
     this.#options = options;
+    this.#strangers = new Places({
+      ...{ capacity: options.strangers ?? STRANGERS, silent: SILENT },
+      clock: performance.now.bind(performance),
+    });
   }
 
   async start(): Promise<void> {

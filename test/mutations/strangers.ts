@@ -64,8 +64,7 @@ export const STRANGER_MUTATIONS: readonly Mutation[] = [
     file: 'src/overlay/guard/frames.ts',
     find: 'if (length > WINDOW) throw',
     replace: 'if (length > 2 ** 32) throw',
-    tests: GUARD_TESTS,
-    grep: 'a frame',
+    tests: PURE_GUARD_TESTS,
   },
   {
     promise: 'P5',
@@ -130,7 +129,7 @@ export const STRANGER_MUTATIONS: readonly Mutation[] = [
     file: 'src/overlay/publish.ts',
     find: ': this.#strangers.enter(originAt(connection.remoteAddr), evict);',
     replace:
-      ': this.#strangers.size < STRANGERS ? this.#strangers.enter(originAt(connection.remoteAddr), evict) : undefined;',
+      ': this.#strangers.size < (this.#options.strangers ?? STRANGERS) ? this.#strangers.enter(originAt(connection.remoteAddr), evict) : undefined;',
     tests: ['test/unit/overlay/publish.test.ts'],
     grep: 'P28',
   },
