@@ -10,7 +10,8 @@
  */
 import type { Connection, Ed25519PeerId, Stream } from '@libp2p/interface';
 import { ipOf, ipsOf, type TcpMultiaddr, tcpAddressOf } from '../codec/multiaddr.ts';
-import type { ExpireNotice, MappingNotice } from '../ipsec/dataplane.ts';
+import { IcvpnError } from '../errors.ts';
+import type { ExpireNotice, MappingNotice, Underlay } from '../ipsec/dataplane.ts';
 import type { SaPair } from '../ipsec/lifecycle/events.ts';
 import { EXCHANGE_PROTOCOL_SUFFIX } from '../keymgmt/exchange/protocol.ts';
 import type { Suite } from '../keymgmt/exchange/suite.ts';
@@ -25,6 +26,7 @@ import { PairMaker, type PairMakerOptions } from './pair/make.ts';
 import { perPeer } from './pair/per-peer.ts';
 import { SubnetLeads, type SubnetLeadsOptions } from './pair/subnet-leads.ts';
 import { UsageWatch } from './pair/usage-watch.ts';
+import { waysTo } from './pair/ways.ts';
 import { Whereabouts } from './pair/whereabouts.ts';
 import type { PathStatus } from './status.ts';
 import { localAddressTowards } from './underlay.ts';
@@ -37,12 +39,27 @@ export interface PeersOptions
     Pick<SubnetLeadsOptions, 'permitted' | 'reserved'> {
   /** Where this node can be dialled now. */
   readonly multiaddrs: () => TcpMultiaddr[];
+  /** Addresses at which super-peers see this node and that it does not have itself. */
+  readonly observed: () => readonly string[];
   /** Whether other machines can use an address. */
   readonly isUnderlay: (address: string) => boolean;
 }
 
 /** Milliseconds after its last packet for which a pair counts as in use; counters are read every 2 s. */
 const MOVES_MS = 12_000;
+/** Nothing that is told of a peer leads to it. */
+class PeerAddressError extends IcvpnError {
+  constructor(addresses: readonly string[], options: ErrorOptions) {
+    super(
+      'ERR_PEER_ADDRESS',
+      addresses.length === 0
+        ? 'it tells no address, or only ones that this machine has itself'
+        : `there is no route to ${addresses.join(', ')}`,
+      'let it announce an address that others can reach (--announce), or add a route',
+      options,
+    );
+  }
+}
 
 /** Of a peer that has not been talked to. */
 const NOT_SEEN = { seenAt: undefined, candidates: [] };
@@ -99,7 +116,7 @@ export class Peers implements AsyncDisposable {
       ...options,
       gate: tier.gate,
       endpointOf: (peer, call) => tier.records.get(ENDPOINT_RECORD, [serviceId, peer], call),
-      best: (peer, addresses) => this.#best(peer.toString(), addresses),
+      best: (peer, addresses) => this.#ways(peer.toString(), addresses)[0],
       closed: this.#closed.signal,
       enqueue: (work) => this.#enqueue(work),
     });
@@ -280,13 +297,11 @@ export class Peers implements AsyncDisposable {
       return;
     }
     if (entry !== undefined) await this.#remove(id);
-    const remote = this.#best(id, ipsOf(multiaddrs));
-    if (remote === undefined) return;
     const { dataPlane, log } = this.#options;
     try {
-      const local = await localAddressTowards(remote, { signal: this.#closed.signal });
+      const underlay = await this.#firstRoute(this.#ways(id, ipsOf(multiaddrs)));
+      const { local, remote } = underlay;
       const addresses = { ipv4, ipv6 };
-      const underlay = { local, remote };
       await dataPlane.addPeer({ id, virtualAddresses: addresses }, underlay);
       const news = { listed: options.keepAddress ? '' : multiaddrs.join(), sequence: 0 };
       const own = { peerId, addresses, pair: this.#maker.make(peerId), credential };
@@ -300,11 +315,27 @@ export class Peers implements AsyncDisposable {
     }
   }
 
-  /** Of what is told of a peer: the first that others can use and that is not behind another peer, or the first. */
-  #best(id: string, addresses: readonly string[]): string | undefined {
-    const { isUnderlay } = this.#options;
-    const leads = (each: string) => isUnderlay(each) && !this.#subnets.isBehindAnother(id, each);
-    return addresses.find(leads) ?? addresses[0];
+  #ways(id: string, told: readonly string[]): string[] {
+    const { isUnderlay, addresses, observed } = this.#options;
+    return waysTo(told, {
+      ...{ isUnderlay, own: addresses(), observed: observed() },
+      isBehindAnother: (each) => this.#subnets.isBehindAnother(id, each),
+    });
+  }
+
+  /** @throws PeerAddressError when the kernel has a route to none of them */
+  async #firstRoute(remotes: readonly string[]): Promise<Underlay> {
+    const { signal } = this.#closed;
+    let cause: unknown;
+    for (const remote of remotes) {
+      try {
+        return { local: await localAddressTowards(remote, { signal }), remote };
+      } catch (error) {
+        signal.throwIfAborted();
+        cause = error;
+      }
+    }
+    throw new PeerAddressError(remotes, { cause });
   }
 
   async #remove(id: string): Promise<void> {

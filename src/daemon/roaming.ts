@@ -25,6 +25,8 @@ export interface RoamingOptions {
   readonly host: Host;
   /** Prefixes of the service: addresses in them are no addresses of the machine. */
   readonly virtual: readonly Prefix[];
+  /** Ask the kernel anew which addresses lead to others. */
+  readonly refresh: () => Promise<void>;
   /** Attach to a super-peer from the new address. */
   readonly reattach: () => void;
   /** Publish the endpoint record anew. */
@@ -67,7 +69,7 @@ export class Roaming implements AsyncDisposable {
   }
 
   async #look(): Promise<void> {
-    const { host, reattach, publish, rehome, log } = this.#options;
+    const { host, refresh, reattach, publish, rehome, log } = this.#options;
     const [before, now] = [this.#known, this.#addresses()];
     if (now.size === 0 || this.#closed.signal.aborted) return;
     const gone = [...before].some((each) => !now.has(each));
@@ -80,6 +82,7 @@ export class Roaming implements AsyncDisposable {
       }
     }
     const events = this.#events;
+    await refresh();
     let whole = await rehome();
     reattach();
     for (let attempt = 0; attempt < MAX_ATTEMPTS && !whole; attempt++) {

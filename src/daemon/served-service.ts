@@ -14,11 +14,13 @@ import type { AddressClaim } from '../admission/lease-table.ts';
 import { type AdmissionSecrets, openSealedSecrets } from '../admission/sealed.ts';
 import type { Applicant, ServedService as Door } from '../admission/server.ts';
 import type { AdmissionStore } from '../admission/store.ts';
+import type { Prefix } from '../codec/ip.ts';
 import { everybodyIn } from '../overlay/audience.ts';
 import { DirectoryServer } from '../overlay/directory-server.ts';
 import { Gate, type Trust } from '../overlay/gate.ts';
 import { Membership } from '../overlay/membership.ts';
 import { Refusals } from '../overlay/refusals.ts';
+import { seenFirst } from '../overlay/seen-address.ts';
 import { ServiceTrust } from '../overlay/service-trust.ts';
 import { Spread } from '../overlay/spread.ts';
 import { SPREAD_KINDS } from '../overlay/stored-kinds.ts';
@@ -26,7 +28,7 @@ import { allowedSubnets } from '../policy/evaluate.ts';
 import type { Credential } from '../records/credential.ts';
 import { admitterOf, type ServiceDescriptor } from '../records/descriptor.ts';
 import type { Opened } from '../records/envelope.ts';
-import { Ipv4Pool } from '../records/virtual-address.ts';
+import { Ipv4Pool, ipv6Prefix } from '../records/virtual-address.ts';
 import { AddressLeases } from './address-leases.ts';
 import { authorityKeys, DiscoveryServer } from './discovery-server.ts';
 import type { DuplicateDesk } from './duplicate-desk.ts';
@@ -126,6 +128,7 @@ export class ServedService implements AsyncDisposable {
     const directory = new DirectoryServer({
       ...{ gate, membership, key, trust, seal },
       onDuplicate: (each) => this.#options.duplicates.note(membership.serviceId, each),
+      virtual: this.#virtual,
     });
     await directory.start();
     this.#owned.defer(() => directory.close());
@@ -203,8 +206,18 @@ export class ServedService implements AsyncDisposable {
     if (stranded.length > 0) this.#options.store.strand(stranded);
   }
 
+  /** Prefixes of the service's virtual addresses. */
+  get #virtual(): Prefix[] {
+    const { serviceId, ipv4Prefix } = this.descriptor.value;
+    return [ipv6Prefix(serviceId), ipv4Prefix];
+  }
+
   admitted(applicant: Applicant, credential: Opened<Credential>): void {
-    this.membership.add(credential, applicant.multiaddrs);
+    const { multiaddrs, remoteAddress } = applicant;
+    this.membership.add(
+      credential,
+      seenFirst(multiaddrs, remoteAddress || undefined, this.#virtual),
+    );
   }
 
   /** Takes what a newer descriptor has for this super-peer. Struck off, it keeps the old, which admits nobody. */

@@ -11,6 +11,7 @@
 import { join } from 'node:path';
 import type { AbortOptions, Ed25519PeerId } from '@libp2p/interface';
 import type { AdmissionLimits } from '../admission/server.ts';
+import { ipOf } from '../codec/multiaddr.ts';
 import type { DirectoryLock } from '../files/lock.ts';
 import type { ArrivalLimits } from '../overlay/arrivals.ts';
 import { createHost, type Host } from '../overlay/host.ts';
@@ -25,6 +26,7 @@ import type { Log } from './log.ts';
 import { KnownSuperPeers } from './member/super-peers.ts';
 import { obtainStanding } from './obtain-standing.ts';
 import { OverlayPlace } from './overlay-place.ts';
+import { OwnAddresses } from './own-addresses.ts';
 import { Renewal, type RenewalOptions } from './renewal.ts';
 import { RevocationDesk } from './revocations.ts';
 import { sealingKey } from './sealing-key.ts';
@@ -32,7 +34,6 @@ import { type ServedStatus, Services } from './services.ts';
 import { NodeState } from './state.ts';
 import { lockState } from './state-lock.ts';
 import { type Contact, TIER_1, Tier } from './tier.ts';
-import { underlayOnly } from './underlay.ts';
 
 export interface SuperPeerOptions {
   readonly stateDir: string;
@@ -94,10 +95,16 @@ export class SuperPeer implements AsyncDisposable {
     const state = owned.use(await NodeState.open(stateDir, options));
     const { key, peerId } = state;
     const overlay = await overlayDescriptor(options.overlay);
-    const host = await createHost({ ...options, key, announceFilter: underlayOnly([]) });
+    const own = new OwnAddresses({
+      ...{ virtual: [], log },
+      superPeers: () =>
+        options.overlay.superPeers.flatMap(({ multiaddr }) => ipOf(multiaddr) ?? []),
+    });
+    await own.refresh();
+    const host = await createHost({ ...options, key, announceFilter: own.announced });
     owned.defer(() => host.close());
-    const own: { place?: OverlayPlace } = {};
-    const onRenewed = (): void => own.place?.reattach();
+    const made: { place?: OverlayPlace } = {};
+    const onRenewed = (): void => made.place?.reattach();
     const known = new KnownSuperPeers(options.overlay);
     const follow = { onRenewed, superPeers: () => known.all };
     const renewal = owned.use(await takePlace(state, host, overlay, options, follow));
@@ -112,7 +119,7 @@ export class SuperPeer implements AsyncDisposable {
     renewal?.follow(tier);
     const { superPeers } = options.overlay;
     tier.keep(superPeers.map(contactOf));
-    if (renewal !== undefined) own.place = owned.use(new OverlayPlace({ tier, superPeers, log }));
+    if (renewal !== undefined) made.place = owned.use(new OverlayPlace({ tier, superPeers, log }));
     const sealing = await sealingKey(state);
     owned.defer(() => void sealing.privateKey.fill(0));
     const store = await openKeptStore(state, options.newAdmissionStore ?? false);

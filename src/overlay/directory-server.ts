@@ -2,6 +2,8 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Connection, PrivateKey, Stream } from '@libp2p/interface';
 import { tryGetNetConfig } from '@libp2p/utils';
+import type { Prefix } from '../codec/ip.ts';
+import { ipOf } from '../codec/multiaddr.ts';
 import { IcvpnError } from '../errors.ts';
 import type { Credential } from '../records/credential.ts';
 import {
@@ -27,6 +29,7 @@ import { Duplicates } from './duplicates.ts';
 import type { Gate, Pass, Trust } from './gate.ts';
 import { timeLimit } from './host.ts';
 import type { Membership, MembershipChange } from './membership.ts';
+import { seenFirst } from './seen-address.ts';
 
 /**
  * Milliseconds during which changes are collected before members are told: this, or so much for each
@@ -62,6 +65,8 @@ export interface DirectoryServerOptions {
   readonly key: PrivateKey;
   readonly trust: () => Trust;
   readonly seal?: Pick<DirectorySeal, 'seal' | 'sealForAll'>;
+  /** Prefixes of the service's virtual addresses. */
+  readonly virtual?: readonly Prefix[];
   /** Two machines use the key of one member: told again and again while they do. */
   readonly onDuplicate?: (duplicate: Duplicate) => void;
 }
@@ -168,7 +173,9 @@ export class DirectoryServer {
     let clean = false;
     let heard = performance.now();
     try {
-      this.#options.membership.add(pass, attach.multiaddrs, session);
+      const { membership, virtual = [] } = this.#options;
+      const seen = ipOf(connection.remoteAddr);
+      membership.add(pass, seenFirst(attach.multiaddrs, seen, virtual), session);
       this.#tell(attachment);
       const place = placeOf(connection, attach.multiaddrs);
       const other = this.#duplicates.attached(name, place);

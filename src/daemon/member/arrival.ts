@@ -7,6 +7,7 @@
  */
 import { checkRequest } from '../../admission/own-request.ts';
 import { formatPrefix, type Prefix, parsePrefix } from '../../codec/ip.ts';
+import { ipOf } from '../../codec/multiaddr.ts';
 import { findSite } from '../../ipsec/dataplane/find-site.ts';
 import { DataPlane, type Site } from '../../ipsec/dataplane.ts';
 import { createHost, type Host } from '../../overlay/host.ts';
@@ -16,10 +17,11 @@ import { announced } from '../announced.ts';
 import { SuperPeersError } from '../ask-super-peers.ts';
 import { ObservedAddresses } from '../observed.ts';
 import { obtainStanding } from '../obtain-standing.ts';
+import { OwnAddresses } from '../own-addresses.ts';
 import { hasEnded, loadStanding, type Standing } from '../standing.ts';
 import { NodeState } from '../state.ts';
 import { lockState } from '../state-lock.ts';
-import { isUnderlay, machineAddresses, underlayOnly } from '../underlay.ts';
+import { isUnderlay, machineAddresses } from '../underlay.ts';
 import { forgetSecret, keepService, knownService } from './bootstrap.ts';
 import type { MemberOptions } from './options.ts';
 import { KnownSuperPeers } from './super-peers.ts';
@@ -29,6 +31,7 @@ export interface Arrival {
   readonly bootstrap: KnownService;
   readonly site: Site;
   readonly host: Host;
+  readonly own: OwnAddresses;
   readonly observed: ObservedAddresses;
   readonly superPeers: KnownSuperPeers;
   /** Prefixes of the service's virtual addresses. */
@@ -64,9 +67,14 @@ export async function arrive(
   });
   const virtual = [ipv6Prefix(serviceId)];
   const inside = [...virtual, ...subnets.map(parsePrefix)];
-  const host = await createHost({ ...options, key, announceFilter: underlayOnly(inside) });
-  owned.defer(() => host.close());
   const superPeers = new KnownSuperPeers(bootstrap);
+  const own = new OwnAddresses({
+    ...{ virtual: inside, log },
+    superPeers: () => superPeers.all.flatMap(({ multiaddr }) => ipOf(multiaddr) ?? []),
+  });
+  await own.refresh();
+  const host = await createHost({ ...options, key, announceFilter: own.announced });
+  owned.defer(() => host.close());
   const observed = owned.use(
     new ObservedAddresses({
       ...{ host, addresses: () => machineAddresses(virtual) },
@@ -79,8 +87,8 @@ export async function arrive(
   const admitted = await obtainStanding(state, { ...options, ...bootstrap, host });
   if (!hasEnded(admitted)) await forgetSecret(state, bootstrap);
   superPeers.follow(() => admitted.descriptor.value);
-  const own = { host, key, cache, serviceId, subnets, log };
-  const renewed = announced(admitted, { ...own, superPeers: () => superPeers.all }, signal);
+  const wish = { host, key, cache, serviceId, subnets, log };
+  const renewed = announced(admitted, { ...wish, superPeers: () => superPeers.all }, signal);
   const standing = await renewed.catch((error: unknown) => {
     // A VM that was a member goes on with what its credential names; the renewal asks for the rest.
     if (!(error instanceof SuperPeersError) || before === undefined) throw error;
@@ -88,5 +96,5 @@ export async function arrive(
     return admitted;
   });
   for (const each of [virtual, inside]) each.push(standing.descriptor.value.ipv4Prefix);
-  return { state, bootstrap, site, host, observed, superPeers, virtual, inside, standing };
+  return { state, bootstrap, site, host, own, observed, superPeers, virtual, inside, standing };
 }

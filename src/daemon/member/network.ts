@@ -84,7 +84,7 @@ function startPeers(
   { dataPlane, encapsulation }: MemberKernel,
   { tier, policy }: Pick<Network, 'tier' | 'policy'>,
 ): Promise<Peers> {
-  const { host, virtual, superPeers, bootstrap, state } = arrival;
+  const { host, virtual, superPeers, bootstrap, state, own, observed } = arrival;
   const { serviceId } = bootstrap;
   const trust = (): Trust => tier.trust.trust();
   const lifetimes = { ...LIFETIMES, ...saLifetimes };
@@ -97,7 +97,8 @@ function startPeers(
     trust: () => (policy.blocked ? { ...trust(), revoked: () => true } : trust()),
     ipv4: arrival.standing.credential.value.ipv4,
     encapsulation: () => encapsulation.policy,
-    addresses: () => machineAddresses(virtual),
+    addresses: () => own.ranked(machineAddresses(virtual)),
+    observed: () => observed.addresses,
     multiaddrs: () => host.multiaddrs(),
     isUnderlay: (address) => isUnderlay(address, virtual),
     permitted: (member) => permittedSubnets(tier.trust.policy?.document, policyMember(member)),

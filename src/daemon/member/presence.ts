@@ -41,7 +41,7 @@ export async function becomePresent(
 ): Promise<Presence> {
   const { log } = options;
   const { tier, policy, peers } = network;
-  const { host, state, bootstrap, observed, inside } = arrival;
+  const { host, state, bootstrap, own, observed, inside } = arrival;
   const endpoint = owned.use(
     new EndpointPublisher({
       ...{ key: state.key, peerId: state.peerId, serviceId: bootstrap.serviceId },
@@ -63,6 +63,7 @@ export async function becomePresent(
   owned.use(
     new Roaming({
       ...{ host, virtual: inside, log },
+      refresh: () => own.refresh(),
       reattach: () => directory.reattach(),
       publish: () => endpoint.publish(),
       rehome: () => peers.rehome(),

@@ -9,7 +9,6 @@
  *   own address changed ─ untold ──▶ the peer is told before the next run
  * ```
  */
-import { isIP } from 'node:net';
 import type { AbortOptions, Connection, Ed25519PeerId } from '@libp2p/interface';
 import { ipOf, ipsOf, MAX_MULTIADDRS, type TcpMultiaddr } from '../../codec/multiaddr.ts';
 import type { Gate } from '../../overlay/gate.ts';
@@ -99,7 +98,8 @@ export class Whereabouts {
 
   /** Others say where the peer is. One of several addresses is as good as another: SAs stay. */
   async follow(entry: Located, multiaddrs: readonly TcpMultiaddr[]): Promise<void> {
-    const addresses = ipsOf(multiaddrs);
+    // Where others see it may not be among what it tells itself.
+    const addresses = [...ipsOf(multiaddrs), ...entry.candidates];
     const { remote } = entry.underlay;
     const preferred = addresses.includes(remote) ? [remote, ...addresses] : addresses;
     const best = this.#options.best(entry.peerId, preferred);
@@ -123,9 +123,9 @@ export class Whereabouts {
     entry.seenAt = at;
     const { remote } = entry.underlay;
     const told = ipsOf(entry.multiaddrs);
-    const sameFamily = isIP(at) === isIP(remote);
-    const fits = sameFamily || entry.pair.current !== undefined;
-    if (at === remote || (told.includes(at) && told.includes(remote) && fits)) return;
+    // Of several addresses that are told one is as good as another: SAs stay. Without SAs the one that has been seen counts.
+    const stays = entry.pair.current !== undefined && told.includes(at) && told.includes(remote);
+    if (at === remote || stays) return;
     await this.point(entry, at, { initiator });
   }
 

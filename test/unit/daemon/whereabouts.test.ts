@@ -61,6 +61,30 @@ describe('where a peer is, before the first run with it', () => {
     return { found, asked };
   }
 
+  it('P20 before there are SAs the peer is where its connection shows it, of all that it tells', async () => {
+    const [self, peer] = [await member(), await member()];
+    const { found } = whereabouts(self);
+    const told = ['/ip4/127.0.0.1/tcp/4242', '/ip4/127.0.0.2/tcp/4242'].map(parseTcpMultiaddr);
+    const entry = entryOf(peer, told);
+    await found.seen(entry, '127.0.0.2');
+    assert.equal(entry.underlay.remote, '127.0.0.2');
+    const sa = { current: { inboundSpi: 300, outboundSpi: 301 } };
+    const busy = { ...entryOf(peer, told), pair: { ...entry.pair, ...sa } };
+    await found.seen(busy, '127.0.0.2');
+    assert.equal(busy.underlay.remote, '127.0.0.1', 'SAs stay');
+  });
+
+  it('P20 an address at which super-peers see the peer stays, though its own record does not name it first', async () => {
+    const [self, peer] = [await member(), await member()];
+    const { found } = whereabouts(self);
+    const entry = { ...entryOf(peer, []), candidates: ['127.0.0.1'] };
+    await found.follow(entry, [parseTcpMultiaddr('/ip4/127.0.0.9/tcp/4242')]);
+    assert.equal(entry.underlay.remote, '127.0.0.1');
+    entry.candidates = [];
+    await found.follow(entry, [parseTcpMultiaddr('/ip4/127.0.0.9/tcp/4242')]);
+    assert.equal(entry.underlay.remote, '127.0.0.9');
+  });
+
   it('a peer that is where the directory says is reached without waiting for its endpoint record', async () => {
     const [self, peer] = [await member(), await member()];
     const { found, asked } = whereabouts(self);
