@@ -100,6 +100,10 @@ export class Peers implements AsyncDisposable {
       entry.pair.mapped(remotePort);
       return;
     }
+    // Nothing would ever answer where it was; waiting for that would take longer than a new connection.
+    for (const connection of this.#options.tier.gate.host.libp2p.getConnections(entry.peerId)) {
+      if (ipOf(connection.remoteAddr) !== remote) connection.abort(new Error('the peer has moved'));
+    }
     this.#enqueue(() => this.#whereabouts.point(entry, remote)).catch((error) => {
       this.#options.log('peer-failed', { peer: peerId, why: String(error) });
     });

@@ -6,7 +6,8 @@ import type { Gate, Target } from '../../overlay/gate.ts';
 import { ask, PAIR_PROTOCOL_SUFFIX, type PairAnswer, type PairRequest } from './control.ts';
 import type { Entry } from './entry.ts';
 
-export type Callee = Pick<Entry, 'peerId' | 'multiaddrs' | 'candidates'>;
+export type Callee = Pick<Entry, 'peerId' | 'multiaddrs' | 'candidates'> &
+  Partial<Pick<Entry, 'underlay'>>;
 
 /** @throws GateError, or the signal's reason */
 export function call(
@@ -43,8 +44,14 @@ function target(gate: Pick<Gate, 'isAdmitted'>, peer: Callee): Target {
 }
 
 /** Every multiaddr at which a peer may be found. */
-export function toDial({ multiaddrs, candidates }: Omit<Callee, 'peerId'>): TcpMultiaddr[] {
-  return [...multiaddrs, ...candidatesOf(multiaddrs, candidates)];
+export function toDial({
+  multiaddrs,
+  candidates,
+  underlay,
+}: Omit<Callee, 'peerId'>): TcpMultiaddr[] {
+  // Where its packets come from now may be told by nobody yet, as when its NAT has another address.
+  const known = new Set([...candidates, ...(underlay ? [underlay.remote] : [])]);
+  return [...multiaddrs, ...candidatesOf(multiaddrs, [...known])];
 }
 
 /** The port that the peer listens at, at the addresses where others see it. */
