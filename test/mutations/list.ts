@@ -1,7 +1,11 @@
 /** All mutations, by subject. */
 import { ADMISSION_MUTATIONS } from './admission.ts';
 import { DISCOVERY_MUTATIONS } from './discovery.ts';
+
 import { DISK_MUTATIONS } from './disk.ts';
+
+import { EDGE_MUTATIONS } from './edge.ts';
+
 import { EVERYWHERE_MUTATIONS } from './everywhere.ts';
 import { KEY_MUTATIONS } from './keys.ts';
 import { MEMBER_MUTATIONS } from './member.ts';
@@ -21,5 +25,6 @@ export const MUTATIONS: readonly Mutation[] = [
   ...OWNER_MUTATIONS,
   ...TUNNEL_MUTATIONS,
   ...DISK_MUTATIONS,
+  ...EDGE_MUTATIONS,
   ...EVERYWHERE_MUTATIONS,
 ];
