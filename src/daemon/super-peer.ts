@@ -103,6 +103,7 @@ export class SuperPeer implements AsyncDisposable {
     await own.refresh();
     const host = await createHost({ ...options, key, announceFilter: own.announced });
     owned.defer(() => host.close());
+    const allowed = new Set(options.allowedServices.map(String));
     const made: { place?: OverlayPlace } = {};
     const onRenewed = (): void => made.place?.reattach();
     const known = new KnownSuperPeers(options.overlay);
@@ -113,6 +114,7 @@ export class SuperPeer implements AsyncDisposable {
         ...{ kind: TIER_1, host, log, directory: join(stateDir, 'records') },
         descriptor: overlay,
         credential: () => renewal?.standing.credential.bytes,
+        serves: (service) => allowed.has(service.toString()),
       }),
     );
     known.follow(() => tier.trust.descriptor.value);
@@ -129,7 +131,6 @@ export class SuperPeer implements AsyncDisposable {
     const common = { tier, key, peerId, store, duplicates, log };
     const services = owned.use(new Services({ ...common, sealingPrivateKey: sealing.privateKey }));
     if (renewal === undefined) await services.serve(tier.trust.descriptor);
-    const allowed = new Set(options.allowedServices.map(String));
     await services.follow(allowed);
     const door = owned.use(await Door.open({ ...options, host, services, key, store }));
     opened.door = door;

@@ -86,6 +86,8 @@ export interface TierOptions {
   /** The newest one known so far. */
   readonly descriptor: Opened<ServiceDescriptor>;
   readonly credential: () => Uint8Array | undefined;
+  /** Other services that this node has to do with. */
+  readonly serves?: (service: Ed25519PeerId) => boolean;
   readonly log: Log;
 }
 
@@ -139,6 +141,7 @@ export class Tier implements AsyncDisposable {
     const { serviceId } = descriptor.value;
     const store = new RecordStore({
       kinds: kind.kinds,
+      serves: (service) => service.equals(serviceId) || (options.serves?.(service) ?? false),
       ...(kind.ownServiceOnly && { scope: serviceId }),
     });
     const files = await RecordFiles.open(options.directory, store, {

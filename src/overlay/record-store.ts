@@ -23,12 +23,15 @@ import { IcvpnError } from '../errors.ts';
 import { Emitter } from '../events.ts';
 import { compareVersions, type ServiceDescriptor, type Version } from '../records/descriptor.ts';
 import { EnvelopeError, type Opened, open } from '../records/envelope.ts';
+import { SHARD_BUCKETS } from '../records/membership.ts';
 import { TOMBSTONE } from '../records/tombstone.ts';
+import { type Guest, Guests } from './guests.ts';
 import {
   DESCRIPTOR_RECORD,
   keyNames,
   REVOCATION_RECORD,
   recordKey,
+  SPREAD_KINDS,
   type StoredKind,
 } from './stored-kinds.ts';
 
@@ -117,6 +120,8 @@ export interface RecordStoreOptions {
   readonly kinds: readonly StoredKind<unknown>[];
   /** Takes records of this service only. */
   readonly scope?: Ed25519PeerId;
+  /** Whether this node has to do with a service, always the same of one: others have a part of the room. All, if left out. */
+  readonly serves?: (service: Ed25519PeerId) => boolean;
   /** Milliseconds since 1970. */
   readonly clock?: () => number;
   /** The most records held. */
@@ -128,6 +133,8 @@ export interface RecordStoreOptions {
 /** Milliseconds by which a sequence may be ahead of the clock. */
 const MAX_SEQUENCE_AHEAD_MS = 366 * 86_400_000;
 
+/** The third part of a key, where it has one. */
+const BUCKETS = new Set(Array.from({ length: SHARD_BUCKETS }, (_, bucket) => String(bucket)));
 /** Floors are a few dozen bytes each; this many are kept for each record that there is room for. */
 const FLOORS_PER_RECORD = 4;
 
@@ -160,6 +167,9 @@ export class RecordStore extends Emitter<RecordStoreEvents> {
   readonly #clock: () => number;
   readonly #maxRecords: number;
   readonly #maxBytes: number;
+  readonly #serves: (service: Ed25519PeerId) => boolean;
+  /** What is held of services that are not served here. */
+  readonly #guests: Guests;
   readonly #held = new Map<string, Held>();
   /** When a version that is held was last heard from others, in milliseconds since 1970. */
   readonly #heard = new Map<string, number>();
@@ -176,6 +186,8 @@ export class RecordStore extends Emitter<RecordStoreEvents> {
     this.#clock = options.clock ?? Date.now;
     this.#maxRecords = options.maxRecords ?? 65_536;
     this.#maxBytes = options.maxBytes ?? 256 * 1024 * 1024;
+    this.#serves = options.serves ?? (() => true);
+    this.#guests = new Guests({ records: this.#maxRecords, bytes: this.#maxBytes });
   }
 
   /** First parts of the keys that this store takes. */
@@ -381,7 +393,9 @@ export class RecordStore extends Emitter<RecordStoreEvents> {
       throw fault;
     });
     const names = keyNames(key);
-    if (value.key !== key || value.serviceId.toString() !== names[0]) {
+    // One key has few records, and so few tombstones: others' floors are never pushed out by it.
+    const isKey = names.length === kind.parts && BUCKETS.has(names[2] ?? '0');
+    if (!isKey || value.key !== key || value.serviceId.toString() !== names[0]) {
       throw new RecordError('ERR_RECORD_KEY', `the tombstone under ${key} is of another key`);
     }
     if (signer.toString() !== names[kind.signerPart]) {
@@ -427,6 +441,7 @@ export class RecordStore extends Emitter<RecordStoreEvents> {
     this.#held.set(key, fresh);
     this.#heard.set(key, this.#clock());
     this.#bytes += bytes.length;
+    if (!this.#serves(fresh.service)) this.#guests.add(guestOf(fresh));
     this.#raise(key, { epoch, sequence, change: this.#changeOf(fresh, floor) });
     const tell = (): void => void (this.#held.get(key) === fresh && this.tell('held', fresh, old));
     const unstored = kind.durable ? this.#write(fresh, tell) : undefined;
@@ -436,23 +451,42 @@ export class RecordStore extends Emitter<RecordStoreEvents> {
   }
 
   /**
-   * Makes room of what has ended; tombstones go too, since the floors outlive them. What everybody must have
-   * takes the place of what its signer writes anew before long.
+   * Makes room of what has ended; tombstones go too, since the floors outlive them. What is served here takes the
+   * place of what is not, and what everybody must have that of what its signer writes anew before long. Descriptors,
+   * policies and revocation lists of what is served here always get in: no more may be named than there is room for.
    */
-  #makeRoom({ kind, bytes }: Held, old: Held | undefined): boolean {
-    const [growth, more] = [bytes.length - (old?.bytes.length ?? 0), old ? 0 : 1];
+  #makeRoom(fresh: Held, old: Held | undefined): boolean {
+    const { kind, bytes } = fresh;
+    const growth = { bytes: bytes.length - (old?.bytes.length ?? 0), records: old ? 0 : 1 };
+    const isServed = this.#serves(fresh.service);
+    // What is replaced has been counted.
+    if (!isServed && !this.#guests.fits(guestOf(fresh), growth)) return false;
     const fits = (): boolean =>
-      this.#bytes + growth <= this.#maxBytes && this.#held.size + more <= this.#maxRecords;
+      this.#bytes + growth.bytes <= this.#maxBytes &&
+      this.#held.size + growth.records <= this.#maxRecords;
     if (fits()) return true;
     for (const held of this.#held.values()) {
       const over = held.entry === undefined || this.#ended(held);
-      if (over && held !== old) this.#drop(held); // what is replaced has been counted
+      if (over && held !== old) this.#drop(held);
     }
-    for (const held of kind.longest === undefined ? this.#held.values() : []) {
-      if (fits()) break;
-      if (held.kind.longest !== undefined) this.#drop(held);
+    const isLess = [
+      (held: Held) => isServed && !this.#serves(held.service),
+      (held: Held) => kind.longest === undefined && held.kind.longest !== undefined,
+    ];
+    for (const less of isLess) {
+      for (const held of this.#held.values()) {
+        if (fits()) return true;
+        if (held !== old && less(held)) this.#drop(held);
+      }
     }
-    return fits();
+    return fits() || (isServed && this.#isAwaited(fresh));
+  }
+
+  /** Whether a record is one of those of which a service has few: one of each kind, and a list of each that it names. */
+  #isAwaited({ kind, key, service }: Held): boolean {
+    if (!SPREAD_KINDS.includes(kind)) return false;
+    const isOwners = keyNames(key)[kind.signerPart] === service.toString();
+    return isOwners || this.get(recordKey(DESCRIPTOR_RECORD, service)) !== undefined;
   }
 
   #changeOf({ epoch }: Held, floor: Floor | undefined): EpochChange | undefined {
@@ -478,9 +512,13 @@ export class RecordStore extends Emitter<RecordStoreEvents> {
     return end !== undefined && this.#clock() >= end * 1000;
   }
 
-  #drop({ key, bytes }: Held): void {
+  #drop(held: Held): void {
+    const { key, bytes } = held;
     this.#unstored.delete(key);
-    if (this.#held.delete(key)) this.#bytes -= bytes.length;
+    if (this.#held.delete(key)) {
+      this.#bytes -= bytes.length;
+      if (!this.#serves(held.service)) this.#guests.remove(guestOf(held));
+    }
     this.#heard.delete(key);
   }
 }
@@ -492,6 +530,11 @@ function checkContent<T>(kind: StoredKind<T>, value: NoInfer<T>): void {
     if (!(cause instanceof IcvpnError)) throw cause;
     throw new RecordError('ERR_RECORD_CONTENT', cause.message, { cause });
   }
+}
+
+function guestOf({ kind, key, service, bytes }: Held): Guest {
+  const signer = keyNames(key)[kind.signerPart] ?? '';
+  return { service: service.toString(), signer, bytes: bytes.length };
 }
 
 /** Whether what has one number of epoch has one epoch's secrets. */

@@ -18,6 +18,8 @@ export interface StoredKind<T> {
   readonly namespace: string;
   /** The parts of the key behind the namespace: the record's own identity. The service comes first. */
   names(value: T): readonly (string | Ed25519PeerId)[];
+  /** How many those are. */
+  readonly parts: number;
   /** Which of these parts, from 0, is the id of the signer. */
   readonly signerPart: number;
   /** The only key that may sign this record. */
@@ -57,6 +59,7 @@ export const keyNames = (key: string): string[] => key.split('/').slice(2);
 export const DESCRIPTOR_RECORD: StoredKind<ServiceDescriptor> = {
   record: DESCRIPTOR,
   namespace: 'icvpn-descriptor',
+  parts: 1,
   signerPart: 0,
   names: (value) => [value.serviceId],
   signer: (value) => value.serviceId,
@@ -72,6 +75,7 @@ export const DESCRIPTOR_RECORD: StoredKind<ServiceDescriptor> = {
 export const MEMBERSHIP_RECORD: StoredKind<MembershipShard> = {
   record: MEMBERSHIP,
   namespace: 'icvpn-membership',
+  parts: 3,
   signerPart: 1,
   names: (value) => [value.serviceId, value.superPeer, String(value.bucket)],
   signer: (value) => value.superPeer,
@@ -84,6 +88,7 @@ export const MEMBERSHIP_RECORD: StoredKind<MembershipShard> = {
 export const ENDPOINT_RECORD: StoredKind<Endpoint> = {
   record: ENDPOINT,
   namespace: 'icvpn-endpoint',
+  parts: 2,
   signerPart: 1,
   names: (value) => [value.serviceId, value.peerId],
   signer: (value) => value.peerId,
@@ -97,6 +102,7 @@ export const ENDPOINT_RECORD: StoredKind<Endpoint> = {
 export const REVOCATION_RECORD: StoredKind<RevocationList> = {
   record: REVOCATION,
   namespace: 'icvpn-revocation',
+  parts: 2,
   signerPart: 1,
   names: (value) => [value.serviceId, value.issuer],
   signer: (value) => value.issuer,
@@ -113,6 +119,7 @@ export const REVOCATION_RECORD: StoredKind<RevocationList> = {
 export const POLICY_RECORD: StoredKind<PolicyRecord> = {
   record: POLICY,
   namespace: 'icvpn-policy',
+  parts: 1,
   signerPart: 0,
   names: (value) => [value.serviceId],
   signer: (value) => value.serviceId,

@@ -81,6 +81,7 @@ const ANY_DESCRIPTOR: RecordKind<AnyDescriptor> = { ...DESCRIPTOR, codec: anyDes
 const CARELESS: StoredKind<AnyDescriptor> = {
   record: ANY_DESCRIPTOR,
   namespace: DESCRIPTOR_RECORD.namespace,
+  parts: 1,
   signerPart: 0,
   names: ({ serviceId }) => [serviceId],
   signer: ({ serviceId }) => serviceId,

@@ -5,14 +5,16 @@ import { RecordError, RecordStore } from '../../../src/overlay/record-store.ts';
 import {
   DESCRIPTOR_RECORD,
   ENDPOINT_RECORD,
+  MEMBERSHIP_RECORD,
   REVOCATION_RECORD,
   recordKey,
 } from '../../../src/overlay/stored-kinds.ts';
 import type { ServiceDescriptor } from '../../../src/records/descriptor.ts';
 import type { Endpoint } from '../../../src/records/endpoint.ts';
 import { EnvelopeError, seal } from '../../../src/records/envelope.ts';
+import { SHARD_BUCKETS } from '../../../src/records/membership.ts';
 import { TOMBSTONE } from '../../../src/records/tombstone.ts';
-import { descriptorOf, type Identity, identity, nth } from './harness.ts';
+import { descriptorOf, type Identity, identities, identity, nth } from './harness.ts';
 
 const service = await identity();
 const member = await identity();
@@ -224,6 +226,26 @@ describe('the record store', () => {
       assert.equal(node.get(key), undefined);
     });
 
+    it('P8 one key ends its own record alone, not as many as it can think of names for', async () => {
+      const node = store({ kinds: [ENDPOINT_RECORD, MEMBERSHIP_RECORD] });
+      const shard = recordKey(MEMBERSHIP_RECORD, service.id, member.id);
+      for (const made of [
+        `${key}/1`,
+        `${key}/x/y`,
+        `${key}/`,
+        shard,
+        `${shard}/${SHARD_BUCKETS}`,
+        `${shard}/01`,
+      ]) {
+        const end = { serviceId: service.id, key: made, sequence: 9 };
+        const tombstone = await seal(TOMBSTONE, end, member.key);
+        await assert.rejects(node.accept(made, tombstone), fails('ERR_RECORD_KEY'), made);
+      }
+      const end = { serviceId: service.id, key: `${shard}/15`, sequence: 9 };
+      await node.accept(end.key, await seal(TOMBSTONE, end, member.key));
+      assert.equal(node.size, 1);
+    });
+
     it('P8 nobody but the signer of the record can end it', async () => {
       const node = store();
       await node.accept(key, await sealed(endpoint(5)));
@@ -343,6 +365,59 @@ describe('the record store', () => {
         await node.accept(listKey(other), await list(other));
         await assert.rejects(node.accept(key, await sealed(endpoint(2))), fails('ERR_RECORD_FULL'));
       }
+    });
+  });
+
+  describe('P28 beside services that it does not serve', () => {
+    const kinds = [DESCRIPTOR_RECORD, REVOCATION_RECORD];
+    const serves = (id: Identity['id']): boolean => id.equals(service.id);
+    const listOf = async (of: Identity['id'], issuer: Identity, sequence = 1, out = 0) => {
+      const revocations = Array.from({ length: out }, () => {
+        return { peerId: member.id, serial: randomBytes(16), since: 1 };
+      });
+      const value = { serviceId: of, issuer: issuer.id, sequence, revocations, tickets: [] };
+      const bytes = await seal(REVOCATION_RECORD.record, value, issuer.key);
+      return { key: recordKey(REVOCATION_RECORD, of, issuer.id), bytes };
+    };
+    const put = async (node: RecordStore, { key: at, bytes }: { key: string; bytes: Uint8Array }) =>
+      node.accept(at, bytes).then(
+        () => true,
+        (error) => !fails('ERR_RECORD_FULL')(error),
+      );
+
+    it('one signer takes a 64th of the room, one service a 16th, all of them three quarters', async () => {
+      const node = store({ kinds, serves, maxRecords: 128 });
+      const ids = await identities(110);
+      let taken = 0;
+      // One that signs lists for services that it made up.
+      for (const { id } of ids.slice(0, 8)) if (await put(node, await listOf(id, other))) taken++;
+      assert.equal(taken, 2);
+      // Many that sign lists for one service.
+      for (const each of ids.slice(0, 20)) {
+        if (await put(node, await listOf(nth(ids, 109).id, each))) taken++;
+      }
+      assert.equal(taken, 2 + 8);
+      // Services of their own.
+      for (const each of ids) if (await put(node, await listOf(each.id, each))) taken++;
+      assert.equal(taken, 96);
+      assert.equal(node.size, 96);
+    });
+
+    it('P11 what is served takes their place, and a list that grows by one entry gets in', async () => {
+      const ids = await identities(16);
+      const lists = await Promise.all(ids.map((each) => listOf(each.id, each, 1, 20)));
+      const own = await listOf(service.id, service, 1, 40);
+      const maxBytes = 16 * nth(lists, 0).bytes.length;
+      const node = store({ kinds, serves, maxBytes });
+      for (const each of lists) await put(node, each);
+      const before = node.size;
+      assert.ok(before > 8 && before < 16);
+      for (let sequence = 1; sequence <= 12; sequence++) {
+        const list = await listOf(service.id, service, sequence, 40 * sequence);
+        assert.ok(await put(node, list));
+        assert.deepEqual(node.get(own.key)?.opened.bytes, list.bytes);
+      }
+      assert.ok(node.size < before);
     });
   });
 
