@@ -19,6 +19,9 @@ import type { DirectoryLock } from '../files/lock.ts';
 import { parsePeerId } from '../records/peer-id.ts';
 import { reportStart } from './detach.ts';
 
+/** Argument of the command `down`. */
+export const KEEP_GUARD = 'keep-guard';
+
 /** A node that runs until it is disposed of. */
 export interface Daemon extends AsyncDisposable {
   status(): unknown | Promise<unknown>;
@@ -26,6 +29,10 @@ export interface Daemon extends AsyncDisposable {
   members?(): unknown;
   /** The policy that it applies, undefined when it knows none; absent in a node that applies none. */
   policy?(): unknown;
+  /** It will not come back; absent in a node that leaves nothing behind. */
+  leave?(options: { readonly keepGuard: boolean }): void;
+  /** What it has left behind in the end. */
+  left?(): unknown;
   /** Throws a member out; only super-peers can. */
   revoke?(member: Ed25519PeerId): Promise<unknown>;
 }
@@ -78,9 +85,10 @@ export async function runDaemon<D extends Daemon>(run: DaemonRun<D>): Promise<vo
           "give a super-peer's --state, or the owner's --dir",
         );
       case 'down':
+        daemon?.leave?.({ keepGuard: argument === KEEP_GUARD });
         down.abort();
         await ended.promise;
-        return {};
+        return daemon?.left?.() ?? {};
       default:
         throw new IcvpnError('ERR_CONTROL', `unknown command "${command}"`, 'update icvpn');
     }

@@ -46,6 +46,7 @@ function memberText(status: MemberStatus): string {
     ...status.overlaps.map((each) => `OVERLAP: ${each}: packets there may go the wrong way`),
     ...(status.waiting === null ? [] : [status.waiting]),
     ...(status.duplicate === null ? [] : [duplicateText(status.duplicate)]),
+    ...kernelLines(status),
     table(['VM', 'IPv4', 'IPv6', 'underlay', 'traffic', 'packets'], rows),
   ].join('\n');
 }
@@ -64,6 +65,22 @@ function conflictLines({ conflicts, members }: MemberStatus): string[] {
 
 const duplicateText = (other: string): string =>
   `ANOTHER MACHINE uses this VM's node key, seen at ${other}: give each its own state directory`;
+
+function kernelLines({ kernelProblem, packetsWait, rulesAbove }: MemberStatus): string[] {
+  return [
+    ...(packetsWait
+      ? []
+      : [
+          'first packets to a peer are LOST: /proc/sys is read-only; set net.core.xfrm_larval_drop=0',
+        ]),
+    ...(kernelProblem === null
+      ? []
+      : [`NOBODY IS TALKED TO: the kernel is not as it has to be: ${kernelProblem}`]),
+    ...rulesAbove.map(
+      (rule) => `routing rule before icvpn's, the guard drops what it leads away: ${rule}`,
+    ),
+  ];
+}
 
 function policyLine(policy: PolicyStatus | null): string {
   if (policy === null) return 'no policy: all members may talk to each other';

@@ -11,11 +11,11 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { IcvpnError } from '../errors.ts';
-import type { DataPlane } from '../ipsec/dataplane.ts';
+import type { DataPlane, GuardLeft } from '../ipsec/dataplane.ts';
 import type { Host } from '../overlay/host.ts';
 import { POLICY_RECORD } from '../overlay/stored-kinds.ts';
 import { arrive } from './member/arrival.ts';
-import { openKernel } from './member/kernel.ts';
+import { type Ending, openKernel } from './member/kernel.ts';
 import { enterNetwork, type Network } from './member/network.ts';
 import type { MemberOptions } from './member/options.ts';
 import { becomePresent, type Presence } from './member/presence.ts';
@@ -25,6 +25,7 @@ import type { MemberStatus, MemberView, PolicyView } from './status.ts';
 interface Parts extends Network, Presence {
   readonly host: Host;
   readonly dataPlane: DataPlane;
+  readonly ending: Ending;
 }
 
 /** A member from its arrival to its end, with one virtual address. */
@@ -42,6 +43,8 @@ export class Member implements AsyncDisposable {
   /** Undefined while it starts anew with another address. */
   #session: Session | undefined;
   #readdressing: Promise<void> | undefined;
+  #keepGuard = true;
+  #left: GuardLeft | undefined;
 
   private constructor(options: MemberOptions) {
     this.#options = options;
@@ -67,7 +70,10 @@ export class Member implements AsyncDisposable {
     const { serviceId, ipv4 } = arrival.standing.credential.value;
     options.log('up', { service: serviceId, ipv4 });
     const { host } = arrival;
-    const parts = { host, dataPlane: kernel.dataPlane, ...network, ...presence };
+    const { dataPlane, ending } = kernel;
+    // Whoever is not told to leave comes back: until then nothing is to leave in clear.
+    ending.keepGuard = true;
+    const parts = { host, dataPlane, ending, ...network, ...presence };
     return { parts, owned: owned.move() };
   }
 
@@ -129,10 +135,24 @@ export class Member implements AsyncDisposable {
     return policyView(policy, tier.records.latest(POLICY_RECORD, tier.trust.serviceId)?.value);
   }
 
+  /** It will not come back: its guard goes with it, unless that is to stay. */
+  leave({ keepGuard }: { readonly keepGuard: boolean }): void {
+    this.#keepGuard = keepGuard;
+  }
+
+  /** What became of its guard in the end. */
+  left(): GuardLeft | undefined {
+    return this.#left;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#options.log('down');
     this.#closed.abort();
     await this.#readdressing;
-    await this.#session?.owned.disposeAsync();
+    if (this.#session === undefined) return;
+    const { parts, owned } = this.#session;
+    parts.ending.keepGuard = this.#keepGuard;
+    await owned.disposeAsync();
+    this.#left = parts.ending.left;
   }
 }

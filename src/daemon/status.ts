@@ -18,6 +18,12 @@ export interface MemberStatus {
   readonly waiting: string | null;
   /** Where another machine is that uses this member's node key, as a super-peer saw it in the last minutes. */
   readonly duplicate: string | null;
+  /** Why this member has no peers, since what has to be in the kernel does not stay there; null while it does. */
+  readonly kernelProblem: string | null;
+  /** Whether packets wait for an SA; otherwise the first ones to a peer are lost. */
+  readonly packetsWait: boolean;
+  /** Routing rules of other programs that come before the service's, as `ip rule` shows them: the guard drops what they lead away. */
+  readonly rulesAbove: readonly string[];
   /** Where this member was admitted. */
   readonly admittedBy: string;
   /** The owner's newest policy that this member knows; null while it knows none. */

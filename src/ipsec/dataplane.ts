@@ -12,10 +12,11 @@
  */
 import { Emitter } from '../events.ts';
 import { planeClosed } from './dataplane/errors.ts';
-import { Foundation } from './dataplane/foundation.ts';
+import { Foundation, type GuardLeft } from './dataplane/foundation.ts';
 import { closeGate } from './dataplane/gate.ts';
 import { Hearing } from './dataplane/hearing.ts';
 import { type InterfaceOptions, isOurs } from './dataplane/interface.ts';
+import { checkIpv6 } from './dataplane/ipv6.ts';
 import { refuseOverlap } from './dataplane/overlap.ts';
 import { probeKernel, rethrow } from './dataplane/ownership.ts';
 import {
@@ -40,6 +41,7 @@ import type {
   SaOptions,
 } from './dataplane/types.ts';
 import { UdpEncapsulation } from './encap/udp.ts';
+import { Guard } from './guard/guard.ts';
 import { LinkClient } from './link/client.ts';
 import { XfrmClient } from './xfrm/client.ts';
 import { XfrmMonitor } from './xfrm/monitor.ts';
@@ -52,7 +54,7 @@ export type {
   SaOptions,
   UdpPorts,
 } from './dataplane/types.ts';
-export type { PeerAddresses, SaDirection, SaKeys, Site, Underlay, VirtualAddresses };
+export type { GuardLeft, PeerAddresses, SaDirection, SaKeys, Site, Underlay, VirtualAddresses };
 export { DEFAULT_LIFETIME };
 
 const DEFAULT_MTU = 1_400;
@@ -75,11 +77,12 @@ export class DataPlane extends Emitter<DataPlaneEvents> implements AsyncDisposab
   readonly #owned = new AsyncDisposableStack();
   readonly #peers: PeerTable;
   #udp: UdpEncapsulation | undefined;
-  #closing: Promise<void> | undefined;
+  #unsound: Error | undefined;
+  #closing: Promise<GuardLeft> | undefined;
 
-  private constructor(options: InterfaceOptions, udpPort: number | undefined) {
+  private constructor({ udpPort, nft, ...options }: Omit<DataPlaneOptions, 'signal'>) {
     super();
-    this.#options = options;
+    this.#options = { ...options, mtu: options.mtu ?? DEFAULT_MTU };
     this.#peers = new PeerTable(options.virtualAddresses);
     const failed = (error: Error): void => {
       if (this.#closing === undefined) this.tell('error', error);
@@ -87,8 +90,18 @@ export class DataPlane extends Emitter<DataPlaneEvents> implements AsyncDisposab
     using stack = new DisposableStack();
     const monitor = stack.use(new XfrmMonitor({ groups: ['acquire', 'expire', 'mapping'] }));
     if (udpPort !== undefined) this.#udp = stack.use(new UdpEncapsulation(udpPort));
-    const onSite = (stranded: readonly string[]) => this.tell('site', stranded);
-    this.#foundation = this.#owned.use(new Foundation({ ...options, onSite, onError: failed }));
+    this.#foundation = this.#owned.use(
+      new Foundation({
+        ...{ ...this.#options, run: nft, onError: failed },
+        onSite: (stranded) => this.tell('site', stranded),
+        onRepaired: (what) => this.tell('repaired', what),
+        onConflicts: (rules) => this.tell('conflicts', rules),
+        onSoundness: (why) => {
+          this.#unsound = why;
+          this.tell('soundness', why);
+        },
+      }),
+    );
     this.#xfrm = this.#foundation.xfrm;
     const sockets = stack.move();
     this.#owned.defer(() => sockets.dispose());
@@ -116,11 +129,11 @@ export class DataPlane extends Emitter<DataPlaneEvents> implements AsyncDisposab
    * LinkError, ValueError, or the signal's reason. Nothing stays behind then.
    */
   static async open(options: DataPlaneOptions): Promise<DataPlane> {
-    const { signal, mtu = DEFAULT_MTU, udpPort, ...rest } = options;
+    const { signal, ...rest } = options;
     checkVirtual(rest.virtualAddresses);
     checkDisjoint(siteOf(rest), Object.values(rest.prefixes));
     checkForwarding(siteOf(rest));
-    const plane = new DataPlane({ ...rest, mtu }, udpPort);
+    const plane = new DataPlane(rest);
     try {
       await plane.#foundation.lay({ signal });
       return plane;
@@ -134,19 +147,59 @@ export class DataPlane extends Emitter<DataPlaneEvents> implements AsyncDisposab
    * Tries whether this process may configure IPsec and the kernel has the ESP for it, before
    * anything else is begun, and whether the kernel forwards for what is behind it. Leaves nothing behind.
    *
-   * @throws DataPlaneError `ERR_NOT_ROOT`, `ERR_NO_ESP`, `ERR_NO_FORWARDING`, `ERR_PREFIX_IN_USE`
+   * @throws DataPlaneError `ERR_NOT_ROOT`, `ERR_NO_ESP`, `ERR_NO_FORWARDING`, `ERR_PREFIX_IN_USE`, `ERR_IPV6_OFF`;
+   * GuardError `ERR_NFT_MISSING`, `ERR_NFT_REFUSED`
    */
   static async probe(options: ProbeOptions): Promise<void> {
+    const { subnets, interfaces: subnetInterfaces } = siteOf(options);
     checkForwarding(siteOf(options));
+    checkIpv6();
     using xfrm = new XfrmClient();
     await probeKernel(xfrm, options.ifId, options);
-    const { prefixes = [], interfaceName = '' } = options;
+    const { prefixes = [], interfaceName = 'icvpn0', ifId, signal } = options;
+    const guard = { interfaceName, ifId, prefixes, subnets, subnetInterfaces };
+    await Guard.probe(guard, { signal });
     if (prefixes.length === 0) return;
     using links = new LinkClient();
     const own = (await links.links(options)).find((link) =>
       isOurs(link, { ...options, interfaceName }),
     );
     await refuseOverlap(links, prefixes, own?.index, options);
+  }
+
+  /**
+   * Takes away what a run that is over has left in the kernel: its guard, and where it was killed all else.
+   *
+   * @param options those that the run was opened with
+   * @throws as {@link open}
+   */
+  static async takeAway(options: Omit<DataPlaneOptions, 'udpPort' | 'signal'>): Promise<GuardLeft> {
+    const plane = new DataPlane(options);
+    try {
+      return await plane.#foundation.takeAway();
+    } finally {
+      await plane.#release();
+    }
+  }
+
+  /** Whether packets wait for an SA; otherwise the first ones to a peer are lost, where /proc/sys may not be written. */
+  get packetsWait(): boolean {
+    return this.#foundation.packetsWait;
+  }
+
+  /** Whether an earlier run had left its guard. */
+  get tookOverGuard(): boolean {
+    return this.#foundation.tookOver;
+  }
+
+  /** Why what has to be in the kernel is not there; undefined while it is. */
+  get unsound(): Error | undefined {
+    return this.#unsound;
+  }
+
+  /** Rules of other programs that are asked before the service's own. What they lead away is dropped. */
+  get conflicts(): readonly string[] {
+    return this.#foundation.conflicts;
   }
 
   /** The local port of ESP in UDP; undefined while none is open. */
@@ -337,31 +390,34 @@ export class DataPlane extends Emitter<DataPlaneEvents> implements AsyncDisposab
     });
   }
 
-  /** Waits for what is under way, then removes all that is ours from the kernel, and nothing else. */
-  close(): Promise<void> {
-    this.#closing ??= this.#stop();
+  /**
+   * Waits for what is under way, then removes all that is ours from the kernel, and nothing else. The guard goes last;
+   * it stays where `keepGuard` says so, and while sockets have the virtual IPv6 address.
+   */
+  close(options: { readonly keepGuard?: boolean } = {}): Promise<GuardLeft> {
+    this.#closing ??= this.#stop(options.keepGuard ?? false);
     return this.#closing;
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 
   async #route(subnets: readonly string[]): Promise<void> {
     for (const subnet of await this.#foundation.route(subnets)) this.tell('shadowed', subnet);
   }
 
-  async #stop(): Promise<void> {
+  async #stop(keepGuard: boolean): Promise<GuardLeft> {
     try {
       await Promise.all(this.#peers.values().map((peer) => peer.serially(async () => {})));
-      await this.#foundation.remove();
+      return await this.#foundation.remove({ keepGuard });
     } finally {
       await this.#release();
     }
   }
 
   async #release(): Promise<void> {
-    this.#closing ??= Promise.resolve();
+    this.#closing ??= Promise.resolve({ kept: false, sockets: 0 });
     for (const { gate } of this.#peers.values()) gate.closed();
     this.#peers.clear();
     await this.#owned.disposeAsync();

@@ -69,6 +69,7 @@ export async function enterNetwork(
   tier.trust.on('policy', () => policy.refresh());
   policy.on('blocked', recheck);
   kernel.firewall.on('disturbed', () => policy.putBack());
+  kernel.dataPlane.on('soundness', (why) => (why ? recheck() : policy.refresh()));
   policy.on('enforced', (members) => {
     const { encapsulation } = tier.trust.policy?.document ?? {};
     if (kernel.encapsulation.follow(encapsulation)) peers.renew();
@@ -93,8 +94,9 @@ function startPeers(
   return Peers.start({
     ...{ tier, dataPlane, local: state.peerId, serviceId, log },
     context: () => ({ ...exchangeContext(state.key, arrival.standing), lifetimes }),
-    // While the policy is not enforced nobody is a peer.
-    trust: () => (policy.blocked ? { ...trust(), revoked: () => true } : trust()),
+    // While the policy is not enforced, or what has to be in the kernel does not stay there, nobody is a peer.
+    trust: () =>
+      policy.blocked || dataPlane.unsound ? { ...trust(), revoked: () => true } : trust(),
     ipv4: arrival.standing.credential.value.ipv4,
     encapsulation: () => encapsulation.policy,
     addresses: () => own.ranked(machineAddresses(virtual)),

@@ -85,3 +85,10 @@ export const overlappingSubnets = (one: string, other: string): DataPlaneError =
     `the subnet ${one} and ${other} have addresses in common`,
     "Announce subnets that do not overlap each other nor the service's own prefix.",
   );
+
+export const ipv6Off = (how: string, remedy: string): DataPlaneError =>
+  new DataPlaneError(
+    'ERR_IPV6_OFF',
+    `IPv6 is off on this machine (${how}), and each member has a virtual IPv6 address`,
+    remedy,
+  );

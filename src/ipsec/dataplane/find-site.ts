@@ -2,7 +2,7 @@
 import { LinkClient } from '../link/client.ts';
 import type { CallOptions } from '../netlink/inflight.ts';
 import { ambiguousSubnet, noWayToSubnet } from './errors.ts';
-import { ROUTE_PROTOCOL } from './interface.ts';
+import { ROUTE_PROTOCOL } from './routing.ts';
 import type { Site } from './site.ts';
 import { interfacesTo, lengthOf } from './site-routes.ts';
 

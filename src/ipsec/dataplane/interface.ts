@@ -1,12 +1,14 @@
-/** The service's xfrm interface with its addresses and routes: made, recognised, taken away. */
+/** The service's xfrm interface with its addresses: made, recognised, repaired, taken away. */
+import { overlap, parseSubnet } from '../../policy/subnet.ts';
 import type { LinkClient } from '../link/client.ts';
-import type { Link, Route } from '../link/codec.ts';
+import type { Link } from '../link/codec.ts';
 import { LinkError } from '../link/errors.ts';
 import type { CallOptions } from '../netlink/inflight.ts';
-import { canonicalAddress } from '../xfrm/address.ts';
+import { canonicalAddress, canonicalPrefix } from '../xfrm/address.ts';
 import { inUse, noEsp } from './errors.ts';
 import { refuseOverlap } from './overlap.ts';
 import type { VirtualAddresses } from './peer.ts';
+import { isServiceRule, PREFERENCE, ROUTE_PROTOCOL } from './routing.ts';
 import type { Site } from './site.ts';
 
 export interface InterfaceOptions {
@@ -22,11 +24,6 @@ export interface InterfaceOptions {
 
 /** "icvp": interfaces of this group are ours. It is set as the interface is made, so no crash can part them. */
 export const INTERFACE_GROUP = 0x69637670;
-/** RTPROT number of our routes, one that iproute2 has no name for. */
-export const ROUTE_PROTOCOL = 73;
-/** Behind every other route. */
-export const LAST_METRIC = 0xffff_ffff;
-
 /** Whether `link` was made by an icvpn for this service. */
 export function isOurs(
   link: Link,
@@ -41,17 +38,17 @@ export function isOurs(
 }
 
 export interface Claim {
+  /** What an earlier run left. */
+  readonly old: Link | undefined;
   /** Whether an interface is that of the service, or none that there is. */
   readonly ownsInterface: (index: number) => boolean;
-  /** No data plane is there, and nothing of one that was killed: routes come before an interface and go after it. */
+  /** No data plane is there, and nothing of one that was killed. */
   readonly isFirst: boolean;
 }
 
 /**
- * Removes what an earlier run left of this interface. What keeps packets from leaving in clear
- * (the unreachable routes) stays.
+ * Looks whether the service can have what it needs. Changes nothing.
  *
- * @returns what belongs to this service, and whether anything of a data plane is in the kernel
  * @throws DataPlaneError `ERR_INTERFACE_IN_USE`, `ERR_IF_ID_IN_USE`, `ERR_ADDRESS_IN_USE`, `ERR_PREFIX_IN_USE`
  */
 export async function claim(
@@ -77,30 +74,88 @@ export async function claim(
     }
   }
   await refuseOverlap(links, Object.values(options.prefixes), old?.index, call);
-  const routes = await links.routes(call);
-  if (old !== undefined) await links.deleteLink(old.index, call);
+  await checkServices(links, options, call);
   return {
+    old,
     ownsInterface: (index) => index === old?.index || all.every((link) => link.index !== index),
-    isFirst: routes.every(({ protocol }) => protocol !== ROUTE_PROTOCOL),
+    isFirst: all.every(({ group }) => group !== INTERFACE_GROUP),
   };
 }
 
+/** Another service of this machine has a part of the prefixes, or has had it and still refuses what goes there. */
+async function checkServices(
+  links: LinkClient,
+  { prefixes, ifId }: InterfaceOptions,
+  call: CallOptions,
+): Promise<void> {
+  const own = Object.values(prefixes).map((each) => parseSubnet(canonicalPrefix(each)));
+  for (const rule of await links.rules(call)) {
+    const { protocol, priority, destination } = rule;
+    if (protocol !== ROUTE_PROTOCOL || priority !== PREFERENCE.service) continue;
+    if (destination === undefined || isServiceRule(rule, ifId)) continue;
+    if (own.some((each) => overlap(each, parseSubnet(destination)))) {
+      throw inUse('ERR_PREFIX_IN_USE', `prefix ${destination}, by another service,`, 'prefix');
+    }
+  }
+}
+
+/** What an interface was found to lack, in words. */
+export interface Ensured {
+  readonly index: number;
+  readonly repaired: readonly string[];
+}
+
 /**
- * Makes the interface; the fallback routes come first and the routes to it last, so that at no
- * moment a packet for the service can take the default route.
+ * Makes the interface as it has to be, as far as it is not: there, with its addresses, up.
  *
- * @returns its index.
- * @throws DataPlaneError `ERR_NO_ESP` if the kernel has no xfrm interfaces.
+ * @param index that it had before, and shall have again: routes and policies name it
+ * @throws DataPlaneError `ERR_NO_ESP` if the kernel has no xfrm interfaces, `ERR_INTERFACE_IN_USE`; LinkError
  */
-export async function build(
+export async function ensureInterface(
   links: LinkClient,
   options: InterfaceOptions,
+  index: number | undefined,
   call: CallOptions,
-): Promise<number> {
-  const { interfaceName: name, ifId, mtu } = options;
-  for (const route of fallbacks(options)) await addUnlessThere(links, route, call);
+): Promise<Ensured> {
+  const { interfaceName: name } = options;
+  const repaired: string[] = [];
+  let link = await links.findLink(name, call);
+  if (link !== undefined && (!isOurs(link, options) || link.index !== (index ?? link.index))) {
+    throw inUse('ERR_INTERFACE_IN_USE', `interface ${name}`, 'interface name');
+  }
+  if (link === undefined) {
+    link = await make(links, options, index, call);
+    repaired.push(`interface ${name}`);
+  }
+  const present = (await links.addresses(call)).filter(
+    ({ interfaceIndex }) => interfaceIndex === link.index,
+  );
+  for (const address of Object.values(options.virtualAddresses).map(canonicalAddress)) {
+    if (present.some((each) => each.address === address)) continue;
+    await links.addAddress(link.index, address, call);
+    repaired.push(`address ${address}`);
+  }
+  if (!link.up) {
+    await links.setUp(link.index, call);
+    repaired.push(`interface ${name} up`);
+  }
+  return { index: link.index, repaired };
+}
+
+async function make(
+  links: LinkClient,
+  { interfaceName: name, ifId, mtu }: InterfaceOptions,
+  index: number | undefined,
+  call: CallOptions,
+): Promise<Link> {
+  // Under another name it would hold the if_id, and the index.
+  const renamed = (await links.links(call)).find(
+    (link) => link.index === index && link.ifId === ifId && link.group === INTERFACE_GROUP,
+  );
+  if (renamed !== undefined) await links.deleteLink(renamed.index, call);
   try {
-    await links.addXfrmLink({ name, ifId, mtu, group: INTERFACE_GROUP }, call);
+    const spec = { name, ifId, mtu, group: INTERFACE_GROUP };
+    await links.addXfrmLink({ ...spec, ...(index !== undefined && { index }) }, call);
   } catch (error) {
     if (error instanceof LinkError && error.errnoName === 'EOPNOTSUPP') {
       throw noEsp('xfrm interface', error);
@@ -109,43 +164,18 @@ export async function build(
   }
   const link = await links.findLink(name, call);
   if (link === undefined) throw inUse('ERR_INTERFACE_IN_USE', `interface ${name}`, 'name');
-  const { index } = link;
-  await links.setNoLinkLocal(index, call);
-  for (const address of Object.values(options.virtualAddresses)) {
-    await links.addAddress(index, address, call);
-  }
-  await links.setUp(index, call);
-  for (const family of ['ipv6', 'ipv4'] as const) {
-    const route = {
-      destination: options.prefixes[family],
-      interfaceIndex: index,
-      preferredSource: options.virtualAddresses[family],
-      protocol: ROUTE_PROTOCOL,
-    };
-    await links.addRoute(route, call);
-  }
-  return index;
+  await links.setNoLinkLocal(link.index, call);
+  return link;
 }
 
-/** Takes interface and fallback routes away, as far as they are there. */
-export async function dismantle(
+/** Takes the interface away, with its addresses and routes, if it is there. */
+export async function removeInterface(
   links: LinkClient,
   options: InterfaceOptions,
   call: CallOptions,
 ): Promise<void> {
   const link = await links.findLink(options.interfaceName, call);
   if (link !== undefined && isOurs(link, options)) await links.deleteLink(link.index, call);
-  for (const route of fallbacks(options)) await removeIfThere(links.deleteRoute(route, call));
-}
-
-/** Where the interface is gone, packets for the service are refused rather than sent elsewhere in clear. */
-function fallbacks({ prefixes }: InterfaceOptions): Route[] {
-  return [prefixes.ipv6, prefixes.ipv4].map((destination) => ({
-    destination,
-    type: 'unreachable',
-    metric: LAST_METRIC,
-    protocol: ROUTE_PROTOCOL,
-  }));
 }
 
 /** @param removal of a route or rule */
@@ -160,14 +190,13 @@ export async function removeIfThere(removal: Promise<void>): Promise<void> {
 /** Of a route, of a rule, and of a route whose interface is gone. */
 const GONE = ['ESRCH', 'ENOENT', 'ENODEV'];
 
-export async function addUnlessThere(
-  links: LinkClient,
-  route: Route,
-  call: CallOptions,
-): Promise<void> {
+/** @param addition of a route or rule. @returns whether it was not there */
+export async function addUnlessThere(addition: Promise<void>): Promise<boolean> {
   try {
-    await links.addRoute(route, call);
+    await addition;
+    return true;
   } catch (error) {
     if (!(error instanceof LinkError && error.errnoName === 'EEXIST')) throw error;
+    return false;
   }
 }

@@ -1,5 +1,5 @@
 /** The sysctl that decides whether packets wait for an SA: net.core.xfrm_larval_drop, of one network namespace. */
-import { closeSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync, writeSync } from 'node:fs';
 
 const PATH = '/proc/sys/net/core/xfrm_larval_drop';
 const [ZERO, ONE] = [0x30, 0x31];
@@ -11,10 +11,13 @@ const [ZERO, ONE] = [0x30, 0x31];
  */
 export class LarvalDrop implements Disposable {
   readonly #fd: number | undefined;
+  /** Whether packets wait for an SA: the drop can be turned off, or is off. */
+  readonly canWait: boolean;
   #restore = false;
 
   constructor() {
     this.#fd = openUnlessReadOnly();
+    this.canWait = this.#fd !== undefined || isOff();
   }
 
   /** Something of a data plane is in the kernel: if the drop is off, it was turned off by that. */
@@ -41,6 +44,14 @@ export class LarvalDrop implements Disposable {
 
   #write(digit: number): void {
     if (this.#fd !== undefined) writeSync(this.#fd, Buffer.from([digit]), 0, 1, 0);
+  }
+}
+
+function isOff(): boolean {
+  try {
+    return readFileSync(PATH, 'latin1').trim() === '0';
+  } catch {
+    return false;
   }
 }
 

@@ -17,17 +17,10 @@ import { LinkError } from '../link/errors.ts';
 import type { Rule } from '../link/rule-codec.ts';
 import type { CallOptions } from '../netlink/inflight.ts';
 import { inUse, noSuchInterface, noWayToSubnet } from './errors.ts';
-import {
-  addUnlessThere,
-  type InterfaceOptions,
-  ROUTE_PROTOCOL,
-  removeIfThere,
-} from './interface.ts';
+import { addUnlessThere, type InterfaceOptions, removeIfThere } from './interface.ts';
+import { PREFERENCE, ROUTE_PROTOCOL } from './routing.ts';
 import { siteOf } from './site.ts';
 import { waysTo } from './site-routes.ts';
-
-/** "iv": before the main table's rule, behind the local one's. */
-const RULE_PRIORITY = 0x6976;
 
 const NOT_UP = ['ENETDOWN', 'ENODEV'];
 
@@ -40,6 +33,9 @@ interface Ways {
   readonly stranded: readonly string[];
 }
 
+/** Above the numbers that people and the kernel use. */
+export const siteTable = (ifId: number): number => (ifId | 0x4000_0000) >>> 0;
+
 export class SiteTable {
   readonly #links: LinkClient;
   readonly #options: InterfaceOptions;
@@ -51,9 +47,8 @@ export class SiteTable {
     this.#options = options;
   }
 
-  /** Above the numbers that people and the kernel use. */
   get number(): number {
-    return (this.#options.ifId | 0x4000_0000) >>> 0;
+    return siteTable(this.#options.ifId);
   }
 
   /**
@@ -72,13 +67,13 @@ export class SiteTable {
     const others = (await this.#links.rules(call)).filter(
       ({ protocol }) => protocol === ROUTE_PROTOCOL,
     );
-    for (const rule of this.#rules()) {
+    for (const rule of this.rules()) {
       const other = others.find((each) => shared(each, rule));
       if (other !== undefined) {
         const what = `${other.source} behind ${other.inputInterface}, by another service,`;
         throw inUse('ERR_SUBNET_IN_USE', what, 'subnet or subnet interface');
       }
-      await this.#links.addRule(rule, call);
+      await addUnlessThere(this.#links.addRule(rule, call));
     }
   }
 
@@ -107,7 +102,7 @@ export class SiteTable {
   /** An interface that has gone down since the routes were read tells of itself, and is followed then. */
   async #addIfUp(route: Route): Promise<void> {
     try {
-      await addUnlessThere(this.#links, route, {});
+      await addUnlessThere(this.#links.addRoute(route));
     } catch (error) {
       if (!(error instanceof LinkError && NOT_UP.includes(error.errnoName))) throw error;
     }
@@ -117,9 +112,9 @@ export class SiteTable {
   async clear(call: CallOptions): Promise<void> {
     const table = this.number;
     for (const rule of await this.#links.rules(call)) {
-      const refusal =
+      const unmarked =
         rule.table === undefined && rule.inputInterface === this.#options.interfaceName;
-      const ours = rule.protocol === ROUTE_PROTOCOL && (rule.table === table || refusal);
+      const ours = rule.protocol === ROUTE_PROTOCOL && (rule.table === table || unmarked);
       if (ours) await removeIfThere(this.#links.deleteRule(rule, call));
     }
     for (const route of await this.#links.routes({ ...call, table })) {
@@ -127,20 +122,23 @@ export class SiteTable {
     }
   }
 
-  #rules(): Rule[] {
-    const { interfaceName } = this.#options;
+  /** The refusals first. None where there are no own subnets. */
+  rules(): Rule[] {
+    const { interfaceName: inputInterface } = this.#options;
     const { subnets, interfaces } = siteOf(this.#options);
-    const common = { protocol: ROUTE_PROTOCOL, priority: RULE_PRIORITY };
+    if (subnets.length === 0) return [];
     const table = this.number;
+    const common = { protocol: ROUTE_PROTOCOL, table, priority: PREFERENCE.site } as const;
+    const refusal = { ...common, priority: PREFERENCE.siteRefusal, action: 'unreachable' } as const;
     return [
       ...(['ipv4', 'ipv6'] as const).flatMap((family) => [
-        { ...common, family, inputInterface: interfaceName, table },
-        { ...common, family, inputInterface: interfaceName, priority: RULE_PRIORITY + 1 },
+        { ...refusal, family, inputInterface },
+        { ...common, family, inputInterface, action: 'lookup' as const },
       ]),
       ...subnets.flatMap((source) =>
         interfaces.map((inputInterface) => {
           const family = source.includes(':') ? ('ipv6' as const) : ('ipv4' as const);
-          return { ...common, family, source, inputInterface, table };
+          return { ...common, family, source, inputInterface, action: 'lookup' as const };
         }),
       ),
     ];

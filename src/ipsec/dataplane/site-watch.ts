@@ -1,7 +1,7 @@
 /** Notices at a gateway that the machine may reach the subnets behind it in another way. */
 import { overlap, parseSubnet, type Subnet } from '../../policy/subnet.ts';
 import { type LinkEvent, LinkMonitor } from '../link/monitor.ts';
-import { ROUTE_PROTOCOL } from './interface.ts';
+import { ROUTE_PROTOCOL } from './routing.ts';
 import type { Site } from './site.ts';
 
 /** Milliseconds after the first event, since interfaces, addresses and routes change in several steps. */

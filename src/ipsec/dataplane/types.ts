@@ -1,4 +1,5 @@
 /** What goes into a data plane and what comes out of it. */
+import type { RunNft } from '../firewall/nft.ts';
 import type { Lifetime } from '../xfrm/lifetime.ts';
 import type { SaDirection, VirtualAddresses } from './peer.ts';
 import type { Site } from './site.ts';
@@ -20,6 +21,8 @@ export interface DataPlaneOptions {
   readonly site?: Site;
   /** The local port of ESP in UDP, opened at once; see {@link DataPlane.openUdp}. */
   readonly udpPort?: number;
+  /** Runs nft(8) in the network namespace of the plane; that of the process if left out. */
+  readonly nft?: RunNft;
   readonly signal?: AbortSignal;
 }
 
@@ -70,6 +73,12 @@ export interface DataPlaneEvents {
   shadowed: [subnet: string];
   /** The machine reaches the subnets behind it in another way now, and some of them perhaps not at all. */
   site: [stranded: readonly string[]];
+  /** What another program has taken from the kernel is back. */
+  repaired: [what: readonly string[]];
+  /** What has to be in the kernel is not there, or does not stay; undefined once it is there again. */
+  soundness: [why: Error | undefined];
+  /** Other rules than before of other programs are asked before the service's own, as `ip rule` shows them. */
+  conflicts: [rules: readonly string[]];
   /** Hearing events failed; what is installed goes on working. */
   error: [error: Error];
 }

@@ -6,7 +6,7 @@ export class FirewallError extends IcvpnError {}
 export const nftMissing = (cause: unknown): FirewallError =>
   new FirewallError(
     'ERR_NFT_MISSING',
-    'the program nft is not there, and the policy or a subnet behind this machine needs it',
+    'the program nft is not there',
     'Install nftables (Debian, Ubuntu: apt-get install nftables).',
     { cause },
   );

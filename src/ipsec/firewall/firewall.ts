@@ -11,8 +11,8 @@
  */
 import { Emitter } from '../../events.ts';
 import { FirewallError } from './errors.ts';
-import { TableMonitor } from './monitor.ts';
 import { nft } from './nft.ts';
+import { OwnTable } from './own-table.ts';
 import { type FirewallInput, isNeeded, removal, ruleSet, tableName, ZONE_PROBE } from './rules.ts';
 
 export type { FirewallInput };
@@ -31,9 +31,6 @@ interface FirewallEvents {
   error: [error: Error];
 }
 
-/** Transactions of which the kernel may still have to tell. */
-const MAX_OWN = 8;
-
 export class Firewall extends Emitter<FirewallEvents> implements AsyncDisposable {
   #input: FirewallInput;
   /** Whether the kernel has connection tracking zones; undefined until that matters. */
@@ -41,9 +38,7 @@ export class Firewall extends Emitter<FirewallEvents> implements AsyncDisposable
   /** Whether there may be a table. */
   #present = true;
   #tail: Promise<unknown> = Promise.resolve();
-  #monitor: TableMonitor | undefined;
-  /** The ports that own transactions went by, newest last. */
-  #own: readonly number[] = [];
+  #table: OwnTable | undefined;
 
   private constructor(input: FirewallInput) {
     super();
@@ -75,7 +70,7 @@ export class Firewall extends Emitter<FirewallEvents> implements AsyncDisposable
 
   /** Takes the table away. */
   close(): Promise<void> {
-    this.#monitor?.[Symbol.dispose]();
+    this.#table?.[Symbol.dispose]();
     this.removeAllListeners();
     return this.#serially(() => this.#remove({}));
   }
@@ -88,35 +83,25 @@ export class Firewall extends Emitter<FirewallEvents> implements AsyncDisposable
     const input = this.#input;
     if (!isNeeded(input)) return this.#remove(call);
     this.#zones ??= await hasZones(call);
-    this.#monitor ??= new TableMonitor({
+    this.#table ??= new OwnTable({
       table: tableName(input.ifId),
-      onChange: (port) => this.#changed(port),
+      onDisturbed: () => this.tell('disturbed'),
       onError: (error) => this.tell('error', error),
     });
-    await this.#transact(ruleSet(input, this.#zones), call);
+    await this.#table.replace(ruleSet(input, this.#zones), call);
     this.#present = true;
   }
 
   async #remove(call: Call): Promise<void> {
     if (!this.#present) return;
     try {
-      await this.#transact(removal(this.#input.ifId), call);
+      const rules = removal(tableName(this.#input.ifId));
+      await (this.#table ? this.#table.replace(rules, call) : nft(rules, call));
     } catch (error) {
       // Without nft, or a kernel for it, there is no table either.
       if (!(error instanceof FirewallError)) throw error;
     }
     this.#present = false;
-  }
-
-  async #transact(rules: string, call: Call): Promise<void> {
-    this.#own = [...this.#own.slice(1 - MAX_OWN), await nft(rules, call)];
-  }
-
-  /** A transaction of our own that is under way is known by its port only when it is over. */
-  #changed(port: number): void {
-    this.#serially(async () => {
-      if (!this.#own.includes(port)) this.tell('disturbed');
-    }).catch((error) => this.tell('error', error));
   }
 
   #serially(work: () => Promise<void>): Promise<void> {

@@ -14,6 +14,9 @@ export interface NftOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Hands rules to the kernel, as {@link nft} does. */
+export type RunNft = (rules: string, options: NftOptions) => Promise<number>;
+
 /**
  * @param rules in nft's own language
  * @returns the port of the netlink socket that they went by: the kernel gives a process its id
@@ -34,6 +37,7 @@ export async function nft(rules: string, { check = false, signal }: NftOptions):
     if (child.exitCode !== 0) throw nftRefused(said.trim().slice(0, MAX_SAID));
     return child.pid ?? 0;
   } catch (error) {
+    signal?.throwIfAborted(); // with its own reason
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') {
       throw nftMissing(error);
     }

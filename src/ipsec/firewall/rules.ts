@@ -50,8 +50,8 @@ export const isNeeded = ({ grants, subnetInterfaces }: FirewallInput): boolean =
 export const tableName = (ifId: number): string => `icvpn_${ifId.toString(16).padStart(8, '0')}`;
 
 /** Takes the table away, if it is there. */
-export const removal = (ifId: number): string =>
-  `table inet ${tableName(ifId)}\ndelete table inet ${tableName(ifId)}\n`;
+export const removal = (table: string): string =>
+  `table inet ${table}\ndelete table inet ${table}\n`;
 
 /** What shows whether the kernel can keep connections of several services apart by zones. */
 export const ZONE_PROBE =
@@ -99,11 +99,14 @@ export function ruleSet(input: FirewallInput, zones: boolean): string {
     ]),
     ...(zones ? zoneChains(input, tunnel, site) : []),
   ];
-  const table = `table inet ${tableName(input.ifId)}`;
-  return `${removal(input.ifId)}${table} {\n${chains.join('')}}\n`;
+  return replacement(tableName(input.ifId), chains);
 }
 
-const DROP = 'counter drop';
+export const DROP = 'counter drop';
+
+/** What replaces a table by one of these chains, in one transaction. */
+export const replacement = (table: string, chains: readonly string[]): string =>
+  `${removal(table)}table inet ${table} {\n${chains.join('')}}\n`;
 
 /**
  * Hosts behind a gateway do not know what the tunnel takes, and where ICMP is dropped on their side nobody
@@ -122,7 +125,7 @@ const answers = [
   'ct state related counter accept',
 ];
 
-const chain = (name: string, rules: readonly string[]): string =>
+export const chain = (name: string, rules: readonly string[]): string =>
   `  chain ${name} {\n${rules.map((rule) => `    ${rule}\n`).join('')}  }\n`;
 
 const hook = (name: string, priority: 'filter' | 'raw'): string =>
@@ -151,7 +154,7 @@ function match(
 }
 
 /** One for each family of which there are some. */
-const matches = (end: 'saddr' | 'daddr', cidrs: readonly string[]): string[] =>
+export const matches = (end: 'saddr' | 'daddr', cidrs: readonly string[]): string[] =>
   families.flatMap((family) => match(family, end, cidrs) ?? []);
 
 const set = (elements: readonly (string | number)[]): string => `{ ${elements.join(', ')} }`;
@@ -247,7 +250,7 @@ function zoneChains(input: FirewallInput, tunnel: string, site: string): string[
 }
 
 /** As a set of quoted names. @throws FirewallError for a name that no interface can have */
-function interfaces(field: string, names: readonly string[]): string {
+export function interfaces(field: string, names: readonly string[]): string {
   for (const name of names) {
     if (!/^[A-Za-z0-9_.-]{1,15}$/.test(name)) {
       throw badInput(field, 'names of 1 to 15 letters, digits, dots, hyphens or underscores');

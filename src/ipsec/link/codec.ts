@@ -37,6 +37,8 @@ export interface XfrmLinkSpec {
   readonly mtu: number;
   /** Interface group, by which an owner knows its own again. */
   readonly group: number;
+  /** The kernel chooses one if left out. */
+  readonly index?: number;
 }
 
 export interface Link {
@@ -88,10 +90,10 @@ function nameAttribute(name: string): Uint8Array {
   return attribute(IFLA.IFNAME, Buffer.from(`${name}\0`));
 }
 
-export function encodeNewXfrmLink({ name, ifId, mtu, group }: XfrmLinkSpec): Uint8Array {
+export function encodeNewXfrmLink({ name, ifId, mtu, group, index = 0 }: XfrmLinkSpec): Uint8Array {
   const number = (type: number, value: number): Uint8Array[] => put(type, 'u32', value);
   return concat([
-    header(0),
+    header(index),
     nameAttribute(name),
     ...number(IFLA.MTU, mtu),
     ...number(IFLA.GROUP, group),

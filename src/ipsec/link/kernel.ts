@@ -20,8 +20,10 @@ export const RTNLGRP = {
   LINK: 1,
   IPV4_IFADDR: 5,
   IPV4_ROUTE: 7,
+  IPV4_RULE: 8,
   IPV6_IFADDR: 9,
   IPV6_ROUTE: 11,
+  IPV6_RULE: 19,
 } as const;
 
 /*
@@ -108,6 +110,7 @@ export const RTA = { DST: 1, OIF: 4, GATEWAY: 5, PRIORITY: 6, PREFSRC: 7, TABLE:
 /** The number is in RTA.TABLE, which holds larger ones. */
 export const RT_TABLE_UNSPEC = 0;
 export const RT_TABLE_MAIN = 254;
+export const RT_TABLE_LOCAL = 255;
 export const RT_SCOPE_UNIVERSE = 0;
 export const RT_SCOPE_LINK = 253;
 /** RTN_* */
@@ -135,6 +138,15 @@ export const fibRuleHdr = struct('fib_rule_hdr', 12, {
   action: [7, u8],
   flags: [8, u32],
 });
-export const FRA = { SRC: 2, IIFNAME: 3, PRIORITY: 6, TABLE: 15, PROTOCOL: 21 } as const;
+export const FRA = {
+  DST: 1,
+  SRC: 2,
+  IIFNAME: 3,
+  PRIORITY: 6,
+  FWMARK: 10,
+  SUPPRESS_PREFIXLEN: 14,
+  TABLE: 15,
+  PROTOCOL: 21,
+} as const;
 /** FR_ACT_* */
 export const ruleActions = { lookup: 1, unreachable: 7 } as const;

@@ -12,11 +12,13 @@ import {
   type Route,
 } from './codec.ts';
 import { RTM, RTNLGRP } from './kernel.ts';
+import { decodeRule, type Rule } from './rule-codec.ts';
 
 export type LinkEvent =
   | { readonly type: 'address-new' | 'address-delete'; readonly address: InterfaceAddress }
   | { readonly type: 'link-new' | 'link-delete'; readonly link: Link }
   | { readonly type: 'route-new' | 'route-delete'; readonly route: Route }
+  | { readonly type: 'rule-new' | 'rule-delete'; readonly rule: Rule }
   /** Events were lost: list anew what is of interest. */
   | { readonly type: 'overrun' };
 
@@ -36,6 +38,11 @@ export function decodeLinkEvent({ type, body }: Message): LinkEvent | undefined 
       const route = decodeRoute(body);
       return route && { type: type === RTM.NEWROUTE ? 'route-new' : 'route-delete', route };
     }
+    case RTM.NEWRULE:
+    case RTM.DELRULE: {
+      const rule = decodeRule(body);
+      return rule && { type: type === RTM.NEWRULE ? 'rule-new' : 'rule-delete', rule };
+    }
     default:
       return undefined;
   }
@@ -44,12 +51,14 @@ export function decodeLinkEvent({ type, body }: Message): LinkEvent | undefined 
 export interface LinkMonitorOptions {
   /** Of all tables; not heard if left out. */
   readonly routes?: boolean;
+  /** Routing rules; not heard if left out. */
+  readonly rules?: boolean;
 }
 
 /**
  * Emits `event` for the network namespace that the process was in when it was made; `link-new`
  * also for an interface that changed. What goes with an interface that is set down, its IPv4 routes for one, the
- * kernel does not tell one by one. Equivalent to: `ip monitor address link route`
+ * kernel does not tell one by one. Equivalent to: `ip monitor address link route rule`
  */
 export class LinkMonitor
   extends Emitter<{ event: [event: LinkEvent]; error: [error: Error] }>
@@ -57,12 +66,15 @@ export class LinkMonitor
 {
   readonly #listener: NetlinkListener;
 
-  constructor({ routes = false }: LinkMonitorOptions = {}) {
+  constructor({ routes = false, rules = false }: LinkMonitorOptions = {}) {
     super();
-    const routeGroups = routes ? [RTNLGRP.IPV4_ROUTE, RTNLGRP.IPV6_ROUTE] : [];
+    const more = [
+      ...(routes ? [RTNLGRP.IPV4_ROUTE, RTNLGRP.IPV6_ROUTE] : []),
+      ...(rules ? [RTNLGRP.IPV4_RULE, RTNLGRP.IPV6_RULE] : []),
+    ];
     this.#listener = new NetlinkListener({
       protocol: NETLINK_ROUTE,
-      groups: [RTNLGRP.LINK, RTNLGRP.IPV4_IFADDR, RTNLGRP.IPV6_IFADDR, ...routeGroups],
+      groups: [RTNLGRP.LINK, RTNLGRP.IPV4_IFADDR, RTNLGRP.IPV6_IFADDR, ...more],
       onMessage: (message) => {
         const event = decodeLinkEvent(message);
         if (event !== undefined) this.tell('event', event);

@@ -57,6 +57,12 @@ export function parsePrefix(text: string, field: string): Prefix {
   return { ...parsed, length: bits };
 }
 
+/** A CIDR as the kernel prints it. @throws ValueError unless it is one */
+export function canonicalPrefix(text: string): string {
+  const { family, bytes, length } = parsePrefix(text, 'prefix');
+  return `${formatAddress(family, bytes)}/${length}`;
+}
+
 /** A port and which of its bits count; a plain number means all of them. */
 export interface PortMask {
   readonly port: number;

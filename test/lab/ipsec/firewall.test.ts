@@ -5,7 +5,8 @@ import { type FirewallInput, ruleSet } from '../../../src/ipsec/firewall/rules.t
 import type { Grant } from '../../../src/policy/grant.ts';
 import { createNetns, type Netns } from '../netns.ts';
 import type { TestProcess } from '../process.ts';
-import { A, B, establish, PREFIXES, twoPlanes, underlay } from './planes.ts';
+import { WITHOUT_GUARD } from './inside.ts';
+import { A, B, establish, PREFIXES, twoPlanes, UNDERLAYS, underlay } from './planes.ts';
 import { ask, askInVain, PROBE } from './probe.ts';
 
 const CHILD = new URL('firewall-child.ts', import.meta.url);
@@ -64,7 +65,7 @@ describe('firewall', () => {
     const { a, b } = lab;
     await using firewall = b.node(CHILD);
     assert.equal(await told(firewall, INPUT), 'open');
-    await using planes = await twoPlanes(lab);
+    await using planes = await twoPlanes(lab, UNDERLAYS.IPv4, undefined, WITHOUT_GUARD);
     await establish(planes.planeA, planes.planeB);
     const { ipv4 } = B.virtualAddresses;
     await using there = b.node(PROBE, ['listen', ipv4, '80']);
@@ -74,6 +75,7 @@ describe('firewall', () => {
     await a.ip('address', 'add', `${A.virtualAddresses.ipv4}/32`, 'dev', 'lo');
     await a.ip('route', 'add', `${ipv4}/32`, 'via', '192.0.2.2', 'src', A.virtualAddresses.ipv4);
     await b.ip('route', 'add', `${A.virtualAddresses.ipv4}/32`, 'via', '192.0.2.1');
+    await b.ip('rule', 'add', 'pref', '10', 'lookup', 'main');
     assert.equal(await askInVain(a, ipv4, 80), 'silence');
     await b.run('nft', ['delete', 'table', 'inet', 'icvpn_0000004d']);
     assert.notEqual(await ask(a, ipv4, 80), 'silence', 'it was the firewall');

@@ -1,5 +1,6 @@
 import { closeSync, openSync } from 'node:fs';
 import koffi from 'koffi';
+import { nft, type RunNft } from '../../../src/ipsec/firewall/nft.ts';
 import type { Netns } from '../netns.ts';
 
 const CLONE_NEWNET = 0x40000000;
@@ -27,3 +28,12 @@ export function inside<T>(ns: Netns, work: () => T): T {
 function enter(fd: number): void {
   if (setns(fd, CLONE_NEWNET) !== 0) throw new Error(`setns: errno ${koffi.errno()}`);
 }
+
+/** Runs nft in a namespace: it starts its program before its first `await`. */
+export const nftIn =
+  (ns: Netns): RunNft =>
+  (rules, options) =>
+    inside(ns, () => nft(rules, options));
+
+/** Of a data plane whose guard is not to be in the way: what comes behind it is to be tested alone. */
+export const WITHOUT_GUARD: { readonly nft: RunNft } = { nft: async () => 0 };

@@ -109,13 +109,34 @@ describe('interfaces, addresses and routes, beside ip', () => {
     const d0 = await client.findLink('d0');
     const table = 0x4000_004d;
     const common = { protocol: 73, priority: 26_998 };
+    const any = {
+      ...{ source: undefined, destination: undefined, inputInterface: undefined },
+      ...{ suppressPrefixLength: undefined, mark: undefined },
+    };
+    const action = 'lookup' as const;
     for (const [family, source, gateway, flag] of [
       ['ipv4', '10.20.0.0/16', '192.0.2.9', '-4'],
       ['ipv6', 'fd20::/48', '2001:db8::9', '-6'],
     ] as const) {
       const rules = [
-        { ...common, family, source, inputInterface: 'lan1', table },
-        { ...common, family, source: undefined, inputInterface: 'vpn0', table: undefined },
+        { ...common, ...any, family, source, inputInterface: 'lan1', action, table },
+        {
+          ...common,
+          ...any,
+          family,
+          inputInterface: 'vpn0',
+          action: 'unreachable' as const,
+          table,
+        },
+        {
+          ...common,
+          ...any,
+          family,
+          destination: source,
+          suppressPrefixLength: 15,
+          action,
+          table: 254,
+        },
       ];
       const route = {
         destination: source,
@@ -129,6 +150,7 @@ describe('interfaces, addresses and routes, beside ip', () => {
       const shown = await ns.ip(flag, 'rule');
       assert.match(shown, new RegExp(`from ${source} iif lan1.* lookup ${table} proto 73`));
       assert.match(shown, /from all iif vpn0 .*unreachable proto 73/);
+      assert.match(shown, new RegExp(`to ${source} lookup main suppress_prefixlength 15 proto 73`));
       const list = () => ns.ip(flag, 'route', 'show', 'table', String(table));
       assert.match(await list(), new RegExp(`${source} via ${gateway} dev d0 proto 73`));
       const read = (await client.rules()).filter(({ protocol }) => protocol === 73);

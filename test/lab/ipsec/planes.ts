@@ -6,7 +6,7 @@ import {
   type Underlay,
 } from '../../../src/ipsec/dataplane.ts';
 import { connect, createNetns, type Netns } from '../netns.ts';
-import { inside } from './inside.ts';
+import { inside, nftIn } from './inside.ts';
 
 // +-- a ----------------+             +-- b ----------------+
 // |  icvpn0 fd00:1::a   |             |  icvpn0 fd00:1::b   |
@@ -38,7 +38,9 @@ export function openPlane(
   { virtualAddresses }: Pick<typeof A, 'virtualAddresses'>,
   more: Partial<Omit<DataPlaneOptions, 'virtualAddresses'>> = {},
 ): Promise<DataPlane> {
-  return inside(ns, () => DataPlane.open({ ...OPTIONS, ...more, virtualAddresses }));
+  return inside(ns, () =>
+    DataPlane.open({ ...OPTIONS, nft: nftIn(ns), ...more, virtualAddresses }),
+  );
 }
 
 export interface Lab extends AsyncDisposable {
@@ -61,11 +63,16 @@ export async function underlay(): Promise<Lab> {
 }
 
 /** Two planes that know each other and have no SA yet. */
-export async function twoPlanes(lab: Lab, way: Underlay = UNDERLAYS.IPv4, udp?: UdpPorts) {
+export async function twoPlanes(
+  lab: Lab,
+  way: Underlay = UNDERLAYS.IPv4,
+  udp?: UdpPorts,
+  more: Pick<DataPlaneOptions, 'nft'> = {},
+) {
   await using stack = new AsyncDisposableStack();
   const port = (udpPort: number | undefined) => (udpPort === undefined ? {} : { udpPort });
-  const planeA = stack.use(await openPlane(lab.a, A, port(udp?.localPort)));
-  const planeB = stack.use(await openPlane(lab.b, B, port(udp?.remotePort)));
+  const planeA = stack.use(await openPlane(lab.a, A, { ...port(udp?.localPort), ...more }));
+  const planeB = stack.use(await openPlane(lab.b, B, { ...port(udp?.remotePort), ...more }));
   await planeA.addPeer(B, way);
   await planeB.addPeer(A, reversed(way));
   const owned = stack.move();
@@ -108,13 +115,20 @@ export async function retire(planeA: DataPlane, planeB: DataPlane, { toA, toB }:
 
 /** What the kernel holds, as text that can be compared. */
 export async function everything(ns: Netns): Promise<string> {
+  const parts = [ns.ip('xfrm', 'state'), ns.ip('xfrm', 'policy'), foundation(ns)];
+  return (await Promise.all(parts)).join('\n---\n');
+}
+
+/** As {@link everything}, without states and policies. */
+export async function foundation(ns: Netns): Promise<string> {
   const parts = [
-    ns.ip('xfrm', 'state'),
-    ns.ip('xfrm', 'policy'),
     ns.ip('-br', 'link'),
     ns.ip('-br', 'address'),
     ns.ip('route', 'show', 'table', 'all'),
     ns.ip('-6', 'route', 'show', 'table', 'all'),
+    ns.ip('rule'),
+    ns.ip('-6', 'rule'),
+    ns.run('nft', ['--stateless', 'list', 'ruleset']),
     ns.run('cat', ['/proc/sys/net/core/xfrm_larval_drop']),
   ];
   // The underlay gets a link-local address when the kernel is done with it.

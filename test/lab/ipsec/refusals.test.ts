@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
+import { IcvpnError } from '../../../src/errors.ts';
 import { DataPlane } from '../../../src/ipsec/dataplane.ts';
 import { createNetns, type Netns } from '../netns.ts';
-import { inside } from './inside.ts';
+import { inside, nftIn } from './inside.ts';
 import { A, B, everything, OPTIONS, openPlane, UNDERLAYS, underlay } from './planes.ts';
 
 /** Something that is in the way, and what the data plane says to it. */
@@ -107,6 +108,18 @@ describe('what a data plane refuses', () => {
     await assert.rejects(openPlane(ns, A), { code: 'ERR_PREFIX_IN_USE', message: what });
   });
 
+  it('P34 IPv6 that is off is named, with its sysctl, before anything is begun', async () => {
+    await using ns = await createNetns('a');
+    await ns.run('sysctl', ['-qw', 'net.ipv6.conf.all.disable_ipv6=1']);
+    const { interfaceName, ifId } = OPTIONS;
+    const probed = inside(ns, () => DataPlane.probe({ interfaceName, ifId }));
+    await assert.rejects(probed, (error) => {
+      assert.ok(error instanceof IcvpnError && error.code === 'ERR_IPV6_OFF');
+      assert.match(error.remedy, /sysctl -w net\.ipv6\.conf\.default\.disable_ipv6=0/);
+      return true;
+    });
+  });
+
   it('an aborted start leaves nothing', async () => {
     await using ns = await createNetns('a');
     const before = await everything(ns);
@@ -114,7 +127,9 @@ describe('what a data plane refuses', () => {
     for (let moment = 0; moment < 8; moment++) {
       const abort = new AbortController();
       const { signal } = abort;
-      const opened = inside(ns, () => DataPlane.open({ ...OPTIONS, virtualAddresses, signal }));
+      const opened = inside(ns, () =>
+        DataPlane.open({ ...OPTIONS, nft: nftIn(ns), virtualAddresses, signal }),
+      );
       for (let turn = 0; turn < moment * 3; turn++) await new Promise(setImmediate);
       abort.abort(new Error('enough'));
       await opened.then(

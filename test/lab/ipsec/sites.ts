@@ -2,7 +2,7 @@ import { DataPlane, type DataPlaneOptions } from '../../../src/ipsec/dataplane.t
 import { type FirewallInput, tableName } from '../../../src/ipsec/firewall/rules.ts';
 import { connect, createNetns, type Netns } from '../netns.ts';
 import type { TestProcess } from '../process.ts';
-import { inside } from './inside.ts';
+import { inside, nftIn } from './inside.ts';
 
 // A gateway g that serves two tenants, whose addresses are the same at both ends, and the gateway of
 // each tenant's other site. Hosts h1, h2, x1, x2 have no icvpn.
@@ -104,10 +104,15 @@ export function gatewayOptions(tenant: Tenant): DataPlaneOptions {
 }
 
 /** The data planes of one tenant, at g and at its other gateway; their ids are `a` and `b`. */
-export async function openTenant(g: Netns, tenant: Tenant) {
+export async function openTenant(
+  g: Netns,
+  tenant: Tenant,
+  more: Pick<DataPlaneOptions, 'nft'> = {},
+) {
   await using stack = new AsyncDisposableStack();
   const { underlay, remoteGateway, number, a, b } = tenant;
-  const open = (ns: Netns, options: DataPlaneOptions) => inside(ns, () => DataPlane.open(options));
+  const open = (ns: Netns, options: DataPlaneOptions) =>
+    inside(ns, () => DataPlane.open({ ...options, nft: nftIn(ns), ...more }));
   const here = gatewayOptions(tenant);
   const site = { subnets: REMOTE_SUBNETS, interfaces: [`to-x${number}`] };
   const planeA = stack.use(await open(g, here));

@@ -57,14 +57,18 @@ describe('link codecs', () => {
 
   it('rules come back as they went', () => {
     fc.assert(
-      fc.property(ends, fc.boolean(), ({ source }, refuses) => {
+      fc.property(ends, fc.boolean(), ({ source, destination }, refuses) => {
         const wide = source.includes(':');
         const rule = {
           family: wide ? ('ipv6' as const) : ('ipv4' as const),
           source: `${source}/${wide ? 128 : 32}`,
+          destination: `${destination}/${wide ? 128 : 32}`,
           inputInterface: 'lan1',
           priority: 7,
-          table: refuses ? undefined : 0x4000_0001,
+          action: refuses ? ('unreachable' as const) : ('lookup' as const),
+          table: 0x4000_0001,
+          suppressPrefixLength: refuses ? undefined : 15,
+          mark: undefined,
           protocol: 73,
         };
         assert.deepEqual(decodeRule(encodeRule(rule)), rule);
