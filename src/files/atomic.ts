@@ -204,7 +204,9 @@ export async function removeStaleTemporaries(dir: string, olderThan = STALE_MS):
       if (!name.startsWith(TEMPORARY)) continue;
       const path = join(dir, name);
       const stats = await stat(path).catch(absent);
-      if (stats !== undefined && Date.now() - stats.mtimeMs >= olderThan) await removeFile(path);
+      // A file's time has parts of a millisecond and Date.now() has none: a fresh file is from the future.
+      const isYoung = olderThan > 0 && Date.now() - (stats?.mtimeMs ?? 0) < olderThan;
+      if (stats !== undefined && !isYoung) await removeFile(path);
     }
   } catch (cause) {
     throw cause instanceof FileError ? cause : new FileError(dir, cause);
