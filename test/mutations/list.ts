@@ -1,4 +1,5 @@
 /** All mutations, by subject. */
+import { ADDRESS_MUTATIONS } from './addresses.ts';
 import { ADMISSION_MUTATIONS } from './admission.ts';
 import { DISCOVERY_MUTATIONS } from './discovery.ts';
 
@@ -16,6 +17,7 @@ import { STRANGER_MUTATIONS } from './strangers.ts';
 import { TUNNEL_MUTATIONS } from './tunnels.ts';
 
 export const MUTATIONS: readonly Mutation[] = [
+  ...ADDRESS_MUTATIONS,
   ...ADMISSION_MUTATIONS,
   ...MEMBER_MUTATIONS,
   ...OVERLAY_MUTATIONS,

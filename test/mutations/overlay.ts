@@ -20,7 +20,7 @@ export const OVERLAY_MUTATIONS: readonly Mutation[] = [
     promise: 'P8',
     title: 'a record of a lower sequence replaces a newer one',
     file: STORE,
-    find: 'if (order < 0 || (floor !== undefined && sequence < floor)) {',
+    find: 'if (order < 0 || rank < 0) {',
     replace: 'if (order < 0) {',
     tests: STORE_TESTS,
   },
@@ -28,9 +28,9 @@ export const OVERLAY_MUTATIONS: readonly Mutation[] = [
     promise: 'P8',
     title: 'of two records of one sequence the last to come stays',
     file: STORE,
-    find: 'const order = old && sequence === floor ? precedence(fresh, old) : 1;',
+    find: 'const order = old && rank === 0 ? precedence(fresh, old) : 1;',
     replace:
-      'const order = old && sequence === floor && compare(fresh.bytes, old.bytes) === 0 ? precedence(fresh, old) : 1;',
+      'const order = old && rank === 0 && compare(fresh.bytes, old.bytes) === 0 ? precedence(fresh, old) : 1;',
     tests: STORE_TESTS,
   },
   {
@@ -61,8 +61,9 @@ export const OVERLAY_MUTATIONS: readonly Mutation[] = [
     promise: 'P8',
     title: 'floors are forgotten with a restart',
     file: STORE,
-    find: 'if (sequence > (this.#floors.get(key) ?? -1)) this.#raise(key, sequence);',
-    replace: 'if (sequence < (this.#floors.get(key) ?? -1)) this.#raise(key, sequence);',
+    find: 'if (known === undefined || compareVersions(floor, known) > 0) this.#raise(key, floor);',
+    replace:
+      'if (known !== undefined && compareVersions(floor, known) > 0) this.#raise(key, floor);',
     tests: [...STORE_TESTS, 'test/unit/overlay/record-files.test.ts'],
   },
   {
