@@ -244,8 +244,16 @@ export class Pair {
     for (const [spi] of this.#suites) if (this.#suites.size > MAX_SUITES) this.#suites.delete(spi);
     const pair = { inboundSpi, outboundSpi };
     const run = Buffer.from(transcriptHash).toString('hex').slice(0, 16);
-    const how = { in: path.udp === undefined ? 'esp' : 'udp', why: path.why };
-    this.#options.log('sa-installed', { peer: this.#id, ...pair, run, ...how, suite });
+    const { udp, why } = path;
+    this.#options.log('sa-installed', {
+      peer: this.#id,
+      inboundSpi,
+      outboundSpi,
+      run,
+      in: udp === undefined ? 'esp' : 'udp',
+      why,
+      suite,
+    });
     this.#tell({ type: 'established', pair, limits: lifetimes });
     if (outdated) this.renew();
     else this.#track(this.#watch.check(outboundSpi, 0));
