@@ -4,6 +4,8 @@ import { IcvpnError } from '../../errors.ts';
 export type ExchangeFault =
   /** Bytes that are no message of the protocol, or not the one whose turn it is. */
   | 'message'
+  /** The peer speaks another version of the exchange. */
+  | 'version'
   | 'service'
   | 'epoch'
   | 'suite'
@@ -43,6 +45,7 @@ const RETRY = 'it is tried again by itself; if it goes on, look at the path to t
 
 const REMEDIES: Record<ExchangeFault, string> = {
   message: ALTERED,
+  version: 'update the older of the two nodes',
   service: 'both ends must run the same service: compare their ServiceIDs',
   epoch: 'one end has missed a change of epoch: let it renew its credential at a super-peer',
   suite: 'give both ends at least one suite in common',

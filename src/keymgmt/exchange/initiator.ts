@@ -17,6 +17,7 @@ import {
   type M1,
   type M2,
   NONCE_LENGTH,
+  otherVersion,
   VERSION,
 } from './messages.ts';
 import { acceptable, pathOf } from './path.ts';
@@ -125,11 +126,12 @@ class Initiator implements AwaitingM2 {
   async onM2(raw: Uint8Array, options?: AbortOptions): Promise<CookieStep | M3Step> {
     if (this.#ended) throw new ExchangeError('message', 'the exchange has ended');
     try {
-      const frame = decodeFrame(raw, ['m2', 'cookie', 'refusal']);
+      const frame = decodeFrame(raw, ['m2', 'cookie', 'refusal', 'version']);
       if (frame.cookie !== undefined) return this.#retry(frame.cookie);
       // One answer is all: a second could only be an attempt at trying values out.
       this.#ended = true;
       if (frame.m2 !== undefined) return await this.#answer(frame.m2, raw, options);
+      if (frame.version !== undefined) throw otherVersion(frame.version);
       const refusal = frame.refusal ?? 'message';
       throw new ExchangeError(refusal, `${this.#context.peer} refused: ${refusal}`, { refusal });
     } catch (error) {

@@ -2,7 +2,7 @@
  * The messages of the exchange, as canonical protobuf.
  *
  * ```
- * Frame { m1 = 1 | m2 = 2 | m3 = 3 | m4 = 4 | cookie = 5 | refusal = 6 }      exactly one of them
+ * Frame { m1 = 1 | m2 = 2 | m3 = 3 | m4 = 4 | cookie = 5 | refusal = 6 | version = 7 }  exactly one of them
  *
  * M1    { version = 1, serviceId = 2, epoch = 3, suites = 4*, lifetimes = 5, nonce = 6 (32),
  *         x25519 = 7 (32), mlkem768 = 8 (1184, with suite 2 only), cookie = 9 (after a challenge),
@@ -115,6 +115,8 @@ const frameCodec = message({
       format: (refusal) => REFUSALS.indexOf(refusal) + 1,
     }),
   ),
+  /** In answer to an M1 of a version that this node does not speak: the one that it speaks. */
+  version: optional(7, uint32()),
 });
 type Frame = Infer<typeof frameCodec>;
 type Name = keyof Frame;
@@ -126,11 +128,47 @@ const NOTHING: Frame = {
   m4: undefined,
   cookie: undefined,
   refusal: undefined,
+  version: undefined,
 };
 
 /** @throws RangeError when a value breaks the schema */
 export const encodeFrame = (frame: Partial<Frame>): Uint8Array =>
   frameCodec.encode({ ...NOTHING, ...frame });
+
+/**
+ * The version of an M1, which may have other fields than this node knows: it stands first in every version.
+ *
+ * @returns undefined where the bytes begin as no M1 does
+ */
+export function versionOf(raw: Uint8Array): number | undefined {
+  const length = varint(raw, 1);
+  if (raw[0] !== tag(1, 2) || length === undefined || raw[length.end] !== tag(1, 0)) {
+    return undefined;
+  }
+  return varint(raw, length.end + 1)?.value;
+}
+
+/** @param version that the peer speaks */
+export const otherVersion = (version: number): ExchangeError =>
+  new ExchangeError(
+    'version',
+    `the peer speaks version ${version} of the exchange, and this node version ${VERSION}`,
+  );
+
+/** Of a field: its number, and its wire type (0 varint, 2 bytes behind their length). */
+const tag = (field: number, type: 0 | 2): number => (field << 3) | type;
+
+/** A varint of at most four bytes. */
+function varint(raw: Uint8Array, at: number): { value: number; end: number } | undefined {
+  let value = 0;
+  for (let i = 0; i < 4; i++) {
+    const byte = raw[at + i];
+    if (byte === undefined) return undefined;
+    value |= (byte & 0x7f) << (7 * i);
+    if (byte < 0x80) return { value, end: at + i + 1 };
+  }
+  return undefined;
+}
 
 /**
  * Reads a frame that must hold one of the messages `expected`.

@@ -19,7 +19,7 @@ import { type ExchangeContext, type ExchangeKeys, wipeKeys } from './context.ts'
 import type { CookieJar } from './cookie.ts';
 import { ExchangeError, type ExchangeFault, type Refusal } from './errors.ts';
 import { type AwaitingM2, type M3Step, startExchange } from './initiator.ts';
-import { encodeFrame, MAX_FRAME_LENGTH } from './messages.ts';
+import { encodeFrame, MAX_FRAME_LENGTH, VERSION } from './messages.ts';
 import { type AwaitingM3, readM1, respond } from './responder.ts';
 import type { Lifetimes, Suite } from './suite.ts';
 
@@ -147,7 +147,7 @@ export function runResponder(
     }
     const refusal = hooks.admit?.();
     if (refusal !== undefined) {
-      await refuse(link, refusal, limit);
+      await say(link, { refusal }, limit);
       throw new ExchangeError(refusal, `refused ${context.peer}: ${refusal}`);
     }
     const { m2, next } = respond(context, received, { inboundSpi: await sa.allocate() });
@@ -175,14 +175,21 @@ async function refusing<T>(link: Link, limit: AbortOptions, read: () => Promise<
   try {
     return await read();
   } catch (error) {
-    const refusal = error instanceof ExchangeError ? TELLABLE[error.fault] : undefined;
-    if (refusal !== undefined) await refuse(link, refusal, limit);
+    if (!(error instanceof ExchangeError)) throw error;
+    const refusal = TELLABLE[error.fault];
+    if (error.fault === 'version') await say(link, { version: VERSION }, limit);
+    else if (refusal !== undefined) await say(link, { refusal }, limit);
     throw error;
   }
 }
 
-async function refuse(link: Link, refusal: Refusal, limit: AbortOptions): Promise<void> {
-  await link.write(encodeFrame({ refusal }), limit);
+/** The last that this end says. */
+async function say(
+  link: Link,
+  why: { refusal: Refusal } | { version: number },
+  limit: AbortOptions,
+): Promise<void> {
+  await link.write(encodeFrame(why), limit);
   await link.stream.close(limit);
 }
 

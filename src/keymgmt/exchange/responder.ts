@@ -14,7 +14,9 @@ import {
   helloCodec,
   type M1,
   NONCE_LENGTH,
+  otherVersion,
   VERSION,
+  versionOf,
 } from './messages.ts';
 import { choosePath, type PathChoice, pathOf } from './path.ts';
 import { mlkem768Encapsulate, systemRandomness, x25519 } from './primitives.ts';
@@ -53,13 +55,13 @@ export interface ReceivedM1 {
  * Reads M1 and sees whether this node could answer it: cheap, so that load and collisions are dealt
  * with before any key is made.
  *
- * @throws ExchangeError with fault `message`, `service`, `epoch`, `suite`, `path` or `lifetimes`
+ * @throws ExchangeError with fault `message`, `version`, `service`, `epoch`, `suite`, `path` or `lifetimes`
  */
 export function readM1(context: ExchangeContext, raw: Uint8Array): ReceivedM1 {
+  const version = versionOf(raw);
+  if (version !== undefined && version !== VERSION) throw otherVersion(version);
   const { m1 } = decodeFrame(raw, ['m1']);
-  if (m1 === undefined || m1.version !== VERSION) {
-    throw new ExchangeError('message', `not version ${VERSION} of the exchange`);
-  }
+  if (m1 === undefined) throw new ExchangeError('message', 'no M1');
   if (!m1.serviceId.equals(context.serviceId)) {
     throw new ExchangeError('service', `the peer asks for service ${m1.serviceId}`);
   }

@@ -410,7 +410,7 @@ describe('P13 the exchange resists', () => {
 
     it('to another version', async () => {
       const older = altered(() => ({ version: 0 }));
-      await assert.rejects(exchange(a, b, older), fault('message'));
+      await assert.rejects(exchange(a, b, older), fault('version'));
     });
 
     it('by offers whose shares do not fit', async () => {

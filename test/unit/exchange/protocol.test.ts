@@ -10,6 +10,7 @@ import type { ExchangeKeys } from '../../../src/keymgmt/exchange/context.ts';
 import { CookieJar } from '../../../src/keymgmt/exchange/cookie.ts';
 import { ExchangeError, type ExchangeFault } from '../../../src/keymgmt/exchange/errors.ts';
 import { startExchange } from '../../../src/keymgmt/exchange/initiator.ts';
+import { decodeFrame, encodeFrame } from '../../../src/keymgmt/exchange/messages.ts';
 import {
   type ExchangeResult,
   type Leftovers,
@@ -20,6 +21,9 @@ import {
 import { newPair, SPI_A, SPI_B } from './fixture.ts';
 
 const { a, b } = await newPair();
+
+/** Of the first field of an M1, a varint. */
+const VERSION_TAG = 0x08;
 
 interface Kernel extends ResponderHooks {
   readonly log: string[];
@@ -181,6 +185,33 @@ describe('exchange protocol', () => {
     const outcome = await settled(initiator, runResponder(far, b, kernel('B', SPI_B)));
     assert.deepEqual(outcome, ['epoch', 'epoch']);
     await assert.rejects(initiator, (e) => e instanceof ExchangeError && e.refusal === 'epoch');
+  });
+
+  it('tells a peer of another version which one it speaks, whatever else its M1 holds', async () => {
+    const { m1 } = startExchange(a, { inboundSpi: SPI_A });
+    // Behind tag and length of the frame's only field stands the version.
+    const begin = m1.indexOf(VERSION_TAG, 2);
+    const inner = Buffer.concat([m1.subarray(begin), Uint8Array.of(0x78, 1)]);
+    inner[1] = 2;
+    const length = Uint8Array.of((inner.length & 0x7f) | 0x80, inner.length >> 7);
+    const later = Buffer.concat([m1.subarray(0, 1), length, inner]);
+    const answering = runResponder(far, b, kernel('B', SPI_B));
+    const frames = lpStream(near);
+    const [, raw] = await Promise.all([frames.write(later), frames.read()]);
+    assert.equal(decodeFrame(raw.subarray(), ['version']).version, 1);
+    await assert.rejects(answering, (error) => faultOf(error) === 'version');
+  });
+
+  it('says at both ends that versions differ', async () => {
+    const initiator = runInitiator(near, a, kernel('A', SPI_A));
+    const frames = lpStream(far);
+    await frames.read();
+    await frames.write(encodeFrame({ version: 7 }));
+    await assert.rejects(initiator, (error) => {
+      assert.ok(error instanceof ExchangeError && error.fault === 'version');
+      assert.match(error.message, /version 7 .*version 1$/);
+      return true;
+    });
   });
 
   it('releases the SPI and wipes the keys wherever an installation fails', async () => {
