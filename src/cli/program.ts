@@ -4,7 +4,7 @@
  * A command is loaded only where it is called, and imports what it runs only when it runs: loading libp2p takes
  * most of a second, which `icvpn status` need not wait for.
  */
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, type Option } from 'commander';
 import { reportStart } from './detach.ts';
 import { errorJson, errorLine, type Output } from './output.ts';
 import { version } from './version.ts';
@@ -54,13 +54,7 @@ export const EXIT_NOT_WHOLE = 3;
  * @returns the exit code: 0, 1 when it failed, 2 when the command line is wrong, 3 when it succeeded in part
  */
 export async function runCli(args: readonly string[], context: CliContext): Promise<number> {
-  const program = new Command('icvpn')
-    .description("one private, encrypted network for a service's VMs in several clouds")
-    .version(await version(), '--version', 'print the version')
-    .showHelpAfterError(false);
-  const called = GROUPS.filter(({ words }) => words.includes(args[0] ?? ''));
-  for (const { load } of called.length > 0 ? called : GROUPS) (await load())(program, context);
-  configure(program, context.output);
+  const program = await makeProgram(context, args[0]);
   try {
     await program.parseAsync([...args], { from: 'user' });
     return 0;
@@ -73,16 +67,42 @@ export async function runCli(args: readonly string[], context: CliContext): Prom
   }
 }
 
+/** @param word of the command line, which names the group of commands that is wanted; all when it names none */
+export async function makeProgram(context: CliContext, word = ''): Promise<Command> {
+  const program = new Command('icvpn')
+    .description("one private, encrypted network for a service's VMs in several clouds")
+    .version(await version(), '--version', 'print the version')
+    .showHelpAfterError(false);
+  const called = GROUPS.filter(({ words }) => words.includes(word));
+  for (const { load } of called.length > 0 ? called : GROUPS) (await load())(program, context);
+  configure(program, context.output);
+  return program;
+}
+
 /** Commander keeps these settings per command, and prints by itself unless told otherwise. */
 function configure(command: Command, output: Output): void {
-  command.exitOverride().configureOutput({
-    writeOut: (text) => output.out(text),
-    writeErr: (text) => {
-      // Without a subcommand commander shows the help as an error; its own error lines it gives us.
-      if (!text.startsWith('error:')) output.err(text);
-    },
-  });
+  command
+    .exitOverride()
+    .configureHelp({ optionDescription })
+    .configureOutput({
+      writeOut: (text) => output.out(text),
+      writeErr: (text) => {
+        // Without a subcommand commander shows the help as an error; its own error lines it gives us.
+        if (!text.startsWith('error:')) output.err(text);
+      },
+    });
   for (const each of command.commands) configure(each, output);
+}
+
+/** With choices, and the default where the option takes it as printed: commander prints `[]` and `false` too. */
+function optionDescription(option: Option): string {
+  const values = [option.defaultValueDescription ?? option.defaultValue].flat();
+  const texts = values.filter((each) => ['string', 'number'].includes(typeof each));
+  const facts = [
+    ...(option.argChoices ? [`one of ${option.argChoices.join(', ')}`] : []),
+    ...(texts.length > 0 ? [`default: ${texts.join(' and ')}`] : []),
+  ];
+  return facts.length === 0 ? option.description : `${option.description} (${facts.join('; ')})`;
 }
 
 function usage(error: CommanderError, args: readonly string[], output: Output): number {

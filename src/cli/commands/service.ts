@@ -205,11 +205,10 @@ export function addCreateOptions(command: Command, ipv4: string): Command {
     .requiredOption('--dir <dir>', "directory for the owner's key and secrets; keep it safe")
     .requiredOption('--bootstrap <file>', 'file to write the bootstrap data to')
     .addOption(cardsOption())
-    .option(
-      '--ipv4 <prefix>',
-      'virtual IPv4 addresses',
-      parsePrefixArgument,
-      parsePrefixArgument(ipv4),
+    .addOption(
+      new Option('--ipv4 <prefix>', 'virtual IPv4 addresses')
+        .argParser(parsePrefixArgument)
+        .default(parsePrefixArgument(ipv4), ipv4),
     )
     .option(
       '--credential-lifetime <seconds>',
