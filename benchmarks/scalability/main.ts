@@ -1,7 +1,7 @@
 /**
  * Runs benchmarks, one after the other, each a program of its own:
  *
- *   npm run benchmark                      all
+ *   npm run --silent benchmark             all; without --silent npm prints two lines before the JSON
  *   npm run benchmark -- admission flood   those whose names begin so
  *   npm run benchmark -- --list            the names
  *

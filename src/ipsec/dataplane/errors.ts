@@ -32,7 +32,7 @@ export const noEsp = (missing: string, cause: unknown): DataPlaneError =>
   new DataPlaneError(
     'ERR_NO_ESP',
     `this kernel has no ${missing}`,
-    'Load the modules esp4, esp6, aesni_intel or gcm, and xfrm_interface, or use a kernel that has them (Linux 4.19 and newer).',
+    'Load the modules esp4, esp6, aesni_intel or gcm, and xfrm_interface, or use a kernel that has them (Linux 5.7 and newer).',
     { cause },
   );
 

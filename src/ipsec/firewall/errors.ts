@@ -15,7 +15,7 @@ export const nftRefused = (said: string): FirewallError =>
   new FirewallError(
     'ERR_NFT_REFUSED',
     `nft refused the rules: ${said}`,
-    'Run as root, with a kernel that has nf_tables, nft_ct and nft_xfrm (Linux 4.20 and newer).',
+    'Run as root, with a kernel that has nf_tables, nft_ct and nft_xfrm (Linux 5.7 and newer).',
   );
 
 export const badInput = (field: string, expected: string): FirewallError =>
