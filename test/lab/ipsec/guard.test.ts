@@ -108,6 +108,8 @@ describe('guard', function () {
     };
     await say(A, B); // through a's SA, as a
     await say(B, A); // to a, as b
+    // To a's own address on this network, as b: no virtual address is asked for, one is claimed.
+    await say(B, { ...A, virtualAddresses: { ipv4: '198.51.100.1', ipv6: '2001:db8:9::1' } });
     for (const address of Object.values(A.virtualAddresses)) {
       await neighbour.exec('ping', pingArguments(address)); // as itself
     }
