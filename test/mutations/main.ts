@@ -7,7 +7,9 @@
  *         (without a change)                                             ─▶ none failed: survivor
  * ```
  *
- * `--unit` runs only what needs no kernel with ESP. Words after it pick mutations by promise, file or title.
+ * `--unit` runs only what needs no kernel with ESP. `--minutes N` begins no more after that time, and says how many
+ * were left; each promise has its turn before any has a second. `--passed` leaves the run without a change out, where
+ * the tests have just passed. Words pick mutations by promise, file or title.
  */
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -16,7 +18,11 @@ import type { Mutation, Place } from './mutation.ts';
 import { type Outcome, Sandbox } from './sandbox.ts';
 
 const { values, positionals } = parseArgs({
-  options: { unit: { type: 'boolean', default: false } },
+  options: {
+    unit: { type: 'boolean', default: false },
+    minutes: { type: 'string' },
+    passed: { type: 'boolean', default: false },
+  },
   allowPositionals: true,
 });
 
@@ -30,8 +36,21 @@ function wanted(mutation: Mutation): boolean {
   );
 }
 
-const chosen = MUTATIONS.filter(wanted);
+/** The first of each promise, then the second of each, and so on. */
+function inTurns(mutations: readonly Mutation[]): Mutation[] {
+  const byPromise = Object.values(Object.groupBy(mutations, ({ promise }) => promise));
+  const most = Math.max(0, ...byPromise.map((each) => each?.length ?? 0));
+  return Array.from({ length: most }, (_, turn) =>
+    byPromise.flatMap((each) => each?.[turn] ?? []),
+  ).flat();
+}
+
+const minutes = values.minutes === undefined ? Number.POSITIVE_INFINITY : Number(values.minutes);
+if (!(minutes > 0)) throw new RangeError('--minutes takes a number above 0');
+const deadline = performance.now() + minutes * 60_000;
+const chosen = inTurns(MUTATIONS.filter(wanted));
 const faults: string[] = [];
+let tried = 0;
 
 /** Without a change everything passes; else "caught" would mean nothing. */
 async function checkUnchanged(sandbox: Sandbox, place: Place): Promise<void> {
@@ -53,6 +72,7 @@ function faultOf({ failed, passed, output }: Outcome): string | undefined {
 async function tryOut(sandbox: Sandbox, mutation: Mutation): Promise<void> {
   const { promise, title, file, tests, grep } = mutation;
   const test = { place: placeOf(mutation), tests, grep, bail: true };
+  tried++;
   let fault: string | undefined;
   let told: string;
   try {
@@ -70,12 +90,13 @@ async function tryOut(sandbox: Sandbox, mutation: Mutation): Promise<void> {
 /** Mutations in the lab go one after the other: a guest has this machine's processors. */
 async function work(queue: Mutation[]): Promise<void> {
   await using sandbox = await Sandbox.create(process.cwd());
-  for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-    await tryOut(sandbox, next);
+  while (queue.length > 0 && performance.now() < deadline) {
+    const next = queue.shift();
+    if (next !== undefined) await tryOut(sandbox, next);
   }
 }
 
-{
+if (!values.passed) {
   await using sandbox = await Sandbox.create(process.cwd());
   for (const place of ['unit', 'lab', 'e2e'] as const) await checkUnchanged(sandbox, place);
 }
@@ -84,6 +105,9 @@ const workers = Math.max(1, Math.min(4, availableParallelism()));
 await Promise.all(Array.from({ length: workers }, () => work(unit)));
 await work(chosen.filter((each) => placeOf(each) !== 'unit'));
 
-console.log(`\n${chosen.length - faults.length} of ${chosen.length} mutations caught`);
+const left = chosen.length - tried;
+console.log(
+  `\n${tried - faults.length} of ${tried} mutations caught${left > 0 ? `, ${left} not tried` : ''}`,
+);
 for (const fault of faults) console.error(fault);
-process.exitCode = faults.length === 0 && chosen.length > 0 ? 0 : 1;
+process.exitCode = faults.length === 0 && tried > 0 ? 0 : 1;
