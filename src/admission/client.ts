@@ -17,6 +17,7 @@ import {
   AdmissionProtocolError,
   AdmissionRefusedError,
   AdmissionRequestError,
+  RevokedError,
 } from './errors.ts';
 import { loginOf } from './login.ts';
 import {
@@ -27,6 +28,7 @@ import {
   NOT_STORED,
   Opening,
   Proof,
+  REVOKED,
   type Refusal,
   RenewalRequest,
   Reply,
@@ -233,6 +235,7 @@ function told({ reason, text }: Refusal, refusal: RefusalText): IcvpnError {
   }
   if (reason === NO_ADDRESS) return new Ipv4PoolError(`it has no address to give: ${text}`, FULL);
   if (reason === NOT_STORED) return new AdmissionNotStoredError(text);
+  if (reason === REVOKED) return new RevokedError();
   const { message, remedy } = refusal;
   if (reason !== UNAVAILABLE) return new AdmissionRefusedError(message, remedy);
   return new AdmissionRefusedError(`the super-peer refused: ${text}`, "ask the service's owner");

@@ -11,6 +11,17 @@ export class AdmissionRefusedError extends IcvpnError {
   }
 }
 
+/** A super-peer says, or a list that this node holds, that this VM was thrown out of the service. */
+export class RevokedError extends IcvpnError {
+  constructor() {
+    super(
+      'ERR_REVOKED',
+      'this VM was revoked',
+      "its key is out for good: if the service's owner lets it back in, run icvpn down, remove its state directory, and start it with new bootstrap data",
+    );
+  }
+}
+
 /** The super-peer has too much to do; `retryAfter` is its proposal, in seconds. */
 export class AdmissionBusyError extends IcvpnError {
   readonly retryAfter: number;

@@ -166,13 +166,15 @@ const Puzzle = message({
 export const REFUSED = 1;
 /** Version or suite unknown. */
 export const UNSUPPORTED = 2;
-/** After the proof only: the ticket is used up, the VM was revoked; the text tells. */
+/** After the proof only: such as that the ticket is used up; the text tells. */
 export const UNAVAILABLE = 3;
 /** The super-peer cannot write to its disk: the VM may try another one. */
 export const NOT_STORED = 5;
 
 /** After the proof only: every address of this super-peer is leased; another may have one. */
 export const NO_ADDRESS = 4;
+/** After the proof only: this VM was thrown out of the service. */
+export const REVOKED = 6;
 
 export const Refusal = message({
   reason: required(1, uint32()),

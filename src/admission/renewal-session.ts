@@ -27,7 +27,7 @@ import {
 import type { ServiceDescriptor } from '../records/descriptor.ts';
 import { EnvelopeError, type Opened, open } from '../records/envelope.ts';
 import { type Accepting, type Admission, acceptProvision } from './accept.ts';
-import { AdmissionProtocolError } from './errors.ts';
+import { AdmissionProtocolError, RevokedError } from './errors.ts';
 import {
   admittedBy,
   encodeProvision,
@@ -47,7 +47,7 @@ import {
 } from './messages.ts';
 import { openRenewalState, RENEWAL_KEY_LENGTH } from './renewal-token.ts';
 import type { Remote, ServerContext } from './server-session.ts';
-import { refuse, refuseProven, reply, Unavailable, type Verdict } from './verdict.ts';
+import { refuse, refuseProven, reply, type Verdict } from './verdict.ts';
 
 /** The super-peer's side. */
 export async function renew(
@@ -114,7 +114,7 @@ async function grant(
   const { vmid, roles, notAfter } = shown.value;
   const ended = now >= notAfter + CLOCK_SKEW_SECONDS;
   if (revoked(service, shown) || (ended && barred(service, peerId))) {
-    throw new Unavailable('this VM was revoked');
+    throw new RevokedError();
   }
   const leased = await leaseFor(context, service, peerId, ended ? undefined : shown);
   const subnets = grantedSubnets(request.subnets, allowedSubnets(service, { peerId, vmid, roles }));

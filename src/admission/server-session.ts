@@ -13,7 +13,7 @@ import { IcvpnError } from '../errors.ts';
 import type { Credential } from '../records/credential.ts';
 import { EnvelopeError, type Opened } from '../records/envelope.ts';
 import type { Decoys, SrpRecord } from './decoy.ts';
-import { AdmissionProtocolError } from './errors.ts';
+import { AdmissionProtocolError, RevokedError } from './errors.ts';
 import {
   type Applicant,
   admittedBy,
@@ -197,7 +197,7 @@ export class ServerSession {
     if (service === undefined) return refuse('unknown service', { guess: false });
     const now = Math.floor(clock() / 1000);
     const { vmid } = request;
-    if (barred(service, peerId)) throw new Unavailable('this VM was revoked');
+    if (barred(service, peerId)) throw new RevokedError();
     if (ticket !== undefined && ticketRevoked(service, ticket.id)) {
       throw new Unavailable('the ticket was taken back');
     }

@@ -3,8 +3,9 @@ import { IcvpnError } from '../errors.ts';
 import { Ipv4PoolError } from '../records/address-range.ts';
 import type { Credential } from '../records/credential.ts';
 import type { Opened } from '../records/envelope.ts';
+import { RevokedError } from './errors.ts';
 import type { Applicant, ServedService } from './issue.ts';
-import { NO_ADDRESS, NOT_STORED, REFUSED, type Reply, UNAVAILABLE } from './messages.ts';
+import { NO_ADDRESS, NOT_STORED, REFUSED, REVOKED, type Reply, UNAVAILABLE } from './messages.ts';
 
 export interface Granted {
   readonly outcome: 'admitted' | 'renewed';
@@ -75,7 +76,7 @@ export function refuseProven(
   who: { vmid: string | undefined; ticket: string | undefined; serviceId: string },
 ): Refused {
   if (isStorageFault(error)) return refuseUnstored(error, who);
-  const reason = error instanceof Ipv4PoolError ? NO_ADDRESS : UNAVAILABLE;
+  const reason = reasonOf(error);
   const text = Buffer.from(error.message).subarray(0, 200).toString();
   return {
     ...who,
@@ -84,6 +85,11 @@ export function refuseProven(
     guess: false,
     reply: reply({ refusal: { reason, text } }),
   };
+}
+
+function reasonOf(error: IcvpnError): number {
+  if (error instanceof RevokedError) return REVOKED;
+  return error instanceof Ipv4PoolError ? NO_ADDRESS : UNAVAILABLE;
 }
 
 /** The VM has done nothing wrong: it may ask another super-peer, or this one later. */

@@ -17,7 +17,10 @@ import { join } from 'node:path';
 import { IcvpnError } from '../errors.ts';
 
 /** What the daemon tells the process that started it: any number of lines of progress, then one end. */
-export type StartReport = { readonly ready: unknown } | { readonly error: string };
+export type StartReport =
+  | { readonly ready: unknown }
+  /** The daemon's own line, and the code of its error. */
+  | { readonly error: string; readonly code: string };
 
 /** Milliseconds that a daemon gets to end when its start is called off. */
 const END_LIMIT_MS = 20_000;
@@ -77,9 +80,10 @@ export async function startDetached(
   child.removeAllListeners();
   child.unref();
   if (typeof report === 'object' && report !== null && 'ready' in report) return report.ready;
-  const line =
-    typeof report === 'object' && report !== null && 'error' in report ? report.error : '';
-  throw new DaemonStartError('ERR_DAEMON_START', String(line), `see ${path} for what led to it`);
+  const failure = typeof report === 'object' && report !== null ? report : {};
+  const line = 'error' in failure ? String(failure.error) : '';
+  const code = 'code' in failure ? String(failure.code) : 'ERR_DAEMON_START';
+  throw new DaemonStartError(code, line, `see ${path} for what led to it`);
 }
 
 function progressOf(message: unknown): string | undefined {

@@ -48,10 +48,13 @@ export const EXIT_FAILURE = 1;
 export const EXIT_USAGE = 2;
 /** What was signed is kept, and some super-peer has not taken it. */
 export const EXIT_NOT_WHOLE = 3;
+/** This VM was thrown out of its service. */
+export const EXIT_REVOKED = 4;
 
 /**
  * @param args without the program's name
- * @returns the exit code: 0, 1 when it failed, 2 when the command line is wrong, 3 when it succeeded in part
+ * @returns the exit code: 0, 1 when it failed, 2 when the command line is wrong, 3 when it succeeded in part,
+ * 4 when this VM was revoked
  */
 export async function runCli(args: readonly string[], context: CliContext): Promise<number> {
   const program = await makeProgram(context, args[0]);
@@ -61,9 +64,12 @@ export async function runCli(args: readonly string[], context: CliContext): Prom
   } catch (error) {
     if (error instanceof CommanderError) return usage(error, args, context.output);
     const line = errorLine(error);
-    reportStart({ error: line.replace(/^icvpn: /, '').trimEnd() });
+    const code = codeOf(error);
+    const told = line.replace(/^icvpn: /, '').trimEnd();
+    reportStart({ error: told, code: typeof code === 'string' ? code : 'ERR_DAEMON_START' });
     context.output.err(args.includes('--json') ? errorJson(error) : line);
-    return codeOf(error) === 'ERR_NOT_WHOLE' ? EXIT_NOT_WHOLE : EXIT_FAILURE;
+    if (code === 'ERR_REVOKED') return EXIT_REVOKED;
+    return code === 'ERR_NOT_WHOLE' ? EXIT_NOT_WHOLE : EXIT_FAILURE;
   }
 }
 

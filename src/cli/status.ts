@@ -1,4 +1,5 @@
 /** `icvpn status`, `icvpn members` and `icvpn policy show` for people. */
+import { RevokedError } from '../admission/errors.ts';
 import type {
   MemberStatus,
   MemberView,
@@ -8,6 +9,7 @@ import type {
   PolicyView,
 } from '../daemon/status.ts';
 import type { SuperPeerStatus } from '../daemon/super-peer.ts';
+import { IcvpnError } from '../errors.ts';
 import { sequenceText, table } from './output.ts';
 
 /** @param status what the daemon answered: a MemberStatus, a SuperPeerStatus, or that it is starting */
@@ -42,6 +44,7 @@ function memberText(status: MemberStatus): string {
     `${status.service.name}: ${status.vmid} is ${status.ipv4}, ${status.ipv6} on ${status.interface}`,
     policyLine(status.policy),
     `attached to ${status.superPeer ?? 'no super-peer'}; epoch ${status.epoch}; credential ends ${status.credentialEnds}`,
+    ...(status.revoked ? [REVOKED] : []),
     ...conflictLines(status),
     ...status.overlaps.map((each) => `OVERLAP: ${each}: packets there may go the wrong way`),
     ...(status.waiting === null ? [] : [status.waiting]),
@@ -49,6 +52,27 @@ function memberText(status: MemberStatus): string {
     ...kernelLines(status),
     table(['VM', 'IPv4', 'IPv6', 'underlay', 'traffic', 'packets'], rows),
   ].join('\n');
+}
+
+const REVOKED =
+  'REVOKED: this VM was thrown out of the service, and no member talks to it any more';
+
+/** @throws RevokedError, CredentialEndedError when what `status` tells is of a member that is none any more */
+export function assertMember(status: unknown): void {
+  if (!isMember(status)) return;
+  if (status.revoked) throw new RevokedError();
+  if (Date.parse(status.credentialEnds) <= Date.now()) throw new CredentialEndedError(status);
+}
+
+/** This VM is no member until a super-peer renews its credential. */
+class CredentialEndedError extends IcvpnError {
+  constructor({ credentialEnds }: MemberStatus) {
+    super(
+      'ERR_CREDENTIAL_ENDED',
+      `the credential of this VM ended at ${credentialEnds}, and no super-peer has renewed it yet`,
+      'check the network, the clock, and that a super-peer of the service runs; it goes on asking',
+    );
+  }
 }
 
 /** A line for each two members that claim one virtual address. */

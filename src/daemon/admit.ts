@@ -104,7 +104,7 @@ async function askable({ secret, superPeers }: AdmissionWish): Promise<SuperPeer
 /** Nothing that a super-peer could tell in a minute differs: the secret is wrong, or the request is. */
 const FINAL = [
   ...['ERR_ADMISSION_REFUSED', 'ERR_ADMISSION_REQUEST', 'ERR_SECRET_TYPO', 'ERR_TICKET'],
-  'ERR_IPV4_POOL',
+  ...['ERR_IPV4_POOL', 'ERR_REVOKED'],
 ];
 
 function isFinal({ failures }: SuperPeersError, elapsed: number, patience: number): boolean {

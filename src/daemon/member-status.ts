@@ -17,6 +17,7 @@ import type { MemberStatus, MemberView, PeerStatus, PolicyView, SaStatus } from 
 export interface StatusSources {
   /** Why the credential is not renewed, where that was tried and failed. */
   readonly renewalProblem: string | undefined;
+  readonly revoked: boolean;
   readonly host: Host;
   readonly service: ServiceDescriptor;
   readonly credential: Opened<Credential>;
@@ -63,6 +64,7 @@ export async function memberStatus(from: StatusSources): Promise<MemberStatus> {
     interface: from.interfaceName,
     epoch: me.epoch,
     credentialEnds: new Date(me.notAfter * 1000).toISOString(),
+    revoked: from.revoked,
     superPeer: from.directory.superPeer?.toString() ?? null,
     waiting: waitsFor(from, Date.now() / 1000) ?? null,
     duplicate: from.directory.duplicate ?? null,

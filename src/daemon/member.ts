@@ -19,6 +19,7 @@ import { type Ending, openKernel } from './member/kernel.ts';
 import { enterNetwork, type Network } from './member/network.ts';
 import type { MemberOptions } from './member/options.ts';
 import { becomePresent, type Presence } from './member/presence.ts';
+import { isRevoked } from './member/refused-start.ts';
 import { memberStatus, memberView, policyView } from './member-status.ts';
 import type { MemberStatus, MemberView, PolicyView } from './status.ts';
 
@@ -118,6 +119,7 @@ export class Member implements AsyncDisposable {
       ...this.#parts,
       credential: renewal.standing.credential,
       renewalProblem: renewal.problem,
+      revoked: renewal.revoked || isRevoked(tier.trust, renewal.standing.credential),
       service: tier.trust.descriptor.value,
       interfaceName: this.#options.interfaceName,
     });

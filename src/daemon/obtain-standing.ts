@@ -11,7 +11,7 @@
 import { randomInt } from 'node:crypto';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ClockError } from '../admission/errors.ts';
+import { AdmissionRefusedError, ClockError, RevokedError } from '../admission/errors.ts';
 import { MAX_MULTIADDRS } from '../codec/multiaddr.ts';
 import { IcvpnError } from '../errors.ts';
 import { CLOCK_SKEW_SECONDS } from '../records/credential.ts';
@@ -95,6 +95,9 @@ async function admitted(
   return admission;
 }
 
+const isRefusal = (error: Error): boolean =>
+  error instanceof AdmissionRefusedError || error instanceof RevokedError;
+
 /**
  * The way back of a member whose credential has ended: super-peers renew it as long as the renewal key
  * proves that it was the bearer's. Waits for them without end: there is nothing else that would help.
@@ -113,7 +116,7 @@ async function wayBack(state: NodeState, kept: Standing, wish: StandingWish): Pr
       return await renewAtAny(kept, { ...own, superPeers: () => superPeers }, signal);
     } catch (error) {
       if (!(error instanceof SuperPeersError)) throw error;
-      if (error.failures.every(({ error: { name } }) => name === 'AdmissionRefusedError')) {
+      if (error.failures.every((each) => isRefusal(each.error))) {
         if (wish.secret === undefined) throw error;
         return admitted(state, wish, kept.credential.value);
       }

@@ -1,13 +1,13 @@
 /** A renewal from the side of who asks: one super-peer after the other until one renews. */
 import type { Ed25519PeerId, Ed25519PrivateKey } from '@libp2p/interface';
 import { requestRenewal } from '../admission/client.ts';
-import { AdmissionProtocolError } from '../admission/errors.ts';
+import { AdmissionProtocolError, RevokedError } from '../admission/errors.ts';
 import { ADMISSION_PROTOCOL } from '../admission/server.ts';
 import { MAX_MULTIADDRS } from '../codec/multiaddr.ts';
 import type { SecureCache } from '../keymgmt/cache/secure-cache.ts';
 import type { Host } from '../overlay/host.ts';
 import type { SuperPeerAddress } from '../records/bootstrap.ts';
-import { askSuperPeers } from './ask-super-peers.ts';
+import { askSuperPeers, SuperPeersError } from './ask-super-peers.ts';
 import type { Log } from './log.ts';
 import { type Standing, saveStanding } from './standing.ts';
 
@@ -56,6 +56,14 @@ export async function renewAtAny(
   const until = new Date(renewed.credential.value.notAfter * 1000).toISOString();
   log('renewed', { by: at.peerId, until });
   return renewed;
+}
+
+/** Whether a renewal failed since this VM was thrown out: one super-peer that knows is enough. */
+export function saysRevoked(error: unknown): boolean {
+  return (
+    error instanceof SuperPeersError &&
+    error.failures.some((each) => each.error instanceof RevokedError)
+  );
 }
 
 /** @throws AdmissionProtocolError when the super-peer has missed the epoch that the service is in */

@@ -16,7 +16,7 @@ import { randomInt } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { holdDescriptor } from '../overlay/service-trust.ts';
 import { isBehind } from '../records/credential.ts';
-import { type RenewalWish, renewAtAny } from './renew.ts';
+import { type RenewalWish, renewAtAny, saysRevoked } from './renew.ts';
 import type { Standing } from './standing.ts';
 import type { Tier } from './tier.ts';
 
@@ -40,11 +40,12 @@ export class Renewal implements AsyncDisposable {
   readonly #options: RenewalOptions;
   #standing: Standing;
   #problem: string | undefined;
+  #revoked = false;
   readonly #closed = new AbortController();
   /** What this credential is for; undefined before it is there. */
   #tier: Tier | undefined;
-  /** When a round began last, by the monotonic clock. */
-  #tried = Number.NEGATIVE_INFINITY;
+  /** When super-peers' refusals last made a renewal due, by the monotonic clock. */
+  #doubted = Number.NEGATIVE_INFINITY;
   /** Aborted to make the next renewal due at once. */
   #hurry = new AbortController();
   readonly #running: Promise<void>;
@@ -58,6 +59,11 @@ export class Renewal implements AsyncDisposable {
   /** Why the last round renewed nothing; undefined when it did, or none was due. */
   get problem(): string | undefined {
     return this.#problem;
+  }
+
+  /** Whether a super-peer told, when it was last asked, that this node was thrown out. */
+  get revoked(): boolean {
+    return this.#revoked;
   }
 
   get standing(): Standing {
@@ -81,7 +87,10 @@ export class Renewal implements AsyncDisposable {
   }
 
   #doubt(): void {
-    if (performance.now() - this.#tried > DOUBT_INTERVAL_MS) this.#hurry.abort();
+    const now = performance.now();
+    if (now - this.#doubted <= DOUBT_INTERVAL_MS) return;
+    this.#doubted = now;
+    this.#hurry.abort();
   }
 
   async #run(): Promise<void> {
@@ -111,12 +120,12 @@ export class Renewal implements AsyncDisposable {
 
   /** @returns whether one super-peer renewed */
   async #round(): Promise<boolean> {
-    this.#tried = performance.now();
     const { epoch } = this.#standing.credential.value;
     const known = Math.max(epoch, this.#tier?.trust.trust().epoch ?? 0);
     try {
       const renewed = await renewAtAny(this.#standing, this.#options, this.#closed.signal, known);
       this.#problem = undefined;
+      this.#revoked = false;
       this.#standing = renewed;
       // Before anybody acts on it: it may be the first that tells of an epoch.
       if (this.#tier) await holdDescriptor(this.#tier.store, renewed.descriptor);
@@ -125,6 +134,10 @@ export class Renewal implements AsyncDisposable {
     } catch (error) {
       // A super-peer may answer at the next round; status tells why none has.
       this.#problem = error instanceof Error ? error.message : String(error);
+      if (saysRevoked(error)) {
+        if (!this.#revoked) this.#options.log('revoked', { why: this.#problem });
+        this.#revoked = true;
+      }
       return false;
     }
   }

@@ -12,6 +12,8 @@ export interface MemberStatus {
   readonly epoch: number;
   /** When the credential ends, RFC 3339. */
   readonly credentialEnds: string;
+  /** Whether this member was thrown out of the service, as a super-peer or a list of revocations says. */
+  readonly revoked: boolean;
   /** The super-peer whose directory this member is attached to. */
   readonly superPeer: string | null;
   /** What this member waits for, and why it has not come; null when it is attached and its credential holds. */

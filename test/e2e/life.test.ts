@@ -101,7 +101,7 @@ describe('life of a member', function () {
     const secret = ['--bootstrap', scene.file('shop.json')];
     const args = ['--state', scene.file('vm3'), '--vmid', 'vm3', ...secret];
     const again = await scene.icvpn(vm3, 'up', '--foreground', ...args);
-    assert.equal(again.code, 1, again.stdout);
+    assert.equal(again.code, 4, again.stdout);
     assert.match(again.stderr, /no super-peer of the service admits this VM .*was revoked/);
   });
 

@@ -9,10 +9,45 @@ const KNOWN = 'src/daemon/member/known-members.ts';
 const KNOWN_TESTS = ['test/unit/daemon/known-members.test.ts'];
 const ROSTER = 'src/daemon/roster.ts';
 const ROSTER_TESTS = ['test/unit/daemon/roster.test.ts'];
+const STATUS_TESTS = ['test/unit/cli/status.test.ts'];
 const STANDING = 'src/daemon/obtain-standing.ts';
 const STANDING_TESTS = ['test/unit/daemon/obtain-standing.test.ts'];
 
 export const MEMBER_MUTATIONS: readonly Mutation[] = [
+  {
+    promise: 'P34',
+    title: 'status of a revoked member succeeds',
+    file: 'src/cli/status.ts',
+    find: 'if (status.revoked) throw new RevokedError();',
+    replace: '',
+    tests: STATUS_TESTS,
+  },
+  {
+    promise: 'P34',
+    title: 'status is silent about an ended credential',
+    file: 'src/cli/status.ts',
+    find: 'if (Date.parse(status.credentialEnds) <= Date.now()) throw',
+    replace: 'if (Date.parse(status.credentialEnds) <= 0) throw',
+    tests: STATUS_TESTS,
+  },
+  {
+    promise: 'P34',
+    title: 'a member does not notice that super-peers call it revoked',
+    file: 'src/daemon/renewal.ts',
+    find: 'this.#revoked = true;',
+    replace: '',
+    tests: ['test/unit/daemon/way-back.test.ts'],
+    grep: 'a revoked one does not',
+  },
+  {
+    promise: 'P34',
+    title: 'a super-peer does not say that the VM was revoked',
+    file: 'src/admission/verdict.ts',
+    find: 'if (error instanceof RevokedError) return REVOKED;',
+    replace: '',
+    tests: ['test/unit/daemon/way-back.test.ts'],
+    grep: 'a revoked one does not',
+  },
   {
     promise: 'P36',
     title: 'a credential that has ended is not renewed',

@@ -7,7 +7,7 @@ import { KEEP_GUARD } from '../daemon.ts';
 import { DEFAULT_MEMBER_STATE, jsonOption, stateOption } from '../options.ts';
 import { print } from '../output.ts';
 import type { CliContext } from '../program.ts';
-import { membersText, statusText } from '../status.ts';
+import { assertMember, membersText, statusText } from '../status.ts';
 
 const STATUS_TIMEOUT_MS = 10_000;
 const DOWN_TIMEOUT_MS = 60_000;
@@ -38,7 +38,10 @@ export function addStatusCommands(program: Command, context: CliContext): void {
     'status',
     'what the daemon of a state directory is and does',
     STATUS_TIMEOUT_MS,
-    (status, json) => print(context.output, json, status, statusText),
+    (status, json) => {
+      print(context.output, json, status, statusText);
+      assertMember(status);
+    },
   );
   add(
     'members',

@@ -14,9 +14,10 @@ import { Renewal } from '../renewal.ts';
 import { Roaming } from '../roaming.ts';
 import type { Roster } from '../roster.ts';
 import type { Arrival } from './arrival.ts';
-import { openListing, startFromCache, startFromSuperPeer } from './listing.ts';
+import { type Listing, openListing, startFromCache, startFromSuperPeer } from './listing.ts';
 import type { Network } from './network.ts';
 import type { MemberOptions } from './options.ts';
+import { RefusedStart } from './refused-start.ts';
 
 export interface Presence {
   readonly directory: DirectoryClient;
@@ -52,8 +53,7 @@ export async function becomePresent(
   );
   const listing = await openListing(options, arrival, network, owned);
   const { directory, roster } = listing;
-  if (listing.known.fromBefore) await startFromCache(options, network, listing, owned);
-  else await startFromSuperPeer(options, network, listing);
+  await startListing(options, arrival, network, listing, owned);
   await policy.open();
   const renewal = owned.use(keepFresh(options, arrival, network, directory, onReaddressed));
   const told = endpoint.publish();
@@ -70,6 +70,26 @@ export async function becomePresent(
     }),
   );
   return { directory, roster, renewal };
+}
+
+/** @throws RevokedError when super-peers refuse this node for that */
+async function startListing(
+  options: MemberOptions,
+  arrival: Arrival,
+  network: Network,
+  listing: Listing,
+  owned: AsyncDisposableStack,
+): Promise<void> {
+  using refused = new RefusedStart(options, arrival, network.tier);
+  refused.onMended(() => listing.directory.reattach());
+  const signal = AbortSignal.any([options.signal, refused.signal]);
+  const wish = { ...options, signal };
+  try {
+    if (listing.known.fromBefore) await startFromCache(wish, network, listing, owned);
+    else await startFromSuperPeer(wish, network, listing);
+  } finally {
+    await refused.settled();
+  }
 }
 
 function keepFresh(

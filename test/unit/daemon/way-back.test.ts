@@ -220,6 +220,7 @@ describe('a member over many epochs', () => {
       [back.standing().credential.value.epoch, back.tier.trust.trust().epoch],
       [1, 1],
     );
+    await until('is told why', () => back.renewal.revoked);
   });
 
   it('P36 a super-peer that has missed epochs learns them from the member that it refuses', async () => {
