@@ -29,8 +29,12 @@ describe('icvpn status', () => {
     await using _ = await ControlServer.listen(dir, async () => answer);
     const told = { out: '', err: '' };
     const output = {
-      out: (text: string) => void (told.out += text),
-      err: (text: string) => void (told.err += text),
+      out: (text: string): void => {
+        told.out += text;
+      },
+      err: (text: string): void => {
+        told.err += text;
+      },
     };
     const signal = AbortSignal.timeout(50_000);
     const code = await runCli(['status', '--state', dir, ...args], { output, signal });
