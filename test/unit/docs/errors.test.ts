@@ -1,5 +1,10 @@
 import { deepEqual, equal } from 'node:assert/strict';
-import { EXIT_FAILURE, EXIT_NOT_WHOLE, EXIT_USAGE } from '../../../src/cli/program.ts';
+import {
+  EXIT_FAILURE,
+  EXIT_NOT_WHOLE,
+  EXIT_REVOKED,
+  EXIT_USAGE,
+} from '../../../src/cli/program.ts';
 import { quoted, read, rows, SOURCE, section } from './pages.ts';
 
 const page = read('docs/errors.md');
@@ -41,9 +46,14 @@ describe('docs/errors.md', () => {
 
   it('has the exit codes of the command', () => {
     const listed = rows(section(page, '## Exit codes')).map(([first]) => Number(first));
-    deepEqual(listed, [0, EXIT_FAILURE, EXIT_USAGE, EXIT_NOT_WHOLE]);
-    const special = /codeOf\(error\) === '(ERR_\w+)' \? EXIT_NOT_WHOLE : EXIT_FAILURE/;
-    equal(special.exec(SOURCE.get('src/cli/program.ts') ?? '')?.[1], 'ERR_NOT_WHOLE');
+    deepEqual(listed, [0, EXIT_FAILURE, EXIT_USAGE, EXIT_NOT_WHOLE, EXIT_REVOKED]);
+    const program = SOURCE.get('src/cli/program.ts') ?? '';
+    const special = [...program.matchAll(/code === '(ERR_\w+)'\)? (?:return|\?) (EXIT_\w+)/g)];
+    const values: Record<string, number> = { EXIT_NOT_WHOLE, EXIT_REVOKED };
+    for (const [exit = '', meaning = ''] of rows(section(page, '## Exit codes')).slice(3)) {
+      const code = special.find(([, , name = '']) => values[name] === Number(exit))?.[1];
+      deepEqual(quoted(meaning), [code]);
+    }
   });
 
   it('has the system’s own codes that the command puts into words', () => {

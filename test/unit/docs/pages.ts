@@ -2,11 +2,11 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-const ROOT = join(import.meta.dirname, '..', '..', '..');
+export const ROOT = join(import.meta.dirname, '..', '..', '..');
 
 export const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
 
-export const names = (directory: string): string[] => readdirSync(join(ROOT, directory)).sort();
+const names = (directory: string): string[] => readdirSync(join(ROOT, directory)).sort();
 
 /** The pages for users: README.md and docs/*.md. */
 export const PAGES: readonly string[] = [
