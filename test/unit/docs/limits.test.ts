@@ -1,5 +1,6 @@
 import { deepEqual, equal } from 'node:assert/strict';
 import { DEFAULT_LIMITS } from '../../../src/admission/limits.ts';
+import { DEFAULT_LISTEN } from '../../../src/cli/address-options.ts';
 import { MAX_MULTIADDRS } from '../../../src/codec/multiaddr.ts';
 import { PATIENCE_MS } from '../../../src/daemon/patience.ts';
 import { PREFERENCE } from '../../../src/ipsec/dataplane/routing.ts';
@@ -58,6 +59,9 @@ describe('limits that pages state', () => {
     const ports = section(read('docs/operations.md'), '## Ports and packets');
     const udp = [...ports.matchAll(/(?:UDP|udp dport) (\d+)/g)].map(([, port]) => Number(port));
     equal(udp.length > 1, true);
+    const tcp = [...ports.matchAll(/(?:TCP|tcp dport) (\d+)/g)].map(([, port]) => port);
+    const listening = DEFAULT_LISTEN.map((each) => each.split('/').at(-1));
+    deepEqual([...new Set(tcp)], [...new Set(listening)]);
     for (const port of udp) equal(port, NAT_TRAVERSAL_PORT);
     const taking = rows(ports).map(([node]) => node);
     for (const node of ['super-peer', 'member', "owner's machine"]) {
@@ -193,6 +197,39 @@ describe('limits that pages state', () => {
     const versions = texts.flatMap((text) => [...text.matchAll(wanted)].map(([, each]) => each));
     deepEqual([...new Set(versions)], ['5.7']);
     equal(versions.length > 4, true);
+  });
+});
+
+describe('numbers on the wire that pages state', () => {
+  /** What a list such as `1 refused, 2 unsupported` says. */
+  const listed = (text: string): [string, number][] =>
+    [...text.matchAll(/(\d+) ([a-z]+(?: [a-z]+)?)/g)].map(([, number, name = '']) => [
+      name,
+      Number(number),
+    ]);
+
+  it('of refusals at admission', () => {
+    const text = SOURCE.get('src/admission/messages.ts') ?? '';
+    const reasons = [...text.matchAll(/^export const ([A-Z_]+) = (\d);$/gm)]
+      .map(([, name = '', number]): [string, number] => [
+        name.toLowerCase().replace('_', ' '),
+        Number(number),
+      ])
+      .filter(([name]) => name !== 'protocol version');
+    const page = read('docs/admission.md');
+    const said = /^Refusal .*\}([^}]*?)^Provision/ms.exec(page)?.[1] ?? '';
+    deepEqual(
+      listed(said),
+      reasons.sort(([, a], [, b]) => a - b),
+    );
+  });
+
+  it('of refusals in the exchange', () => {
+    const text = SOURCE.get('src/keymgmt/exchange/messages.ts') ?? '';
+    const known = /REFUSALS: readonly Refusal\[\] = \[([^\]]+)\]/.exec(text)?.[1] ?? '';
+    const names = [...known.matchAll(/'(\w+)'/g)].map(([, name = ''], i) => [name, i + 1]);
+    const said = /sends a refusal in clear:([^.]+)\./.exec(read('docs/exchange.md'))?.[1] ?? '';
+    deepEqual(listed(said), names);
   });
 });
 
