@@ -357,6 +357,18 @@ describe('the gate', () => {
     }
   });
 
+  it('names the protocol, with its version, that a node of another version lacks', async () => {
+    const a = await node(undefined, {});
+    const later = cleanup.add(await listen((await identity()).key));
+    const protocol = `/icvpn/${service.id}/hello`;
+    await later.libp2p.handle(`${protocol}/2.0.0`, () => {});
+    await assert.rejects(a.gate.admit(addresses(later)), (error) => {
+      assert.ok(error instanceof GateError && error.code === 'ERR_UNREACHABLE');
+      assert.ok(error.message.includes(`does not serve ${protocol}/1.0.0`), error.message);
+      return true;
+    });
+  });
+
   it('gives typed errors for a node that is not there, and the caller’s own reason on abort', async () => {
     const [a, b] = await Promise.all([node(undefined, {}), node(undefined, {})]);
     const where = addresses(b.host);
