@@ -73,7 +73,7 @@ describe('a super-peer on a full disk', () => {
     await using again = await start();
     await revoke();
     await admit(other, at, ticket.bootstrap);
-    await assert.rejects(admit(vm, at, bootstrap), { code: 'ERR_ADMISSION_REFUSED' });
+    await assert.rejects(admit(vm, at, bootstrap), { code: 'ERR_REVOKED' });
     assert.equal(nth(again.status().services, 0).members, 1);
     const lines = [];
     for await (const { event } of readAudit(join(stateDir, 'audit.log'))) lines.push(event);

@@ -80,7 +80,7 @@ describe('a super-peer that comes later, and that a service then names', () => {
       peerId,
       multiaddr: multiaddr(`${multiaddrs[0]}/p2p/${peerId}`),
     };
-    await assert.rejects(admit(vm, there, bootstrap), { code: 'ERR_ADMISSION_REFUSED' });
+    await assert.rejects(admit(vm, there, bootstrap), { code: 'ERR_REVOKED' });
     const other = await hostFrom('127.0.0.2');
     owned.defer(() => other.close());
     await admit(other, there, bootstrap);
