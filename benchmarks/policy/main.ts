@@ -34,7 +34,8 @@ function document(rules: number): Uint8Array {
 }
 
 const member = (i: number): PolicyMember => ({
-  ...{ peerId: `peer-${i}`, vmid: `vm-${i}`, roles: [String(i % ROLES)], subnets: [] },
+  ...{ peerId: `peer-${i}`, vmid: `vm-${i}`, roles: [String(i % ROLES)] },
+  ...{ vouched: undefined, subnets: [] },
   ...{ ipv4: `100.64.${i >> 8}.${i & 255}`, ipv6: `fd00::${i.toString(16)}` },
 });
 

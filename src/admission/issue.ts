@@ -77,7 +77,7 @@ export async function leaseFor(
 /** @param now seconds since 1970 */
 export async function issueCredential(
   service: ServedService,
-  bearer: Pick<Credential, 'peerId' | 'vmid' | 'roles' | 'subnets'> & Leased,
+  bearer: Pick<Credential, 'peerId' | 'vmid' | 'roles' | 'vouched' | 'subnets'> & Leased,
   by: { key: PrivateKey; now: number },
 ): Promise<Opened<Credential>> {
   const { serviceId, epoch, credentialLifetime } = service.descriptor.value;

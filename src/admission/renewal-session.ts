@@ -111,14 +111,15 @@ async function grant(
   const { service, shown, answer, nonce, request, now } = run;
   const { peerId, address: remoteAddress } = run.remote;
   const { key, allowedSubnets, barred, revoked } = context;
-  const { vmid, roles, notAfter } = shown.value;
+  const { vmid, roles, vouched, notAfter } = shown.value;
   const ended = now >= notAfter + CLOCK_SKEW_SECONDS;
   if (revoked(service, shown) || (ended && barred(service, peerId))) {
     throw new RevokedError();
   }
   const leased = await leaseFor(context, service, peerId, ended ? undefined : shown);
-  const subnets = grantedSubnets(request.subnets, allowedSubnets(service, { peerId, vmid, roles }));
-  const bearer = { peerId, vmid, roles, subnets, ...leased };
+  const named = { peerId, vmid, roles, vouched };
+  const subnets = grantedSubnets(request.subnets, allowedSubnets(service, named));
+  const bearer = { ...named, subnets, ...leased };
   const credential = await issueCredential(service, bearer, { key, now });
   const renewalKey = answer.renewalKey();
   const provision = encodeProvision(service, credential, renewalKey, remoteAddress);

@@ -10,6 +10,7 @@
  */
 import type { Ed25519PeerId, PrivateKey } from '@libp2p/interface';
 import { IcvpnError } from '../errors.ts';
+import type { Vouched } from '../policy/selector.ts';
 import type { Credential } from '../records/credential.ts';
 import { EnvelopeError, type Opened } from '../records/envelope.ts';
 import type { Decoys, SrpRecord } from './decoy.ts';
@@ -73,7 +74,7 @@ export interface ServerContext {
   /** CIDRs of which a member may announce all or parts. */
   allowedSubnets(
     service: ServedService,
-    member: { peerId: Ed25519PeerId; vmid: string; roles: readonly string[] },
+    member: Pick<Credential, 'peerId' | 'vmid' | 'roles' | 'vouched'>,
   ): readonly string[];
   random(length: number): Uint8Array;
   /** Milliseconds since 1970. */
@@ -203,9 +204,10 @@ export class ServerSession {
     }
     const roles = ticket === undefined ? request.roles : this.#rolesOf(ticket, request, now);
     const leased = await leaseFor(this.#context, service, peerId);
-    const allowed = allowedSubnets(service, { peerId, vmid, roles });
+    const vouched = ticket && vouchedBy(ticket);
+    const allowed = allowedSubnets(service, { peerId, vmid, roles, vouched });
     const subnets = grantedSubnets(request.subnets, allowed);
-    const bearer = { peerId, vmid, roles, subnets, ...leased };
+    const bearer = { peerId, vmid, roles, vouched, subnets, ...leased };
     const credential = await issueCredential(service, bearer, { key, now });
     const renewalKey = keys.renewalKey();
     const provision = encodeProvision(service, credential, renewalKey, remoteAddress);
@@ -257,6 +259,9 @@ export class ServerSession {
     }
   }
 }
+
+/** Roles come from the ticket alone; the VMID is the VM's own word where the ticket names none. */
+const vouchedBy = ({ vmid }: Ticket): Vouched => (vmid === undefined ? 'roles' : 'vmid-and-roles');
 
 /** @returns the ticket in the message if this super-peer may take it */
 async function readTicket(hello: Hello, self: Ed25519PeerId): Promise<Ticket | undefined> {

@@ -75,16 +75,22 @@ class CredentialEndedError extends IcvpnError {
   }
 }
 
-/** A line for each two members that claim one virtual address. */
-function conflictLines({ conflicts, members }: MemberStatus): string[] {
+/** A line for each two members that claim one virtual address or subnet. */
+function conflictLines({ conflicts, subnetConflicts, members }: MemberStatus): string[] {
   const name = (id: string): string => {
     const found = members.find(({ peerId }) => peerId === id);
     return found === undefined ? id : `${found.vmid} (${id})`;
   };
-  return conflicts.map(
-    ({ ipv4, holder, refused }) =>
-      `CONFLICT: ${ipv4} is ${name(holder)}'s; ${name(refused)} claims it too, and is no peer until it has renewed`,
-  );
+  return [
+    ...conflicts.map(
+      ({ ipv4, holder, refused }) =>
+        `CONFLICT: ${ipv4} is ${name(holder)}'s; ${name(refused)} claims it too, and is no peer until it has renewed`,
+    ),
+    ...subnetConflicts.map(
+      ({ subnet, holder, refused }) =>
+        `CONFLICT: ${name(refused)} announces ${subnet}, which overlaps a subnet of ${name(holder)}: the first one keeps it`,
+    ),
+  ];
 }
 
 const duplicateText = (other: string): string =>

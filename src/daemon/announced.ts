@@ -2,17 +2,18 @@
 import { IcvpnError } from '../errors.ts';
 import type { PolicyDocument } from '../policy/document.ts';
 import { permittedSubnets } from '../policy/evaluate.ts';
+import type { Credential } from '../records/credential.ts';
 import { policyMember } from './policy.ts';
 import { type RenewalWish, renewAtAny } from './renew.ts';
 import type { Standing } from './standing.ts';
 
 export class SubnetRefusedError extends IcvpnError {
-  constructor(vmid: string, subnets: readonly string[]) {
-    const route = JSON.stringify({ gateway: `vmid:${vmid}`, subnets });
+  constructor({ vmid, peerId }: Pick<Credential, 'vmid' | 'peerId'>, subnets: readonly string[]) {
+    const route = JSON.stringify({ gateway: `peer:${peerId}`, subnets });
     super(
       'ERR_SUBNET_NOT_ALLOWED',
       `the service's policy does not let ${vmid} announce ${subnets.join(', ')}`,
-      `its owner must add ${route} to the routes of the policy and publish it: icvpn policy publish`,
+      `its owner must add ${route} to the routes of the policy and publish it (icvpn policy publish); a gateway that is named by VMID or role must be admitted by a ticket for these`,
     );
   }
 }
@@ -34,7 +35,7 @@ export async function announced(
   const renewed = await renewAtAny(standing, wish, signal);
   const refused = missing(renewed, subnets);
   if (refused.length === 0) return renewed;
-  throw new SubnetRefusedError(renewed.credential.value.vmid, refused);
+  throw new SubnetRefusedError(renewed.credential.value, refused);
 }
 
 /** Those of the subnets that the credential does not name. */

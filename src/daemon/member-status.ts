@@ -77,6 +77,7 @@ export async function memberStatus(from: StatusSources): Promise<MemberStatus> {
     conflicts: from.addresses.conflicts.map(({ ipv4, holder, refused }) => ({
       ...{ ipv4, holder: holder.toString(), refused: refused.toString() },
     })),
+    subnetConflicts: from.peers.subnetConflicts,
     members: from.roster
       .members()
       .map((each) => peerStatus(each, each.peerId.equals(me.peerId), from, counters))

@@ -29,6 +29,7 @@ import { UsageWatch } from './pair/usage-watch.ts';
 import { waysTo } from './pair/ways.ts';
 import { Whereabouts } from './pair/whereabouts.ts';
 import type { PathStatus } from './status.ts';
+import type { SubnetConflict } from './subnets.ts';
 import { localAddressTowards } from './underlay.ts';
 
 /** Streams of one protocol that one peer may have open at this node. */
@@ -36,7 +37,7 @@ const MAX_STREAMS_PER_PEER = 4;
 
 export interface PeersOptions
   extends Omit<PairMakerOptions, 'entry' | 'whereabouts'>,
-    Pick<SubnetLeadsOptions, 'permitted' | 'reserved'> {
+    Pick<SubnetLeadsOptions, 'permitted' | 'reserved' | 'announced'> {
   /** Where this node can be dialled now. */
   readonly multiaddrs: () => TcpMultiaddr[];
   /** Addresses at which super-peers see this node and that it does not have itself. */
@@ -158,6 +159,11 @@ export class Peers implements AsyncDisposable {
     const { addresses, underlay, pair, subnets } = entry;
     const { current: spis, path, suite } = pair;
     return { peerId, ...addresses, underlay: underlay.remote, subnets, spis, path, suite };
+  }
+
+  /** Members that announce a subnet that another one has. */
+  get subnetConflicts(): readonly SubnetConflict[] {
+    return this.#subnets.conflicts;
   }
 
   /** Whether the SAs with a member move packets, as far as the kernel has counted lately. */

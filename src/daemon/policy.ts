@@ -17,6 +17,7 @@ import type { Member as Listed } from '../overlay/membership.ts';
 import type { ServicePolicy } from '../overlay/service-trust.ts';
 import { evaluate, type PolicyMember, permittedSubnets } from '../policy/evaluate.ts';
 import type { Grant } from '../policy/grant.ts';
+import type { Credential } from '../records/credential.ts';
 import type { Log } from './log.ts';
 import type { PolicyStatus } from './status.ts';
 
@@ -179,7 +180,9 @@ export class PolicyEnforcement extends Emitter<PolicyEnforcementEvents> implemen
     const { firewall, self, prefixes, log } = this.#options;
     const policy = this.#options.policy();
     const me = self();
-    const others = members.map(policyMember).filter(({ peerId }) => peerId !== me.peerId);
+    const others = members
+      .map(({ credential }) => policyMember(credential.value))
+      .filter(({ peerId }) => peerId !== me.peerId);
     const view = { self: me, members: others, prefixes };
     const rules = {
       subnets: permittedSubnets(policy?.document, me),
@@ -220,7 +223,6 @@ export class PolicyEnforcement extends Emitter<PolicyEnforcementEvents> implemen
   }
 }
 
-/** @param member as the directory lists it, or as its credential says */
 export function policyMember({
   peerId,
   vmid,
@@ -228,6 +230,7 @@ export function policyMember({
   ipv4,
   ipv6,
   subnets,
-}: Pick<Listed, 'peerId' | 'vmid' | 'roles' | 'ipv4' | 'ipv6' | 'subnets'>): PolicyMember {
-  return { peerId: peerId.toString(), vmid, roles, ipv4, ipv6, subnets };
+  vouched,
+}: Credential): PolicyMember {
+  return { peerId: peerId.toString(), vmid, roles, vouched, ipv4, ipv6, subnets };
 }

@@ -176,11 +176,7 @@ export class ServedService implements AsyncDisposable {
   }
 
   /** CIDRs of which a member may announce all or parts: what the owner's newest policy says. */
-  allowedSubnets(member: {
-    readonly peerId: Ed25519PeerId;
-    readonly vmid: string;
-    readonly roles: readonly string[];
-  }): string[] {
+  allowedSubnets(member: Pick<Credential, 'peerId' | 'vmid' | 'roles' | 'vouched'>): string[] {
     return allowedSubnets(this.trust.policy?.document, {
       ...member,
       peerId: member.peerId.toString(),

@@ -1,4 +1,5 @@
 /** What `icvpn status` shows of a member. Plain data, the same as JSON. */
+import type { SubnetConflict } from './subnets.ts';
 
 export interface MemberStatus {
   readonly role: 'member';
@@ -34,6 +35,8 @@ export interface MemberStatus {
   readonly overlaps: readonly string[];
   /** Members that claim one virtual address. */
   readonly conflicts: readonly ConflictStatus[];
+  /** Members that announce a subnet with addresses of another one's. */
+  readonly subnetConflicts: readonly SubnetConflict[];
   /** All members of the service, this one among them. */
   readonly members: readonly PeerStatus[];
 }

@@ -1,9 +1,9 @@
 /**
  * Which subnet lies behind which peer, for this member. Pure.
  *
- * Two gateways may announce subnets that overlap, or one that nobody may have. All members decide
- * in the same way, without asking each other: of two that overlap, the gateway whose PeerID is lower as
- * text has its whole block and the other has none of its own.
+ * Two gateways may announce subnets that overlap, or one that nobody may have. All members decide in the same way,
+ * without asking each other, as for addresses: of two that overlap, the gateway with the older lease has its whole block
+ * and the other has none of its own; at equal times the one whose PeerID is lower as text.
  */
 import { isIPv6 } from 'node:net';
 import { overlap, parseSubnet, type Subnet } from '../policy/subnet.ts';
@@ -11,9 +11,23 @@ import { overlap, parseSubnet, type Subnet } from '../policy/subnet.ts';
 export interface Announcement {
   /** PeerID, as text. */
   readonly id: string;
+  /** Since when it has its address, in seconds since 1970. */
+  readonly since: number;
   /** CIDRs. */
   readonly subnets: readonly string[];
 }
+
+/** Two members announce subnets with addresses in common. */
+export interface SubnetConflict {
+  /** CIDR that is not led to the member that is refused. */
+  readonly subnet: string;
+  /** PeerIDs, as text. */
+  readonly holder: string;
+  readonly refused: string;
+}
+
+const firstComes = (a: Announcement, b: Announcement): number =>
+  a.since - b.since || (a.id < b.id ? -1 : 1);
 
 /**
  * @param announced by other members
@@ -27,7 +41,7 @@ export function assignSubnets(
 ): Map<string, string[]> {
   const taken: Subnet[] = reserved.map(parseSubnet);
   const assigned = new Map<string, string[]>();
-  for (const { id, subnets } of announced.toSorted((a, b) => (a.id < b.id ? -1 : 1))) {
+  for (const { id, subnets } of announced.toSorted(firstComes)) {
     for (const text of subnets) {
       const block = parseSubnet(text);
       if (taken.some((each) => overlap(each, block))) continue;
@@ -36,6 +50,22 @@ export function assignSubnets(
     }
   }
   return assigned;
+}
+
+/** @param announced by all members, this one among them @returns each subnet that another member had first */
+export function subnetConflicts(announced: readonly Announcement[]): SubnetConflict[] {
+  const taken: { readonly id: string; readonly block: Subnet }[] = [];
+  const conflicts: SubnetConflict[] = [];
+  for (const { id, subnets } of announced.toSorted(firstComes)) {
+    for (const subnet of subnets) {
+      const block = parseSubnet(subnet);
+      const clashes = taken.filter((each) => overlap(each.block, block));
+      const first = clashes.find((each) => each.id !== id);
+      if (first) conflicts.push({ subnet, holder: first.id, refused: id });
+      else if (clashes.length === 0) taken.push({ id, block });
+    }
+  }
+  return conflicts;
 }
 
 /** @returns the CIDR of one address */

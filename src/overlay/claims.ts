@@ -125,8 +125,8 @@ function memberOf({ present, superPeer }: Claim): PlacedMember | undefined {
 export type Difference = 'none' | 'place' | 'credential' | 'facts';
 
 export function difference(a: PlacedMember, b: PlacedMember): Difference {
-  const facts = ({ vmid, roles, ipv4, ipv6, subnets, multiaddrs }: Member): string =>
-    JSON.stringify([vmid, roles, ipv4, ipv6, subnets, multiaddrs]);
+  const facts = ({ vmid, roles, ipv4, ipv6, subnets, multiaddrs, credential }: Member): string =>
+    JSON.stringify([vmid, roles, credential.value.vouched, ipv4, ipv6, subnets, multiaddrs]);
   if (facts(a) !== facts(b)) return 'facts';
   if (Buffer.compare(a.credential.bytes, b.credential.bytes) !== 0) return 'credential';
   return a.superPeer.equals(b.superPeer) ? 'none' : 'place';

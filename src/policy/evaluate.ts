@@ -9,16 +9,23 @@
  * ```
  *
  * (1) is enforced by whom the packet is for, (2) and (3) by the gateway that forwards it. A subnet
- * counts only as far as a gateway that the service knows has announced it and `routes` lets it.
+ * counts only as far as a gateway that the service knows has announced it and `routes` lets it: by its PeerID, or by a
+ * VMID or role that the owner vouched for. Any VM with the service's secret could take a gateway's network else.
  */
 import type { PolicyDocument, Rule } from './document.ts';
 import type { Grant } from './grant.ts';
 import { includes } from './ports.ts';
-import { type Attributes, formatSelector, type Selector, selects } from './selector.ts';
+import {
+  formatSelector,
+  type Selector,
+  selects,
+  selectsVouched,
+  type VouchedAttributes,
+} from './selector.ts';
 import { covers, intersection, parseSubnet, type Subnet } from './subnet.ts';
 
 /** A member as others know it. */
-export interface PolicyMember extends Attributes {
+export interface PolicyMember extends VouchedAttributes {
   /** Virtual addresses. */
   readonly ipv4: string;
   readonly ipv6: string;
@@ -40,13 +47,18 @@ export interface PolicyView {
  *
  * @returns CIDRs: none without a policy
  */
-export function allowedSubnets(document: PolicyDocument | undefined, member: Attributes): string[] {
+export function allowedSubnets(
+  document: PolicyDocument | undefined,
+  member: VouchedAttributes,
+): string[] {
   return allowedBlocks(document, member).map(({ text }) => text);
 }
 
-function allowedBlocks(document: PolicyDocument | undefined, member: Attributes): Subnet[] {
+function allowedBlocks(document: PolicyDocument | undefined, member: VouchedAttributes): Subnet[] {
   const routes = document?.routes ?? [];
-  return routes.filter(({ gateway }) => selects(gateway, member)).flatMap((each) => each.subnets);
+  return routes
+    .filter(({ gateway }) => selectsVouched(gateway, member))
+    .flatMap((each) => each.subnets);
 }
 
 /** Of what a member announces, what the policy lets it: each whole block or not at all. */

@@ -14,6 +14,13 @@ export interface Attributes {
   readonly roles: readonly string[];
 }
 
+/** Of what a member says of itself, what the service's owner has said by a ticket; `undefined`: nothing. */
+export type Vouched = 'roles' | 'vmid-and-roles';
+
+export interface VouchedAttributes extends Attributes {
+  readonly vouched: Vouched | undefined;
+}
+
 export type MemberSelector =
   | { readonly kind: 'everybody' }
   | { readonly kind: 'role' | 'vmid' | 'peer'; readonly name: string };
@@ -100,6 +107,14 @@ export function selects(selector: Selector, member: Attributes): boolean {
     case 'subnet':
       return false;
   }
+}
+
+/** Whether a selector names a member by its PeerID, which is proved, or by what the owner vouched for. */
+export function selectsVouched(selector: MemberSelector, member: VouchedAttributes): boolean {
+  const { vouched } = member;
+  if (selector.kind === 'role' && vouched === undefined) return false;
+  if (selector.kind === 'vmid' && vouched !== 'vmid-and-roles') return false;
+  return selects(selector, member);
 }
 
 export function formatSelector(selector: Selector): string {

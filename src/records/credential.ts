@@ -11,6 +11,7 @@ import {
   type Infer,
   message,
   optional,
+  refine,
   repeated,
   required,
   uint32,
@@ -18,6 +19,7 @@ import {
 } from '../codec/protobuf.ts';
 import { parseName, plainText } from '../codec/text.ts';
 import { IcvpnError } from '../errors.ts';
+import type { Vouched } from '../policy/selector.ts';
 import type { AddressPlan } from './address-plan.ts';
 import type { Opened, RecordKind } from './envelope.ts';
 import { LEASE } from './lease.ts';
@@ -50,6 +52,19 @@ export const parseVmid = (text: string): string => parseName(text, 'a VMID', MAX
 /** @throws TextError */
 export const parseRole = (text: string): string => parseName(text, 'a role', MAX_ROLE_BYTES);
 
+const VOUCHED: readonly (Vouched | undefined)[] = [undefined, 'roles', 'vmid-and-roles'];
+
+/** Written as 1 or 2. */
+const vouched = () =>
+  refine(uint32(), {
+    parse: (code): Vouched => {
+      const found = VOUCHED[code];
+      if (found === undefined) throw new RangeError(`${code} is not known`);
+      return found;
+    },
+    format: (value) => VOUCHED.indexOf(value),
+  });
+
 const codec = message({
   serviceId: required(1, peerId()),
   peerId: required(2, peerId()),
@@ -70,6 +85,8 @@ const codec = message({
   subnets: repeated(12, cidr(), { max: MAX_SUBNETS }),
   /** That `admittedBy` gave the IPv4 address; absent in credentials of older super-peers. */
   lease: optional(13, LEASE),
+  /** What the service's owner said of the member by the ticket that it was admitted with. */
+  vouched: optional(14, vouched()),
 });
 
 export type Credential = Infer<typeof codec>;

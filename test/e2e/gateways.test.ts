@@ -23,13 +23,14 @@ const between = (from: string[], to: string[], ...ports: string[]) => ({
   to: to.map((each) => `subnet:${each}`),
   ports,
 });
-const POLICY = {
+/** A gateway counts by its PeerID, or by what a ticket of the owner says of it. @param id the PeerID of vm1 */
+const policyFor = (id: string) => ({
   rules: [between(SITE1, SITE3, 'tcp/80'), between(['role:app'], SITE3, 'tcp/81')],
   routes: [
-    { gateway: 'vmid:vm1', subnets: SITE1 },
+    { gateway: `peer:${id}`, subnets: SITE1 },
     { gateway: 'role:gateway', subnets: SITE3 },
   ],
-};
+});
 
 describe('gateways of two sites', function () {
   this.timeout(300_000);
@@ -39,6 +40,8 @@ describe('gateways of two sites', function () {
   let vm3: DemoHost;
   let h: Netns;
   let x: Netns;
+  let policy: ReturnType<typeof policyFor>;
+  let ticket: string;
   const owned = new AsyncDisposableStack();
   const daemons: TestProcess[] = [];
 
@@ -70,9 +73,9 @@ describe('gateways of two sites', function () {
     return run.stderr.trimEnd().split('\n').at(-1) ?? '';
   }
 
-  async function publish(policy: object): Promise<void> {
+  async function publish(document: object): Promise<void> {
     const file = scene.file('policy.json');
-    await writeFile(file, JSON.stringify({ version: 1, ...policy }));
+    await writeFile(file, JSON.stringify({ version: 1, ...document }));
     const { sequence } = JSON.parse(await scene.owner('policy', 'publish', file, '--json'));
     const applied = ` policy-applied sequence=${sequence}`;
     await Promise.all(daemons.map((each) => each.said(applied, PUBLISHED_LIMIT)));
@@ -87,14 +90,27 @@ describe('gateways of two sites', function () {
     const nowhere = await refusal(vm1, 'vm1', ...subnets('10.99.0.0/16'));
     assert.match(nowhere, /no route leads to 10\.99\.0\.0\/16/);
     const unasked = await refusal(vm1, 'vm1', ...subnets(...SITE1));
-    assert.match(unasked, /does not let vm1 announce 10\.20\.0\.0\/16, fd20::\/64.*owner must add/);
+    const told =
+      /does not let vm1 announce 10\.20\.0\.0\/16, fd20::\/64.*owner must add.*"peer:(\w+)"/;
+    const [, id] = told.exec(unasked) ?? [];
+    assert.ok(id, unasked);
+    policy = policyFor(id);
+  });
+
+  it('P33 are none by the word of a VM that has the secret, whatever VMID and role it tells', async () => {
+    const routes = [...policy.routes, { gateway: 'vmid:thief', subnets: SITE3 }];
+    await publish({ ...policy, routes });
+    const refused = await refusal(vm3, 'thief', '--role', 'gateway', ...subnets(...SITE3));
+    assert.match(refused, /does not let thief announce 10\.30\.0\.0\/16, fd30::\/64/);
+    ticket = scene.file('gateway.json');
+    await scene.owner('service', 'ticket', '--bootstrap', ticket, '--role', 'gateway');
   });
 
   it('carry what the policy names between hosts without icvpn, and to members', async () => {
-    await publish(POLICY);
+    await publish(policy);
     daemons.push(await scene.up(vm1, 'vm1', ...subnets(...SITE1)));
     daemons.push(await scene.up(vm2, 'vm2', '--role', 'app'));
-    daemons.push(await scene.up(vm3, 'vm3', '--role', 'gateway', ...subnets(...SITE3)));
+    daemons.push(await scene.up(vm3, 'vm3', '--bootstrap', ticket, ...subnets(...SITE3)));
     const { peerId } = await scene.status('vm3');
     const routed = ` peer-subnets peer=${peerId} subnets=${JSON.stringify(SITE3.join())}`;
     for (const each of daemons.slice(0, 2)) await each.said(routed);
@@ -121,7 +137,7 @@ describe('gateways of two sites', function () {
   });
 
   it('P17 lose a subnet that the policy takes back: nothing goes there, by any way', async () => {
-    const [site1] = POLICY.routes;
+    const [site1] = policy.routes;
     await publish({ routes: [site1] });
     await until('taken back', async () => {
       const { members } = await scene.status('vm1');
@@ -131,7 +147,7 @@ describe('gateways of two sites', function () {
     const way = await vm1.ns.exec('ip', ['route', 'get', X.ipv4]);
     assert.match(way.stderr, /unreachable|No route to host/);
     assert.match(await ask(h, X.ipv4, 80), /^E(HOST|NET)UNREACH$/);
-    await publish(POLICY);
+    await publish(policy);
     await until('given again', async () => {
       const { members } = await scene.status('vm1');
       return members.find(({ vmid }) => vmid === 'vm3')?.subnets.length === 2;
@@ -154,22 +170,22 @@ describe('gateways of two sites', function () {
     await scene.down(vm3, 'vm3');
     await expect([]);
     const only4 = SITE3.slice(0, 1);
-    await scene.up(vm3, 'vm3', '--role', 'gateway', ...subnets(...only4));
+    await scene.up(vm3, 'vm3', '--bootstrap', ticket, ...subnets(...only4));
     await expect(only4);
     await scene.down(vm3, 'vm3');
-    daemons[2] = await scene.up(vm3, 'vm3', '--role', 'gateway', ...subnets(...SITE3));
+    daemons[2] = await scene.up(vm3, 'vm3', '--bootstrap', ticket, ...subnets(...SITE3));
     await expect(SITE3);
   });
 
   it('ask for what the policy takes back and gives again, without a restart', async () => {
     const gateway = daemons[0];
     assert.ok(gateway);
-    await publish({ routes: POLICY.routes.slice(1) });
+    await publish({ routes: policy.routes.slice(1) });
     // A new credential, which names what the policy allows by now.
     await scene.owner('service', 'update', '--new-epoch');
     await scene.owner('service', 'publish');
     await gateway.said(' subnets-withdrawn ', 60_000);
-    await publish(POLICY);
+    await publish(policy);
     await until('given again', async () => {
       const { members } = await scene.status('vm3');
       return members.find(({ vmid }) => vmid === 'vm1')?.subnets.length === 2;

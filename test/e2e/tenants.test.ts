@@ -56,15 +56,21 @@ describe('two services with a gateway on one machine', function () {
     const file = scene.file('policy.json');
     await writeFile(file, JSON.stringify(POLICY));
     for (const { number, name, gateway } of services) {
+      // The owner names the gateways by role, and vouches for the roles by tickets.
+      const admittedAs = async (role: string): Promise<string[]> => {
+        const bootstrap = ['--bootstrap', scene.file(`${name}-${role}.json`)];
+        const at = ['--dir', scene.file(name)];
+        await scene.done(vm1, 'service', 'ticket', ...at, ...bootstrap, '--role', role);
+        return bootstrap;
+      };
       await scene.done(vm1, 'policy', 'publish', file, '--dir', scene.file(name));
-      const own = ['--bootstrap', scene.file(`${name}.json`)];
-      const here = ['--subnet', HERE, '--subnet-interface', `to-h${number}`, '--role', 'here'];
+      const here = ['--subnet', HERE, '--subnet-interface', `to-h${number}`];
       const apart = [
         ...['--interface', `icvpn${number}`, '--udp-port', `${4500 + number}`],
         ...['--listen', `/ip4/0.0.0.0/tcp/${4242 + number}`],
       ];
-      await scene.up(vm1, `vm1-${name}`, ...own, ...here, ...apart);
-      await scene.up(gateway, `far-${name}`, ...own, '--subnet', THERE, '--role', 'there');
+      await scene.up(vm1, `vm1-${name}`, ...(await admittedAs('here')), ...here, ...apart);
+      await scene.up(gateway, `far-${name}`, ...(await admittedAs('there')), '--subnet', THERE);
       await until('the subnet of the other site', async () => {
         const { members } = await scene.status(`vm1-${name}`);
         return members.some((each) => !each.self && each.subnets.length > 0);

@@ -13,6 +13,46 @@ const TICKETS = ['test/unit/admission/ticket.test.ts', 'test/unit/admission/stor
 
 export const ADMISSION_MUTATIONS: readonly Mutation[] = [
   {
+    promise: 'P33',
+    title: 'a ticket for any VM vouches for the VMID that the VM tells',
+    file: SESSION,
+    find: "(vmid === undefined ? 'roles' : 'vmid-and-roles')",
+    replace: "(vmid === '' ? 'roles' : 'vmid-and-roles')",
+    tests: TICKETS,
+  },
+  {
+    promise: 'P33',
+    title: 'the secret vouches as a ticket does',
+    file: SESSION,
+    find: 'const vouched = ticket && vouchedBy(ticket);',
+    replace: "const vouched = ticket === undefined ? 'roles' : vouchedBy(ticket);",
+    tests: TICKETS,
+  },
+  {
+    promise: 'P33',
+    title: 'a route by VMID counts for whoever takes that VMID',
+    file: 'src/policy/selector.ts',
+    find: "if (selector.kind === 'vmid' && vouched !== 'vmid-and-roles') return false;",
+    replace: '',
+    tests: ['test/unit/policy/evaluate.test.ts'],
+  },
+  {
+    promise: 'P33',
+    title: 'a route by role counts for whoever takes that role',
+    file: 'src/policy/selector.ts',
+    find: "if (selector.kind === 'role' && vouched === undefined) return false;",
+    replace: '',
+    tests: ['test/unit/policy/evaluate.test.ts'],
+  },
+  {
+    promise: 'P26',
+    title: 'of two gateways the lower PeerID has the subnet',
+    file: 'src/daemon/subnets.ts',
+    find: 'a.since - b.since || (a.id',
+    replace: '(a.id',
+    tests: ['test/unit/daemon/subnets.test.ts', 'test/unit/daemon/subnet-leads.test.ts'],
+  },
+  {
     promise: 'P1',
     title: 'a ticket is taken whoever signed it',
     file: 'src/admission/ticket.ts',

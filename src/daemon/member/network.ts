@@ -13,6 +13,7 @@ import type { ExchangeContext } from '../../keymgmt/exchange/context.ts';
 import { ALL_SUITES, type Lifetimes } from '../../keymgmt/exchange/suite.ts';
 import type { Trust } from '../../overlay/gate.ts';
 import { permittedSubnets } from '../../policy/evaluate.ts';
+import { heldSince } from '../../records/credential.ts';
 import { AddressWatch } from '../address-watch.ts';
 import { Peers } from '../peers.ts';
 import { PolicyEnforcement, policyMember } from '../policy.ts';
@@ -103,7 +104,13 @@ function startPeers(
     observed: () => observed.addresses,
     multiaddrs: () => host.multiaddrs(),
     isUnderlay: (address) => isUnderlay(address, virtual),
-    permitted: (member) => permittedSubnets(tier.trust.policy?.document, policyMember(member)),
+    permitted: (member) =>
+      permittedSubnets(tier.trust.policy?.document, policyMember(member.credential.value)),
+    announced: () => {
+      const { value: me } = arrival.standing.credential;
+      const led = permittedSubnets(tier.trust.policy?.document, policyMember(me));
+      return { id: me.peerId.toString(), since: heldSince(me), subnets: led };
+    },
     reserved: () => [...subnets, ...virtual.map(formatPrefix), ...superPeerBlocks()],
     ...(saIdle !== undefined && { timing: { idle: saIdle } }),
   });

@@ -12,8 +12,16 @@
 import type { DataPlane } from '../../ipsec/dataplane.ts';
 import type { Member as Listed } from '../../overlay/membership.ts';
 import { overlap, parseSubnet, type Subnet } from '../../policy/subnet.ts';
+import { heldSince } from '../../records/credential.ts';
 import type { Log } from '../log.ts';
-import { assignSubnets, hostBlock } from '../subnets.ts';
+import {
+  type Announcement,
+  assignSubnets,
+  hostBlock,
+  type SubnetConflict,
+  subnetConflicts,
+} from '../subnets.ts';
+import { ToldConflicts } from '../told-conflicts.ts';
 import type { Entry } from './entry.ts';
 
 export interface SubnetLeadsOptions {
@@ -22,6 +30,8 @@ export interface SubnetLeadsOptions {
   readonly permitted: (member: Listed) => readonly string[];
   /** CIDRs that no peer can have behind it: this member's own, virtual addresses, super-peers. */
   readonly reserved: () => readonly string[];
+  /** What this member announces itself, as far as the policy permits it. */
+  readonly announced: () => Announcement;
   readonly log: Log;
 }
 
@@ -31,9 +41,18 @@ export class SubnetLeads {
   readonly #options: SubnetLeadsOptions;
   /** By PeerID, of those that have some. */
   readonly #blocks = new Map<string, readonly Subnet[]>();
+  readonly #conflicts: ToldConflicts<SubnetConflict>;
 
   constructor(options: SubnetLeadsOptions) {
     this.#options = options;
+    this.#conflicts = new ToldConflicts((conflict) =>
+      options.log('subnet-conflict', { ...conflict }),
+    );
+  }
+
+  /** Members of the newest list that announce what another one has. */
+  get conflicts(): readonly SubnetConflict[] {
+    return this.#conflicts.all;
   }
 
   /** What goes from one peer to another is taken from the one first. A failure is tried again at the next call. */
@@ -60,17 +79,20 @@ export class SubnetLeads {
     entries: ReadonlyMap<string, Led>,
     members: readonly Listed[],
   ): ReadonlyMap<string, readonly string[]> {
-    const gateways = members.filter(({ subnets }) => subnets.length > 0);
+    const { permitted, reserved, announced: own } = this.#options;
+    const gateways: Announcement[] = members
+      .filter(({ subnets }) => subnets.length > 0)
+      .map((each) => ({
+        ...{ id: each.peerId.toString(), subnets: permitted(each) },
+        since: heldSince(each.credential.value),
+      }));
+    this.#conflicts.follow(gateways.length === 0 ? [] : subnetConflicts([...gateways, own()]));
     if (gateways.length === 0) return new Map();
-    const { permitted, reserved } = this.#options;
-    const announced = gateways.map((each) => {
-      const id = each.peerId.toString();
+    const announced = gateways.map(({ id, since, subnets }) => {
       const { remote } = entries.get(id)?.underlay ?? {};
       const way = remote === undefined ? [] : [parseSubnet(hostBlock(remote))];
-      const led = permitted(each).filter(
-        (subnet) => !way.some((a) => overlap(a, parseSubnet(subnet))),
-      );
-      return { id, subnets: led };
+      const led = subnets.filter((subnet) => !way.some((a) => overlap(a, parseSubnet(subnet))));
+      return { id, since, subnets: led };
     });
     const ends = [...entries.values()].flatMap(({ underlay: { local, remote }, seenAt }) =>
       remote === seenAt ? [local, remote] : [local],

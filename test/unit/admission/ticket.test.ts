@@ -6,6 +6,7 @@ import type { Ed25519PeerId } from '@libp2p/interface';
 import { ClientSession } from '../../../src/admission/client-session.ts';
 import { SecretTypoError } from '../../../src/admission/errors.ts';
 import { type Login, loginOf, superPeerOf } from '../../../src/admission/login.ts';
+import type { ServerContext } from '../../../src/admission/server-session.ts';
 import { ServerSession } from '../../../src/admission/server-session.ts';
 import { AdmissionStore } from '../../../src/admission/store.ts';
 import {
@@ -19,7 +20,7 @@ import {
 import { IcvpnError } from '../../../src/errors.ts';
 import { seal } from '../../../src/records/envelope.ts';
 import { Revocations } from '../../../src/records/revocation.ts';
-import { admission, attemptAdmission, contextOf, why } from './runs.ts';
+import { admission, attemptAdmission, contextOf, renewal, why } from './runs.ts';
 import { type Identity, makeIdentity, makeService, type Service } from './world.ts';
 
 describe('tickets', () => {
@@ -70,6 +71,29 @@ describe('tickets', () => {
     const given = await admission(at(0), { vm, serviceId: shop.owner.id, secret });
     assert.ok(given.credential.value.peerId.equals(vm.id));
     assert.ok((await superPeerOf(secret))?.equals(superPeers[0]?.id));
+  });
+
+  it('P33 vouch for what the owner wrote into them, also after renewals; the secret vouches for nothing', async () => {
+    const serviceId = shop.owner.id;
+    const asked: unknown[] = [];
+    const allowedSubnets: ServerContext['allowedSubnets'] = (_service, { vouched }) => {
+      asked.push(vouched);
+      return [];
+    };
+    const context = { ...at(0), allowedSubnets };
+    for (const [secret, vouched] of [
+      [await ticket({ roles: ['gw'], vmid: 'i-1' }), 'vmid-and-roles'],
+      [await ticket({ roles: ['gw'] }), 'roles'],
+      [shop.secret, undefined],
+    ] as const) {
+      asked.length = 0;
+      const given = await admission(context, { vm, serviceId, secret, roles: ['gw'] });
+      assert.equal(given.credential.value.vouched, vouched);
+      const once = await renewal({ ...at(1), allowedSubnets }, { vm, serviceId, last: given });
+      const twice = await renewal(context, { vm, serviceId, last: once });
+      assert.equal(twice.credential.value.vouched, vouched);
+      assert.deepEqual(asked, [vouched, vouched, vouched], 'and count so for its subnets');
+    }
   });
 
   it('P1 admit one node of 1,000 that try at once', async () => {

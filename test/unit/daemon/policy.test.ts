@@ -16,10 +16,11 @@ let hosts = 1;
 async function member(vmid: string, ...roles: string[]): Promise<Member> {
   const { id } = await identity();
   const host = hosts++;
+  const named = { peerId: id, vmid, roles, ipv4: `100.64.0.${host}`, ipv6: `fd00::${host}` };
+  const unsigned = bytesOnly(id, new Uint8Array());
   return {
-    ...{ peerId: id, vmid, roles, ipv4: `100.64.0.${host}`, ipv6: `fd00::${host}` },
-    ...{ subnets: [], multiaddrs: [], superPeer: id, notAfter: 0 },
-    credential: bytesOnly(id, new Uint8Array()),
+    ...{ ...named, subnets: [], multiaddrs: [], superPeer: id, notAfter: 0 },
+    credential: { ...unsigned, value: { ...unsigned.value, ...named } },
   };
 }
 
@@ -66,7 +67,15 @@ describe('policy enforcement', () => {
 
   function enforce(options: { reapply?: number } = {}): PolicyEnforcement {
     const { peerId, vmid, roles, ipv4, ipv6 } = self;
-    const me = { peerId: peerId.toString(), vmid, roles, ipv4, ipv6, subnets: [] };
+    const me = {
+      peerId: peerId.toString(),
+      vmid,
+      roles,
+      ipv4,
+      ipv6,
+      subnets: [],
+      vouched: undefined,
+    };
     return new PolicyEnforcement({
       ...{ firewall, policy: () => policy, self: () => me, prefixes, ...options },
       log: (event) => {

@@ -1,18 +1,37 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { assignSubnets } from '../../../src/daemon/subnets.ts';
+import { assignSubnets, subnetConflicts } from '../../../src/daemon/subnets.ts';
 import { overlap, parseSubnet } from '../../../src/policy/subnet.ts';
 
 const assign = (announced: Record<string, string[]>, reserved: string[] = []) =>
   Object.fromEntries(
     assignSubnets(
-      Object.entries(announced).map(([id, subnets]) => ({ id, subnets })),
+      Object.entries(announced).map(([id, subnets]) => ({ id, since: 7, subnets })),
       reserved,
     ),
   );
 
 describe('subnets of peers', () => {
-  it('of two gateways that announce the same, the lower PeerID has it', () => {
+  it('P26 of two gateways that announce the same, the first one keeps it, whatever its PeerID', () => {
+    const first = { id: 'b', since: 7, subnets: ['10.20.0.0/16'] };
+    const second = { id: 'a', since: 8, subnets: ['10.20.7.0/24', '10.21.0.0/16'] };
+    const assigned = new Map([
+      ['b', ['10.20.0.0/16']],
+      ['a', ['10.21.0.0/16']],
+    ]);
+    const conflicts = [{ subnet: '10.20.7.0/24', holder: 'b', refused: 'a' }];
+    for (const announced of [
+      [first, second],
+      [second, first],
+    ]) {
+      assert.deepEqual(assignSubnets(announced, []), assigned);
+      assert.deepEqual(subnetConflicts(announced), conflicts);
+    }
+    assert.deepEqual(assignSubnets([second], []), new Map([['a', second.subnets]]));
+    assert.deepEqual(subnetConflicts([second]), []);
+  });
+
+  it('of two gateways as old as each other the lower PeerID has it', () => {
     const both = { b: ['10.20.0.0/16', 'fd20::/48'], a: ['10.20.7.0/24'] };
     assert.deepEqual(assign(both), { a: ['10.20.7.0/24'], b: ['fd20::/48'] });
     assert.deepEqual(assign({ b: both.b }), { b: both.b }, 'and the other one when that has gone');
@@ -31,7 +50,7 @@ describe('subnets of peers', () => {
       .tuple(fc.integer({ min: 0, max: 15 }), fc.integer({ min: 12, max: 16 }))
       .map(([part, length]) => `10.${(part >> (16 - length)) << (16 - length)}.0.0/${length}`);
     const announced = fc.uniqueArray(
-      fc.record({ id: fc.string(), subnets: fc.array(cidr, { maxLength: 4 }) }),
+      fc.record({ id: fc.string(), since: fc.nat(2), subnets: fc.array(cidr, { maxLength: 4 }) }),
       { selector: ({ id }) => id, maxLength: 6 },
     );
     fc.assert(
@@ -42,6 +61,14 @@ describe('subnets of peers', () => {
           assert.ok(blocks.every((other, j) => i === j || !overlap(one, other)));
         }
         assert.deepEqual(assignSubnets(all.toReversed(), []), assigned);
+        const conflicts = subnetConflicts(all);
+        assert.deepEqual(subnetConflicts(all.toReversed()), conflicts);
+        for (const { subnet, refused } of conflicts) {
+          assert.ok(
+            !(assigned.get(refused) ?? []).includes(subnet),
+            'not led to whom it is refused',
+          );
+        }
       }),
     );
   });

@@ -61,6 +61,7 @@ describe('directory updates as sealed lists', () => {
     roles: [],
     ipv6: 'fd00::1',
     lease: undefined,
+    vouched: undefined,
     ipv4: '10.0.0.1',
     epoch,
     notBefore: 0,

@@ -73,6 +73,7 @@ export const issue = (
       admittedBy: idOf(service.superPeer),
       subnets: [],
       lease: undefined,
+      vouched: undefined,
       ...change,
     },
     service.superPeer,

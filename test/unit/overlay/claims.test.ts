@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { difference, type PlacedMember } from '../../../src/overlay/claims.ts';
+import type { Vouched } from '../../../src/policy/selector.ts';
 import { credentialFor, type Identity, identity } from './harness.ts';
 
 describe('what has changed about a member', () => {
@@ -11,8 +12,9 @@ describe('what has changed about a member', () => {
     [service, superPeer, member] = [await identity(), await identity(), await identity()];
   });
 
-  async function placed(subnets: string[] = []): Promise<PlacedMember> {
-    const credential = await credentialFor(service.id, superPeer.key, member.id, { subnets });
+  async function placed(subnets: string[] = [], vouched?: Vouched): Promise<PlacedMember> {
+    const change = { subnets, vouched };
+    const credential = await credentialFor(service.id, superPeer.key, member.id, change);
     const { peerId, vmid, roles, ipv4, ipv6, notAfter } = credential.value;
     const attributes = { peerId, vmid, roles, ipv4, ipv6, subnets, notAfter };
     return { ...attributes, multiaddrs: [], superPeer: superPeer.id, credential };
@@ -28,5 +30,6 @@ describe('what has changed about a member', () => {
   it('is what others act on when other subnets are behind it, which they are told at once', async () => {
     assert.equal(difference(await placed(), await placed(['10.1.0.0/16'])), 'facts');
     assert.equal(difference(await placed(['10.1.0.0/16']), await placed()), 'facts');
+    assert.equal(difference(await placed(), await placed([], 'roles')), 'facts');
   });
 });

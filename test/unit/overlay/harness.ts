@@ -95,6 +95,7 @@ export async function credentialFor(
     admittedBy: peerIdFromPrivateKey(signer),
     subnets: [],
     lease: undefined,
+    vouched: undefined,
     ...change,
   };
   return open(CREDENTIAL, await seal(CREDENTIAL, value, signer));
@@ -107,7 +108,7 @@ export function bytesOnly(member: Ed25519PeerId, bytes: Uint8Array): Opened<Cred
   const times = { epoch: 1, notBefore: 0, notAfter: 0, serial: new Uint8Array(16) };
   return {
     signer: member,
-    value: { ...ids, ...addresses, ...times, vmid: 'vm', roles: [] },
+    value: { ...ids, ...addresses, ...times, vmid: 'vm', roles: [], vouched: undefined },
     bytes,
   };
 }

@@ -25,6 +25,7 @@ const member = (vmid: string, roles: string[], subnets: string[] = []): PolicyMe
     peerId,
     vmid,
     roles,
+    vouched: 'vmid-and-roles',
     subnets,
     ipv4: `100.64.${host >> 8}.${host & 255}`,
     ipv6: `fd00::${host.toString(16)}`,
@@ -99,6 +100,30 @@ describe('policy for one member', () => {
     assert.deepEqual(allowedSubnets(policy, part), ['10.20.0.0/16', 'fd20::/48']);
     const [, grant] = grantsOf(web, policy, [part]);
     assert.deepEqual(grant?.sources, ['10.20.7.0/24']);
+  });
+
+  it('P33 a route for a VMID or role counts where the owner vouched for it, one for a PeerID always', () => {
+    const peerId = `12D3KooW${'A'.repeat(44)}`;
+    const routes = [
+      { gateway: 'vmid:gw-1', subnets: ['10.20.0.0/16'] },
+      { gateway: 'role:gw', subnets: ['10.21.0.0/16'] },
+      { gateway: `peer:${peerId}`, subnets: ['10.22.0.0/16'] },
+    ];
+    const rules = [{ from: ['subnet:10.0.0.0/8'], to: ['role:web'], ports: ['any'] }];
+    const document = read({ version: 1, routes, rules });
+    const announced = ['10.20.0.0/16', '10.21.0.0/16', '10.22.0.0/16'];
+    for (const [vouched, ...counted] of [
+      ['vmid-and-roles', ...announced],
+      ['roles', ...announced.slice(1)],
+      [undefined, ...announced.slice(2)],
+    ] as const) {
+      const named = { ...member('gw-1', ['gw'], announced), peerId, vouched };
+      assert.deepEqual(allowedSubnets(document, named), counted);
+      assert.deepEqual(permittedSubnets(document, named), counted);
+      assert.deepEqual(grantsOf(web, document, [named])[0]?.sources, counted);
+      assert.equal(grantsOf(named, document, [web]).length, 1, 'it forwards the same ones');
+      assert.deepEqual(grantsOf(named, document, [web])[0]?.sources, counted);
+    }
   });
 
   it('rules for the same ends become one grant, and no port stands twice', () => {

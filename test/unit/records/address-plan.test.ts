@@ -26,7 +26,14 @@ const leaseOf = (by: typeof one, ipv4: string, change = {}) =>
 
 async function fault(signer: typeof one, change: Partial<Credential>): Promise<string | undefined> {
   const value: Credential = {
-    ...{ serviceId: id(service), peerId: id(member), vmid: 'vm', roles: [], subnets: [] },
+    ...{
+      serviceId: id(service),
+      peerId: id(member),
+      vmid: 'vm',
+      roles: [],
+      vouched: undefined,
+      subnets: [],
+    },
     ...{ ipv6: ipv6Address(id(service), id(member)), ipv4: '198.18.7.66', lease: undefined },
     ...{ epoch: 1, notBefore: 1, notAfter: 2, serial: new Uint8Array(16), admittedBy: id(signer) },
     ...change,

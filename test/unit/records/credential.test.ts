@@ -33,6 +33,7 @@ const credential: Credential = {
   admittedBy: id(superPeer),
   subnets: [],
   lease: undefined,
+  vouched: undefined,
 };
 const context: CredentialContext = {
   serviceId: id(service),
