@@ -15,6 +15,7 @@ import type { LinkClient } from '../link/client.ts';
 import type { Route } from '../link/codec.ts';
 import type { Rule } from '../link/rule-codec.ts';
 import type { CallOptions } from '../netlink/inflight.ts';
+import { canonicalPrefix } from '../xfrm/address.ts';
 import { addUnlessThere, type InterfaceOptions, removeIfThere } from './interface.ts';
 import {
   isServiceRule,
@@ -76,8 +77,8 @@ export class ServiceRoutes {
    */
   async open(index: number, call: CallOptions): Promise<void> {
     this.#index = index;
-    await this.#repairRoutes(call);
     await this.#site.clear(call);
+    await this.#repairRoutes(call);
     await this.#site.build(call);
     this.#siteBuilt = true;
   }
@@ -94,7 +95,7 @@ export class ServiceRoutes {
 
   async remove(subnet: string): Promise<void> {
     this.#known.set(subnet, false);
-    for (const route of this.#routesTo(subnet)) await removeIfThere(this.#links.deleteRoute(route));
+    for (const route of this.#waysTo(subnet)) await removeIfThere(this.#links.deleteRoute(route));
   }
 
   /** Puts back what is missing, the refusals first. @returns what that was, in words */
@@ -148,26 +149,28 @@ export class ServiceRoutes {
     const index = this.#index;
     if (index === undefined) return [];
     const { ipv6, ipv4 } = this.#options.prefixes;
-    const routed = [...this.#known].flatMap(([subnet, isRouted]) => (isRouted ? [subnet] : []));
+    const known = [...this.#known];
+    // The refusals last: they come first, and go last.
     return [
       ...[ipv6, ipv4].map((each) => serviceRoute(each, this.#options, index)),
-      ...routed.flatMap((subnet) => this.#routesTo(subnet)),
+      ...known.flatMap(([subnet, isRouted]) => (isRouted ? this.#waysTo(subnet) : [])),
+      ...known.flatMap(([subnet]) => this.#refusalsOf(subnet)),
     ];
   }
 
-  /** The refusals last: so they go last. */
-  #routesTo(subnet: string): Route[] {
+  #waysTo(subnet: string): Route[] {
     const index = this.#index;
     if (index === undefined) return [];
     const route = serviceRoute(subnet, this.#options, index);
     if (siteOf(this.#options).subnets.length === 0) return [route];
-    const table = this.#site.number;
+    return [route, { ...route, preferredSource: undefined, table: this.#site.number }];
+  }
+
+  /** For hosts behind this gateway, whose packets another service's rules would take else. */
+  #refusalsOf(subnet: string): Route[] {
+    if (siteOf(this.#options).subnets.length === 0) return [];
     const refusal = { type: 'unreachable', metric: LAST_METRIC, protocol: ROUTE_PROTOCOL } as const;
-    return [
-      route,
-      { ...route, preferredSource: undefined, table },
-      { ...refusal, destination: route.destination, table },
-    ];
+    return [{ ...refusal, destination: canonicalPrefix(subnet), table: this.#site.number }];
   }
 
   async #repairRoutes(call: CallOptions): Promise<string[]> {
@@ -218,6 +221,9 @@ export class ServiceRoutes {
     this.#known.delete(oldest);
     for (const rule of subnetRules(oldest, this.#options).reverse()) {
       await removeIfThere(this.#links.deleteRule(rule));
+    }
+    for (const route of this.#refusalsOf(oldest)) {
+      await removeIfThere(this.#links.deleteRoute(route));
     }
   }
 

@@ -62,7 +62,8 @@ export class SiteTable {
     const { routes, missing, stranded } = await this.#ways(call);
     if (missing[0] !== undefined) throw noSuchInterface(missing[0]);
     if (stranded[0] !== undefined) throw noWayToSubnet(stranded[0], interfaces);
-    for (const route of routes) await this.#links.addRoute(route, call);
+    // Where a route of the machine has just changed, `follow` may have come first.
+    for (const route of routes) await addUnlessThere(this.#links.addRoute(route, call));
     this.#told = routes;
     const others = (await this.#links.rules(call)).filter(
       ({ protocol }) => protocol === ROUTE_PROTOCOL,
