@@ -33,6 +33,7 @@ export async function announced(
     return standing;
   }
   const renewed = await renewAtAny(standing, wish, signal);
+  standing.epochPsk.fill(0);
   const refused = missing(renewed, subnets);
   if (refused.length === 0) return renewed;
   throw new SubnetRefusedError(renewed.credential.value, refused);

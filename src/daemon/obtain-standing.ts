@@ -113,7 +113,9 @@ async function wayBack(state: NodeState, kept: Standing, wish: StandingWish): Pr
   for (let pause = PAUSE_MS.first; ; pause = Math.min(2 * pause, PAUSE_MS.most)) {
     try {
       const own = { host, serviceId, subnets, log, key: state.key, cache: state.cache };
-      return await renewAtAny(kept, { ...own, superPeers: () => superPeers }, signal);
+      const renewed = await renewAtAny(kept, { ...own, superPeers: () => superPeers }, signal);
+      kept.epochPsk.fill(0);
+      return renewed;
     } catch (error) {
       if (!(error instanceof SuperPeersError)) throw error;
       if (error.failures.every((each) => isRefusal(each.error))) {

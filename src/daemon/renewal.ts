@@ -120,16 +120,19 @@ export class Renewal implements AsyncDisposable {
 
   /** @returns whether one super-peer renewed */
   async #round(): Promise<boolean> {
-    const { epoch } = this.#standing.credential.value;
+    const before = this.#standing;
+    const { epoch } = before.credential.value;
     const known = Math.max(epoch, this.#tier?.trust.trust().epoch ?? 0);
     try {
-      const renewed = await renewAtAny(this.#standing, this.#options, this.#closed.signal, known);
+      const renewed = await renewAtAny(before, this.#options, this.#closed.signal, known);
       this.#problem = undefined;
       this.#revoked = false;
       this.#standing = renewed;
       // Before anybody acts on it: it may be the first that tells of an epoch.
       if (this.#tier) await holdDescriptor(this.#tier.store, renewed.descriptor);
       this.#options.onRenewed(renewed);
+      // Runs under way have copies of their own.
+      before.epochPsk.fill(0);
       return true;
     } catch (error) {
       // A super-peer may answer at the next round; status tells why none has.

@@ -94,11 +94,11 @@ export interface ExchangeResult
  */
 export function runInitiator(
   stream: Stream,
-  context: ExchangeContext,
+  given: ExchangeContext,
   hooks: ExchangeHooks,
   options: RunOptions = {},
 ): Promise<ExchangeResult> {
-  return run(stream, hooks, options, async (link, sa, limit) => {
+  return run(stream, given, hooks, options, async (context, link, sa, limit) => {
     const { m1, next } = startExchange(context, { inboundSpi: await sa.allocate() });
     sa.machine = next;
     const { m3, keys, confirm } = await untilM2(link, m1, next, limit);
@@ -130,11 +130,11 @@ async function untilM2(
  */
 export function runResponder(
   stream: Stream,
-  context: ExchangeContext,
+  given: ExchangeContext,
   hooks: ResponderHooks,
   options: ResponderOptions = {},
 ): Promise<ExchangeResult> {
-  return run(stream, hooks, options, async (link, sa, limit) => {
+  return run(stream, given, hooks, options, async (context, link, sa, limit) => {
     const read = async () => readM1(context, await link.read(limit));
     let received = await refusing(link, limit, read);
     const { cookies } = options;
@@ -258,17 +258,25 @@ class Association {
 
 async function run(
   stream: Stream,
+  given: ExchangeContext,
   hooks: ExchangeHooks,
   options: RunOptions,
-  steps: (link: Link, sa: Association, limit: AbortOptions) => Promise<ExchangeKeys>,
+  steps: (
+    context: ExchangeContext,
+    link: Link,
+    sa: Association,
+    limit: AbortOptions,
+  ) => Promise<ExchangeKeys>,
 ): Promise<ExchangeResult> {
+  // Its own PSK: the caller may overwrite what it gave when a renewal brings another one.
+  const psk = Uint8Array.from(given.psk);
   const limit = new AbortController();
   const timer = setTimeout(() => limit.abort(), options.timeout ?? DEFAULT_TIMEOUT);
   const signal = options.signal ? AbortSignal.any([options.signal, limit.signal]) : limit.signal;
   const sa = new Association(hooks, { signal });
   try {
     signal.throwIfAborted();
-    const keys = await steps(openLink(stream), sa, { signal });
+    const keys = await steps({ ...given, psk }, openLink(stream), sa, { signal });
     // Both SAs are in place: whether the stream ends well changes nothing.
     await stream.close({ signal }).catch((error: Error) => stream.abort(error));
     const { peerCredential, suite, lifetimes, path, transcriptHash } = keys;
@@ -281,6 +289,7 @@ async function run(
     throw error;
   } finally {
     clearTimeout(timer);
+    psk.fill(0);
     sa.wipe();
   }
 }

@@ -237,8 +237,9 @@ describe('a member over many epochs', () => {
     assert.equal(vm.standing().credential.value.epoch, 3);
   });
 
-  it('P33 P36 the members of a super-peer that is struck off renew at another one, by themselves', async () => {
+  it('P23 P33 P36 the members of a super-peer that is struck off renew at another one, by themselves, and keep no old secret', async () => {
     const vm = await member('one', 0);
+    const { epochPsk, renewalKey } = vm.standing();
     await until('attached', () => vm.directory.superPeer !== undefined);
     const [gone, left] = arranged.service.bootstrap.superPeers.map(({ peerId }) => peerId);
     assert.ok(gone && left);
@@ -247,5 +248,7 @@ describe('a member over many epochs', () => {
     await publish();
     await until('renewed by the other', () => vm.standing().credential.signer.equals(left));
     await until('attached there', () => vm.directory.superPeer?.equals(left) === true);
+    for (const each of [epochPsk, renewalKey]) assert.ok(each.every((byte) => byte === 0));
+    assert.ok(vm.standing().epochPsk.some((byte) => byte !== 0));
   });
 });

@@ -101,6 +101,17 @@ describe('exchange protocol', () => {
     assert.ok([...ka.seen, ...kb.seen].every(wiped));
   });
 
+  it('P23 a PSK that a renewal replaced is overwritten at once, also while runs with it are under way', async () => {
+    const [pa, pb] = [Uint8Array.from(a.psk), Uint8Array.from(b.psk)];
+    const [ka, kb] = [kernel('A', SPI_A), kernel('B', SPI_B)];
+    const runs = [
+      runInitiator(near, { ...a, psk: pa }, ka),
+      runResponder(far, { ...b, psk: pb }, kb),
+    ];
+    for (const each of [pa, pb]) each.fill(0);
+    assert.deepEqual(await settled(...runs), ['done', 'done']);
+  });
+
   it('runs over TCP, Noise and Yamux', async () => {
     const node = (key: typeof a.identity.key) =>
       createLibp2p({
