@@ -9,14 +9,18 @@
  * ```
  *
  * Absence from the list is no revocation: a firewall that forgets a member's control connection makes
- * its super-peer drop it, while ESP goes on. What the kernel counts is nearer to the truth.
+ * its super-peer drop it, while ESP goes on. What the kernel counts is nearer to the truth. Nor is being listed a credential:
+ * while no super-peer tells of changes the list stays as it was, and a member in it goes when its credential ends.
  */
 import { Emitter } from '../events.ts';
 import type { Member } from '../overlay/membership.ts';
+import { CLOCK_SKEW_SECONDS } from '../records/credential.ts';
 import type { Log } from './log.ts';
 
 /** Milliseconds between looks at members that are not listed. */
 const INTERVAL_MS = 1_000;
+/** Milliseconds between looks at the credentials of those that are: clocks go on while timers stand still. */
+const LISTED_INTERVAL_MS = 15_000;
 
 export interface RosterOptions {
   /** Whether packets of the pair with a member were counted a short while ago. */
@@ -26,6 +30,8 @@ export interface RosterOptions {
   readonly log: Log;
   /** Milliseconds between looks; a second when left out. */
   readonly interval?: number;
+  /** The same, while all are listed; 15 seconds when left out. */
+  readonly listedInterval?: number;
 }
 
 interface RosterEvents {
@@ -57,7 +63,8 @@ export class Roster extends Emitter<RosterEvents> implements Disposable {
   /** Takes the newest list. */
   follow(members: readonly Member[]): void {
     const before = new Map([...this.#unlisted, ...this.#listed]);
-    this.#listed = new Map(members.map((each) => [each.peerId.toString(), each]));
+    const valid = members.filter((each) => !hasEnded(each));
+    this.#listed = new Map(valid.map((each) => [each.peerId.toString(), each]));
     const stays = ([name, each]: [string, Member]): boolean =>
       !this.#listed.has(name) && this.#stays(each);
     const dropped = this.#unlisted;
@@ -69,14 +76,15 @@ export class Roster extends Emitter<RosterEvents> implements Disposable {
     this.tell('change', this.members());
   }
 
-  /** Looks again at members that are not listed: trust has changed, or time has passed. */
+  /** Looks again at members: trust has changed, or time has passed. */
   recheck(): void {
-    const before = this.#unlisted.size;
+    const before = this.#listed.size + this.#unlisted.size;
+    for (const [name, each] of this.#listed) if (hasEnded(each)) this.#listed.delete(name);
     for (const [name, each] of this.#unlisted) {
       if (!this.#stays(each)) this.#unlisted.delete(name);
     }
     this.#watch();
-    if (this.#unlisted.size !== before) this.tell('change', this.members());
+    if (this.#listed.size + this.#unlisted.size !== before) this.tell('change', this.members());
   }
 
   #stays(member: Member): boolean {
@@ -86,9 +94,10 @@ export class Roster extends Emitter<RosterEvents> implements Disposable {
   /** Looks now and then while there is somebody to look at. */
   #watch(): void {
     clearTimeout(this.#timer);
-    if (this.#unlisted.size === 0) return;
-    const { interval = INTERVAL_MS } = this.#options;
-    this.#timer = setTimeout(() => this.recheck(), interval).unref();
+    if (this.#listed.size + this.#unlisted.size === 0) return;
+    const { interval = INTERVAL_MS, listedInterval = LISTED_INTERVAL_MS } = this.#options;
+    const wait = this.#unlisted.size === 0 ? listedInterval : interval;
+    this.#timer = setTimeout(() => this.recheck(), wait).unref();
   }
 
   [Symbol.dispose](): void {
@@ -96,3 +105,7 @@ export class Roster extends Emitter<RosterEvents> implements Disposable {
     this.removeAllListeners();
   }
 }
+
+/** As everybody who takes a credential reckons, with clocks that differ. */
+const hasEnded = ({ notAfter }: Member): boolean =>
+  Date.now() / 1000 >= notAfter + CLOCK_SKEW_SECONDS;

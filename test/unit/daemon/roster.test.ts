@@ -27,7 +27,7 @@ describe('members that count as peers', () => {
       moves: (member) => moving.has(member),
       holds: (member) => holding.has(member),
       log: (event) => void logged.push(event),
-      interval: 5,
+      ...{ interval: 5, listedInterval: 5 },
     });
     roster.on('change', (members) => void told.push(names(members)));
   });
@@ -48,6 +48,27 @@ describe('members that count as peers', () => {
     assert.deepEqual(logged, ['unlisted-peer-kept']);
     moving.clear();
     await until('it has gone', () => told.at(-1) === 'vm0');
+  });
+
+  it('P33 one that is listed goes when its credential ends, though no super-peer says so, and comes back renewed', async () => {
+    const { now } = Date;
+    try {
+      const ending = { ...b, notAfter: Math.floor(now() / 1000) + 60 };
+      moving.add(ending);
+      roster.follow([a, ending]);
+      assert.equal(told.at(-1), 'vm0,vm1');
+      Date.now = () => now() + 181_000;
+      await until('it has gone', () => told.at(-1) === 'vm0');
+      assert.ok(!roster.lists(ending));
+      roster.follow([a, ending]);
+      holding.delete(ending);
+      roster.recheck();
+      assert.equal(told.at(-1), 'vm0', 'nor does an old list bring it back');
+      roster.follow([a, b]);
+      assert.equal(told.at(-1), 'vm0,vm1');
+    } finally {
+      Date.now = now;
+    }
   });
 
   it('P12 stays through further lists, is said once, and is listed again', () => {
