@@ -45,8 +45,8 @@ export class SubnetLeads {
 
   constructor(options: SubnetLeadsOptions) {
     this.#options = options;
-    this.#conflicts = new ToldConflicts((conflict) =>
-      options.log('subnet-conflict', { ...conflict }),
+    this.#conflicts = new ToldConflicts(({ subnet, holder, refused }) =>
+      options.log('subnet-conflict', { subnet, holder, refused }),
     );
   }
 

@@ -8,6 +8,9 @@
  *   connection ────── seen ──────┘   (behind a NAT only what is seen counts)
  *   own address changed ─ untold ──▶ the peer is told before the next run
  * ```
+ *
+ * What is only told is where to dial. ESP goes where a connection has shown the peer: one that is there, or one that is
+ * made to try an address (`proof-of-place.ts`).
  */
 import type { AbortOptions, Connection, Ed25519PeerId } from '@libp2p/interface';
 import { ipOf, ipsOf, MAX_MULTIADDRS, type TcpMultiaddr } from '../../codec/multiaddr.ts';
@@ -16,9 +19,10 @@ import type { Endpoint } from '../../records/endpoint.ts';
 import type { Opened } from '../../records/envelope.ts';
 import type { Log } from '../log.ts';
 import { localAddressTowards } from '../underlay.ts';
-import { askPeer, connect, toDial } from './calls.ts';
+import { askPeer, type Callee, connect, toDial } from './calls.ts';
 import type { Moved } from './control.ts';
 import type { Entry } from './entry.ts';
+import { answersAt } from './proof-of-place.ts';
 
 /** How long an exchange waits for the newest endpoint before it takes the one it knows, in ms. */
 const ENDPOINT_TIMEOUT_MS = 2_000;
@@ -82,15 +86,19 @@ export class Whereabouts {
     for (const other of this.#options.gate.host.libp2p.getConnections(entry.peerId)) {
       if (other.id !== connection.id) other.abort(new Error('the peer has moved'));
     }
+    const told = ipsOf(moved.multiaddrs);
+    const seen = ipOf(connection.remoteAddr);
+    const best = this.#options.best(entry.peerId, told);
+    // Of several addresses it tells first the one that its packets come from, which need not be that of the connection.
+    const other = best !== seen && seen !== undefined && told.includes(seen) ? best : undefined;
+    const { multiaddrs } = moved;
+    const answers = other !== undefined && (await this.#answers({ ...entry, multiaddrs }, other));
     await this.#options.enqueue(async () => {
       if (moved.sequence <= entry.sequence) return;
       entry.sequence = counted(moved.sequence);
-      entry.multiaddrs = moved.multiaddrs;
-      const told = ipsOf(moved.multiaddrs);
-      const seen = ipOf(connection.remoteAddr);
+      entry.multiaddrs = multiaddrs;
       entry.seenAt = seen;
-      const best = this.#options.best(entry.peerId, told);
-      const remote = seen === undefined || told.includes(seen) ? best : seen;
+      const remote = answers ? other : seen;
       if (remote !== undefined) await this.point(entry, remote);
     });
     return true;
@@ -108,7 +116,32 @@ export class Whereabouts {
     entry.multiaddrs = multiaddrs;
     // A peer behind a NAT tells addresses that lead nowhere from here.
     if (behindNat || entry.pair.path?.behindNat.peer) return;
+    if (best === remote) return this.point(entry, best);
+    if (entry.pair.current !== undefined) return this.#try(entry, best);
+    entry.seenAt = undefined; // the connection of the next run counts, whatever it is
     await this.point(entry, best);
+  }
+
+  /** Not waited for: other peers wait behind this one. */
+  #try(entry: Located, remote: string): void {
+    const { enqueue, closed, log } = this.#options;
+    const { multiaddrs } = entry;
+    const move = async (): Promise<void> => {
+      if (!(await this.#answers(entry, remote))) return;
+      await enqueue(async () => {
+        if (entry.multiaddrs === multiaddrs && !closed.aborted) await this.point(entry, remote);
+      });
+    };
+    move().catch((error) => {
+      log('peer-failed', { peer: entry.peerId.toString(), why: String(error) });
+    });
+  }
+
+  async #answers(entry: Callee, remote: string): Promise<boolean> {
+    const { gate, closed, log } = this.#options;
+    if (await answersAt(gate.host, entry, remote, closed)) return true;
+    log('peer-not-there', { peer: entry.peerId.toString(), underlay: remote });
+    return false;
   }
 
   /**

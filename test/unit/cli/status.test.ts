@@ -14,7 +14,7 @@ const WELL: MemberStatus = {
   ...{ epoch: 3, credentialEnds: new Date(Date.now() + 3_600_000).toISOString() },
   ...{ revoked: false, superPeer: '12D3sp', waiting: null, duplicate: null, kernelProblem: null },
   ...{ packetsWait: true, rulesAbove: [], admittedBy: '12D3sp', policy: null, overlaps: [] },
-  ...{ conflicts: [], members: [] },
+  ...{ conflicts: [], subnetConflicts: [], members: [] },
 };
 
 describe('icvpn status', () => {

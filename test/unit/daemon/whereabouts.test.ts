@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
+import { multiaddr } from '@multiformats/multiaddr';
 import { parseTcpMultiaddr, type TcpMultiaddr } from '../../../src/codec/multiaddr.ts';
 import { connect } from '../../../src/daemon/pair/calls.ts';
+import { answersAt } from '../../../src/daemon/pair/proof-of-place.ts';
 import { type Located, Whereabouts } from '../../../src/daemon/pair/whereabouts.ts';
 import type { Endpoint } from '../../../src/records/endpoint.ts';
 import type { Opened } from '../../../src/records/envelope.ts';
@@ -44,6 +46,7 @@ describe('where a peer is, before the first run with it', () => {
   /** @param answer to each question; without it each waits until it is given up */
   function whereabouts({ gate }: Member, answer?: () => Promise<Answer>) {
     const asked: AbortSignal[] = [];
+    const logged = new EventEmitter();
     const found = new Whereabouts({
       gate,
       endpointOf: async (_peer, { signal = NEVER }) => {
@@ -54,11 +57,11 @@ describe('where a peer is, before the first run with it', () => {
       },
       multiaddrs: () => gate.host.multiaddrs(),
       best: (_peer, addresses) => addresses[0],
-      log: () => {},
+      log: (event, facts) => logged.emit(event, facts),
       closed: NEVER,
       enqueue: (work) => work(),
     });
-    return { found, asked };
+    return { found, asked, logged };
   }
 
   it('P20 before there are SAs the peer is where its connection shows it, of all that it tells', async () => {
@@ -141,5 +144,72 @@ describe('where a peer is, before the first run with it', () => {
     await assert.rejects(prepared, { message: 'stopped' });
     await gone;
     assert.equal(asked[0]?.aborted, true);
+  });
+
+  /** A connection of the peer's to this node, and where a victim is that the peer tells beside its own address. */
+  async function connected() {
+    const [self, peer, victim] = [await member(), await member(), await member()];
+    const there = self.host.multiaddrs().map((each) => multiaddr(each));
+    const opened = once(self.host.libp2p, 'connection:open');
+    await peer.host.libp2p.dial(there);
+    await opened;
+    const [connection] = self.host.libp2p.getConnections(peer.host.peerId);
+    assert.ok(connection);
+    const [mine] = victim.host.multiaddrs();
+    assert.ok(mine);
+    const elsewhere = parseTcpMultiaddr(mine.replace('127.0.0.1', '127.0.0.9'));
+    return { ...whereabouts(self), peer, connection, victim: elsewhere };
+  }
+
+  it('P7 a peer that says it has moved is where its connection is, and nowhere that does not answer as it', async () => {
+    const { found, logged, peer, connection, victim } = await connected();
+    const own = peer.host.multiaddrs();
+    const entry = entryOf(peer, own);
+    entry.underlay = { local: '127.0.0.1', remote: '127.0.0.3' };
+    const noted = once(logged, 'peer-not-there');
+    // The victim first, so that it is the best that is told.
+    const moved = { sequence: 2, multiaddrs: [victim, ...own] };
+    assert.equal(await found.heardOfMove(entry, moved, connection), true);
+    assert.equal(entry.underlay.remote, '127.0.0.1');
+    await noted;
+    assert.equal(
+      await found.heardOfMove(entry, { ...moved, sequence: 3, multiaddrs: [victim] }, connection),
+      true,
+    );
+    assert.equal(entry.underlay.remote, '127.0.0.1', 'nor when it tells nothing else');
+  });
+
+  it('P7 another node that answers at an address does not answer as the peer', async () => {
+    const [self, peer, other] = [await member(), await member(), await member()];
+    const entry = entryOf(peer, other.host.multiaddrs());
+    assert.equal(await answersAt(self.host, entry, '127.0.0.1', NEVER), false);
+    entry.multiaddrs = peer.host.multiaddrs();
+    assert.equal(await answersAt(self.host, entry, '127.0.0.1', NEVER), true);
+  });
+
+  it('P7 SAs in use follow what the directory says only to where the peer answers', async () => {
+    const { found, logged, peer, victim } = await connected();
+    const sa = { current: { inboundSpi: 300, outboundSpi: 301 } };
+    const entry = entryOf(peer, peer.host.multiaddrs());
+    const busy = { ...entry, pair: { ...entry.pair, ...sa } };
+    const noted = once(logged, 'peer-not-there');
+    await found.follow(busy, [victim]);
+    await noted;
+    assert.equal(busy.underlay.remote, '127.0.0.1');
+    busy.underlay = { local: '127.0.0.1', remote: '127.0.0.3' };
+    const pointed = once(logged, 'peer-moved');
+    await found.follow(busy, peer.host.multiaddrs());
+    await pointed;
+    assert.equal(busy.underlay.remote, '127.0.0.1');
+  });
+
+  it('P7 without SAs what is told counts until the connection of a run shows the peer, also where it was seen before', async () => {
+    const { found, peer, victim } = await connected();
+    const entry = { ...entryOf(peer, peer.host.multiaddrs()), seenAt: '127.0.0.1' };
+    await found.follow(entry, [victim, ...peer.host.multiaddrs()]);
+    await found.follow(entry, [victim]);
+    assert.equal(entry.underlay.remote, '127.0.0.9');
+    await found.seen(entry, '127.0.0.1', { initiator: true });
+    assert.equal(entry.underlay.remote, '127.0.0.1');
   });
 });
