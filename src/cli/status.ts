@@ -1,5 +1,6 @@
 /** `icvpn status`, `icvpn members` and `icvpn policy show` for people. */
 import { RevokedError } from '../admission/errors.ts';
+import { noSaText } from '../daemon/no-sa.ts';
 import type {
   MemberStatus,
   MemberView,
@@ -129,12 +130,19 @@ const isPolicyView = (view: unknown): view is PolicyView =>
   typeof view === 'object' && view !== null && 'sequence' in view && 'document' in view;
 
 /** One line a peer: how its packets go, and why so. */
-function pathText({ sa, path, underlay }: PeerStatus): string {
-  if (sa === null || path === null) return 'no SA yet';
+function pathText({ sa, noSa, path, underlay }: PeerStatus): string {
+  if (sa === null || path === null) return `no SA yet${noSa ? `: ${noSaText(noSa)}` : ''}`;
   const how =
     path.encapsulation === 'esp' ? 'ESP' : `ESP in UDP to ${endpoint(underlay, path.remotePort)}`;
-  const lost = path.passes === false ? '; NOTHING ARRIVES' : '';
+  const lost = path.passes === false ? `; NOTHING ARRIVES: ${blockedText(path)}` : '';
   return `${how}: ${whyText(path)}; ${sa.suite ?? 'suite unknown'}${lost}`;
+}
+
+function blockedText({ encapsulation, why }: PathStatus): string {
+  if (encapsulation === 'esp') return 'ESP is dropped on the way';
+  return why === 'blocked'
+    ? 'neither ESP nor ESP in UDP passes'
+    : 'ESP in UDP is dropped on the way';
 }
 
 function endpoint(address: string | null, port: number | null): string {

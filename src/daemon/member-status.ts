@@ -92,6 +92,7 @@ function peerStatus(
   counters: Counters,
 ): PeerStatus {
   const peer = peers.get(member.peerId);
+  const sa = peer ? saStatus(peer, counters) : null;
   const underlay = self ? ipsOf(host.multiaddrs())[0] : peer?.underlay;
   return {
     peerId: member.peerId.toString(),
@@ -104,7 +105,8 @@ function peerStatus(
     listed: roster.lists(member),
     underlay: underlay ?? null,
     path: peer?.path ?? null,
-    sa: peer ? saStatus(peer, counters) : null,
+    sa,
+    noSa: self || sa !== null ? null : peers.whyNoSa(member),
   };
 }
 

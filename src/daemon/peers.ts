@@ -20,6 +20,7 @@ import type { Member as Listed } from '../overlay/membership.ts';
 import { ENDPOINT_RECORD } from '../overlay/stored-kinds.ts';
 import type { Credential } from '../records/credential.ts';
 import type { Opened } from '../records/envelope.ts';
+import { type NoSaStatus, whyNoSa } from './no-sa.ts';
 import { answer, PAIR_PROTOCOL_SUFFIX, type PairAnswer, type PairRequest } from './pair/control.ts';
 import type { Entry } from './pair/entry.ts';
 import { PairMaker, type PairMakerOptions } from './pair/make.ts';
@@ -159,6 +160,16 @@ export class Peers implements AsyncDisposable {
     const { addresses, underlay, pair, subnets } = entry;
     const { current: spis, path, suite } = pair;
     return { peerId, ...addresses, underlay: underlay.remote, subnets, spis, path, suite };
+  }
+
+  /** Why there are no SAs with a member. */
+  whyNoSa({ peerId, multiaddrs }: Pick<Listed, 'peerId' | 'multiaddrs'>): NoSaStatus {
+    const { addresses, observed } = this.#options;
+    const entry = this.#entries.get(peerId.toString());
+    return whyNoSa({
+      ...{ own: addresses(), observed: observed(), told: ipsOf(multiaddrs) },
+      ...{ hasWay: entry !== undefined, failure: entry?.pair.failure },
+    });
   }
 
   /** Members that announce a subnet that another one has. */

@@ -1,4 +1,5 @@
 /** What `icvpn status` shows of a member. Plain data, the same as JSON. */
+import type { NoSaStatus } from './no-sa.ts';
 import type { SubnetConflict } from './subnets.ts';
 
 export interface MemberStatus {
@@ -81,6 +82,8 @@ export interface PeerStatus {
   readonly path: PathStatus | null;
   /** The pair of security associations in use; null while there is none. */
   readonly sa: SaStatus | null;
+  /** Why there are none; null where there are, and for this member itself. */
+  readonly noSa: NoSaStatus | null;
 }
 
 export interface PathStatus {

@@ -16,6 +16,23 @@ const STANDING_TESTS = ['test/unit/daemon/obtain-standing.test.ts'];
 export const MEMBER_MUTATIONS: readonly Mutation[] = [
   {
     promise: 'P34',
+    title: 'status does not tell that two members have no address family in common',
+    file: 'src/daemon/no-sa.ts',
+    find: "return why('no-common-family', told.join(', '));",
+    replace: '',
+    tests: ['test/unit/daemon/no-sa.test.ts'],
+  },
+  {
+    promise: 'P34',
+    title: 'why a run failed is forgotten',
+    file: 'src/daemon/pair/runs.ts',
+    find: "if (role === 'initiator') this.#failure = error;",
+    replace: '',
+    tests: ['test/unit/daemon/pair.test.ts'],
+    grep: 'tells why',
+  },
+  {
+    promise: 'P34',
     title: 'status of a revoked member succeeds',
     file: 'src/cli/status.ts',
     find: 'if (status.revoked) throw new RevokedError();',

@@ -119,6 +119,11 @@ export class Pair {
     return this.current !== undefined && performance.now() - this.#traffic.at <= withinMs;
   }
 
+  /** Why the last run of this end has failed; undefined when it has not, or none did yet. */
+  get failure(): unknown {
+    return this.#runs.failure;
+  }
+
   /** What the SAs in use were agreed with. */
   get suite(): Suite | undefined {
     const { pair } = this.#life;

@@ -93,11 +93,17 @@ export class Runs implements AsyncDisposable {
   /** How often this end has changed what it offers. */
   #terms = 0;
   #deferring: NodeJS.Timeout | undefined;
+  #failure: unknown;
 
   constructor(options: RunsOptions) {
     this.#options = options;
     this.#id = options.remote.toString();
     this.#state = new PairState(options.local, options.remote);
+  }
+
+  /** Why the last run that this end began has failed; undefined when it has not, or none did yet. */
+  get failure(): unknown {
+    return this.#failure;
   }
 
   /** Keys are wanted; a run that is under way is good enough. */
@@ -212,6 +218,7 @@ export class Runs implements AsyncDisposable {
       const { inboundSpi, outboundSpi } = result;
       return this.#release(run, { inboundSpi, outboundSpi, inDoubt: false });
     }
+    this.#failure = undefined;
     this.#state.over(run.number, true);
     this.#options.onEstablished(result, terms !== this.#terms);
   }
@@ -225,6 +232,7 @@ export class Runs implements AsyncDisposable {
 
   #complain(role: string, { abort }: Run, error: unknown): void {
     if (this.#closed.signal.aborted || abort.signal.aborted) return;
+    if (role === 'initiator') this.#failure = error;
     this.#options.log('exchange-failed', { peer: this.#id, role, why: String(error) });
   }
 

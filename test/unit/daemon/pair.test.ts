@@ -295,7 +295,7 @@ describe('pair of members', () => {
     assertSame(a, b);
   });
 
-  it('gives up after some tries, lets the kernel ask again, and works at the next packet', async () => {
+  it('P34 gives up after some tries, tells why, lets the kernel ask again, and works at the next packet', async () => {
     const [a, b] = make({ timing: { tries: 3 } });
     const { dial } = a;
     a.dial = async () => {
@@ -304,9 +304,12 @@ describe('pair of members', () => {
     a.pair.acquire();
     await until('it gives up', () => a.kernel.rejected === 1);
     assert.equal(a.log.filter((line) => line.startsWith('exchange-failed')).length, 3);
+    assert.ok(a.pair.failure instanceof Error);
+    assert.equal(a.pair.failure.message, 'the network is down');
     a.dial = dial;
     a.pair.acquire();
     await until('keys', () => a.pair.current !== undefined && b.pair.current !== undefined);
+    assert.equal(a.pair.failure, undefined);
     assertSame(a, b);
   });
 
