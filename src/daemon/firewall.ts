@@ -7,12 +7,13 @@ import { Emitter } from '../events.ts';
 import type { Site } from '../ipsec/dataplane/site.ts';
 import { Firewall } from '../ipsec/firewall/firewall.ts';
 import type { FirewallInput } from '../ipsec/firewall/rules.ts';
+import type { Repairable } from '../ipsec/guard/reconciler.ts';
 import type { Credential } from '../records/credential.ts';
 import { interfaceId } from '../records/virtual-address.ts';
 import type { EnforcedRules, Enforcer } from './policy.ts';
 
 interface MemberFirewallEvents {
-  /** Somebody else has changed the rules in the kernel. */
+  /** Somebody else has changed the rules in the kernel: {@link MemberFirewall.repair} puts them back. */
   disturbed: [];
   /** That would not be heard of any more. */
   deaf: [error: Error];
@@ -20,7 +21,7 @@ interface MemberFirewallEvents {
 
 export class MemberFirewall
   extends Emitter<MemberFirewallEvents>
-  implements Enforcer, AsyncDisposable
+  implements Enforcer, Repairable, AsyncDisposable
 {
   readonly #input: Omit<FirewallInput, keyof EnforcedRules>;
   #open: Firewall | undefined;
@@ -52,6 +53,10 @@ export class MemberFirewall
     this.#open = await Firewall.open({ ...this.#input, ...rules }, options);
     this.#open.on('disturbed', () => this.tell('disturbed'));
     this.#open.on('error', (error) => this.tell('deaf', error));
+  }
+
+  async repair(): Promise<readonly string[]> {
+    return (await this.#open?.repair()) ? ['policy rules'] : [];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

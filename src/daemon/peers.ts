@@ -11,7 +11,7 @@
 import type { Connection, Ed25519PeerId, Stream } from '@libp2p/interface';
 import { ipOf, ipsOf, type TcpMultiaddr, tcpAddressOf } from '../codec/multiaddr.ts';
 import { IcvpnError } from '../errors.ts';
-import type { ExpireNotice, MappingNotice, Underlay } from '../ipsec/dataplane.ts';
+import type { ExpireNotice, LossNotice, MappingNotice, Underlay } from '../ipsec/dataplane.ts';
 import type { SaPair } from '../ipsec/lifecycle/events.ts';
 import { EXCHANGE_PROTOCOL_SUFFIX } from '../keymgmt/exchange/protocol.ts';
 import type { Suite } from '../keymgmt/exchange/suite.ts';
@@ -94,6 +94,8 @@ export class Peers implements AsyncDisposable {
   readonly #onAcquire = (peerId: string): void => this.#entries.get(peerId)?.pair.acquire();
   readonly #onExpire = ({ peerId, spi, direction, hard }: ExpireNotice): void =>
     this.#entries.get(peerId)?.pair.expired(spi, direction, hard);
+  readonly #onLost = ({ peerId, spi, direction }: LossNotice): void =>
+    this.#entries.get(peerId)?.pair.lost(spi, direction);
   /** The peer's own packet, decrypted, says where it is: no other word is needed. */
   readonly #onMapping = ({ peerId, remote, remotePort }: MappingNotice): void => {
     const entry = this.#entries.get(peerId);
@@ -142,6 +144,7 @@ export class Peers implements AsyncDisposable {
     const peers = new Peers(options);
     options.dataPlane.on('acquire', peers.#onAcquire);
     options.dataPlane.on('expire', peers.#onExpire);
+    options.dataPlane.on('lost', peers.#onLost);
     options.dataPlane.on('mapping', peers.#onMapping);
     options.tier.gate.on('admitted', peers.#onAdmitted);
     await peers.#handle(EXCHANGE_PROTOCOL_SUFFIX, async (stream, connection, pass) => {
@@ -262,7 +265,7 @@ export class Peers implements AsyncDisposable {
   async #answer(connection: Connection, request: PairRequest): Promise<PairAnswer> {
     const entry = this.#entries.get(connection.remotePeer.toString());
     if (entry === undefined) return { known: false };
-    if ('probe' in request) return { known: entry.pair.receives(request.probe) };
+    if ('probe' in request) return { known: await entry.pair.receives(request.probe) };
     if ('deleted' in request) return { known: entry.pair.deleted(request.deleted) };
     if ('received' in request) {
       const packets = await entry.pair.received(request.received);
@@ -380,6 +383,7 @@ export class Peers implements AsyncDisposable {
     tier.gate.off('admitted', this.#onAdmitted);
     dataPlane.off('acquire', this.#onAcquire);
     dataPlane.off('expire', this.#onExpire);
+    dataPlane.off('lost', this.#onLost);
     dataPlane.off('mapping', this.#onMapping);
     await tier.gate.unhandle(EXCHANGE_PROTOCOL_SUFFIX);
     await tier.gate.unhandle(PAIR_PROTOCOL_SUFFIX);

@@ -27,9 +27,6 @@ const RETRY = { first: 500, most: 30_000 };
 /** Milliseconds after which rules are put in force again: another program may have removed them. */
 const REAPPLY = 60_000;
 
-/** Milliseconds between two times that rules are put back after another program has changed them. */
-const PUT_BACK = 1_000;
-
 /** What one member lets in and forwards. */
 export interface EnforcedRules {
   /** CIDRs behind this member, as far as the policy lets it announce them. */
@@ -84,8 +81,6 @@ export class PolicyEnforcement extends Emitter<PolicyEnforcementEvents> implemen
   #working: Promise<void> | undefined;
   #retry: NodeJS.Timeout | undefined;
   #reapply: NodeJS.Timeout | undefined;
-  #putBack: NodeJS.Timeout | undefined;
-  #putBackAt = Number.NEGATIVE_INFINITY;
   #wait = RETRY.first;
 
   constructor(options: PolicyEnforcementOptions) {
@@ -131,20 +126,6 @@ export class PolicyEnforcement extends Emitter<PolicyEnforcementEvents> implemen
       this.#working = undefined;
       if (this.#stale) this.refresh();
     });
-  }
-
-  /** Another program has changed the rules: they are put back at once, but at most once a second. */
-  putBack(): void {
-    if (!this.#opened || this.#putBack !== undefined || this.#life.signal.aborted) return;
-    const wait = this.#putBackAt + PUT_BACK - performance.now();
-    const again = (): void => {
-      this.#putBack = undefined;
-      this.#putBackAt = performance.now();
-      this.#options.log('firewall-put-back');
-      this.#certain = false;
-      this.refresh();
-    };
-    this.#putBack = setTimeout(again, Math.max(0, wait)).unref();
   }
 
   /** @returns undefined when the owner has published none that is known here */
@@ -217,7 +198,6 @@ export class PolicyEnforcement extends Emitter<PolicyEnforcementEvents> implemen
     this.#life.abort();
     clearTimeout(this.#retry);
     clearInterval(this.#reapply);
-    clearTimeout(this.#putBack);
     await this.#working;
     this.removeAllListeners();
   }

@@ -11,6 +11,7 @@
  * interface is missing the routes behind it refuse.
  */
 import { Emitter } from '../events.ts';
+import { Databases } from './dataplane/databases.ts';
 import { planeClosed } from './dataplane/errors.ts';
 import { Foundation, type GuardLeft } from './dataplane/foundation.ts';
 import { closeGate } from './dataplane/gate.ts';
@@ -42,6 +43,7 @@ import type {
 } from './dataplane/types.ts';
 import { UdpEncapsulation } from './encap/udp.ts';
 import { Guard } from './guard/guard.ts';
+import type { Repairable } from './guard/reconciler.ts';
 import { LinkClient } from './link/client.ts';
 import { XfrmClient } from './xfrm/client.ts';
 import { XfrmMonitor } from './xfrm/monitor.ts';
@@ -49,6 +51,7 @@ import { XfrmMonitor } from './xfrm/monitor.ts';
 export type {
   DataPlaneOptions,
   ExpireNotice,
+  LossNotice,
   MappingNotice,
   SaCounters,
   SaOptions,
@@ -58,6 +61,7 @@ export type { GuardLeft, PeerAddresses, SaDirection, SaKeys, Site, Underlay, Vir
 export { DEFAULT_LIFETIME };
 
 const DEFAULT_MTU = 1_400;
+const GROUPS = ['acquire', 'expire', 'mapping', 'state', 'policy', 'migrate'] as const;
 
 /** What is known of a data plane before it is opened. */
 export interface ProbeOptions {
@@ -88,7 +92,7 @@ export class DataPlane extends Emitter<DataPlaneEvents> implements AsyncDisposab
       if (this.#closing === undefined) this.tell('error', error);
     };
     using stack = new DisposableStack();
-    const monitor = stack.use(new XfrmMonitor({ groups: ['acquire', 'expire', 'mapping'] }));
+    const monitor = stack.use(new XfrmMonitor({ groups: GROUPS }));
     if (udpPort !== undefined) this.#udp = stack.use(new UdpEncapsulation(udpPort));
     this.#foundation = this.#owned.use(
       new Foundation({
@@ -115,7 +119,15 @@ export class DataPlane extends Emitter<DataPlaneEvents> implements AsyncDisposab
       onGone: (peer) => peer.serially(() => closeGate(this.#xfrm, peer)),
       onError: failed,
     });
-    monitor.on('event', (event) => hearing.hear(event));
+    const databases = new Databases({
+      ...{ xfrm: this.#xfrm, peers: this.#peers, ifId: options.ifId },
+      onLost: (notice) => this.tell('lost', notice),
+    });
+    this.#foundation.keep(databases);
+    monitor.on('event', (event, port) => {
+      hearing.hear(event);
+      if (databases.concerns(event, port)) this.#foundation.look();
+    });
     monitor.on('error', failed);
   }
 
@@ -200,6 +212,16 @@ export class DataPlane extends Emitter<DataPlaneEvents> implements AsyncDisposab
   /** Rules of other programs that are asked before the service's own. What they lead away is dropped. */
   get conflicts(): readonly string[] {
     return this.#foundation.conflicts;
+  }
+
+  /** Something else that has to be in the kernel: repaired with the plane's own, under the same bound. */
+  keep(part: Repairable): void {
+    this.#foundation.keep(part);
+  }
+
+  /** What is kept may have been changed by another program. */
+  look(): void {
+    this.#foundation.look();
   }
 
   /** The local port of ESP in UDP; undefined while none is open. */

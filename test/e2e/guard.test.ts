@@ -43,6 +43,11 @@ describe('guard of a member', function () {
     await vm1.ns.ip('link', 'delete', 'icvpn0');
     await untilAnswered(vm1.ns, peer.ipv4, AbortSignal.timeout(60_000));
     assert.match(daemon.stderr, / kernel-repaired /);
+    await vm2.ns.ip('xfrm', 'state', 'flush');
+    await untilAnswered(vm1.ns, peer.ipv4, AbortSignal.timeout(60_000));
+    await vm2.ns.ip('xfrm', 'policy', 'flush');
+    await vm2.ns.ip('xfrm', 'state', 'flush');
+    await untilAnswered(vm1.ns, peer.ipv6, AbortSignal.timeout(60_000));
 
     assert.equal(await daemon.terminate(), 0);
     await goOn();

@@ -161,8 +161,8 @@ describe("the owner's policy", function () {
     assert.ok(await opens(vm1, 8080));
   });
 
-  it('P17 is in force again soon after somebody has flushed all rules', async () => {
-    const putBack = daemons.get('vm2')?.said(' firewall-put-back', PUBLISHED_LIMIT);
+  it('P17 P31 is in force again soon after somebody has flushed all rules', async () => {
+    const putBack = daemons.get('vm2')?.said('policy rules', PUBLISHED_LIMIT);
     await vm2.ns.run('nft', ['flush', 'ruleset']);
     await putBack;
     await until('the table is back', async () =>
@@ -170,6 +170,24 @@ describe("the owner's policy", function () {
     );
     assert.ok(await isClosed(vm1, 5432));
     assert.ok(await opens(vm1, 8080));
+  });
+
+  it('P31 a member whose rules do not stay has no peers until they do', async () => {
+    const list = await vm2.ns.run('nft', ['list', 'tables']);
+    const [table = ''] = /icvpn_(?!guard)\w+/.exec(list) ?? [];
+    assert.ok(table);
+    {
+      const unsound = daemons.get('vm2')?.said(' again and again');
+      const flush = `while :; do nft delete table inet ${table}; sleep 0.2; done`;
+      await using fight = vm2.ns.start('sh', ['-c', flush]);
+      assert.ok(fight.pid);
+      await unsound;
+      await until('no peer', async () => !(await vm2.ns.ip('xfrm', 'policy')).includes('tmpl'));
+      assert.ok(await isClosed(vm1, 5432));
+    }
+    await daemons.get('vm2')?.said(' kernel-soundness problem=none');
+    assert.ok(await opens(vm1, 8080));
+    assert.ok(await isClosed(vm1, 5432));
   });
 
   it('P22 one whose own tests fail is not published', async () => {

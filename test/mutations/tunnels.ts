@@ -4,6 +4,8 @@ import type { Mutation } from './mutation.ts';
 const PEER = 'src/ipsec/dataplane/peer.ts';
 const POLICIES = 'src/ipsec/dataplane/policies.ts';
 const MACHINE = 'src/ipsec/lifecycle/machine.ts';
+const DATABASES = 'src/ipsec/dataplane/databases.ts';
+const OTHERS = ['test/lab/ipsec/databases.test.ts'];
 const PLANE = ['test/lab/ipsec/dataplane.test.ts'];
 const LIFECYCLE = [
   'test/unit/lifecycle/machine.test.ts',
@@ -76,6 +78,53 @@ export const TUNNEL_MUTATIONS: readonly Mutation[] = [
     find: 'return known ? [] : [...this.#retire(now), ...this.#want()];',
     replace: 'return known ? [] : [];',
     tests: LIFECYCLE,
+  },
+  {
+    promise: 'P31',
+    title: 'policies that another program takes stay away',
+    file: DATABASES,
+    find: '    rethrow(await xfrm.updatePolicies(policies));',
+    replace: '',
+    tests: OTHERS,
+    grep: 'policies that are flushed',
+    where: 'lab',
+  },
+  {
+    promise: 'P31',
+    title: 'altered policies count as intended',
+    file: DATABASES,
+    find: 'templates.map((each) => [',
+    replace: 'templates.slice(9).map((each) => [',
+    tests: OTHERS,
+    grep: 'policies that are flushed',
+    where: 'lab',
+  },
+  {
+    promise: 'P31',
+    title: 'the own work under way counts as a change by others',
+    file: DATABASES,
+    find: 'await Promise.all(still);',
+    replace: '',
+    tests: OTHERS,
+    grep: 'takes no change of its own',
+    where: 'lab',
+  },
+  {
+    promise: 'P31',
+    title: 'a lost SA is not replaced',
+    file: MACHINE,
+    find: 'return used ? [told, ...this.#want()] : [];',
+    replace: 'return used ? [told] : [];',
+    tests: LIFECYCLE,
+  },
+  {
+    promise: 'P31',
+    title: 'probes are answered from memory',
+    file: 'src/daemon/pair/pair.ts',
+    find: '    if (packets === undefined) return undefined;\n    // The peer hears',
+    replace: '    if (packets === undefined) return 0;\n    // The peer hears',
+    tests: ['test/unit/daemon/pair.test.ts'],
+    grep: 'P31',
   },
   {
     promise: 'P20',

@@ -47,6 +47,8 @@ export async function openKernel(
     if (ending.left.kept) log('guard-kept', { sockets: ending.left.sockets });
     else await forgetPlace(stateDir);
   });
+  dataPlane.keep(firewall);
+  firewall.on('disturbed', () => dataPlane.look());
   if (!dataPlane.packetsWait) {
     log('first-packets-lost', {
       why: '/proc/sys is read-only',

@@ -69,7 +69,6 @@ export async function enterNetwork(
   tier.trust.on('change', recheck);
   tier.trust.on('policy', () => policy.refresh());
   policy.on('blocked', recheck);
-  kernel.firewall.on('disturbed', () => policy.putBack());
   kernel.dataPlane.on('soundness', (why) => (why ? recheck() : policy.refresh()));
   policy.on('enforced', (members) => {
     const { encapsulation } = tier.trust.policy?.document ?? {};

@@ -2,7 +2,7 @@
  * One pair of members: its life cycle, joined to kernel, exchange and peer.
  *
  * ```
- *   kernel ── acquire, expire, counters ──▶ ┌───────────────┐ ── exchange ─────────▶ Runs
+ *   kernel ── acquire, expire, loss, usage ▶┌───────────────┐ ── exchange ─────────▶ Runs
  *   Runs ──── established, in doubt, failed ▶│ PairLifecycle │ ── remove, move ─────▶ kernel
  *   peer ──── delete notice, answer ───────▶ │               │ ── notify, probe ────▶ peer
  *   clock ─── tick ────────────────────────▶ └───────────────┘ ── wakeAt ───────────▶ clock
@@ -144,6 +144,12 @@ export class Pair {
     this.#tell({ type: 'expired', spi, direction, hard });
   }
 
+  /** Another program has taken an SA from the kernel. */
+  lost(spi: number, direction: 'in' | 'out'): void {
+    this.#options.log('sa-lost', { peer: this.#id, spi, direction });
+    this.#tell({ type: 'lost', spi, direction });
+  }
+
   counted(usage: readonly SaUsage[]): void {
     const packets = usage.reduce((sum, each) => sum + each.packets, 0n);
     if (packets !== this.#traffic.packets) this.#traffic.at = performance.now();
@@ -177,21 +183,22 @@ export class Pair {
     return known;
   }
 
-  /** Whether this end receives under an SPI: what the peer's probe asks. */
-  receives(inboundSpi: number): boolean {
+  /** Whether this end receives under an SPI: what the peer's probe asks, and the kernel answers. */
+  async receives(inboundSpi: number): Promise<boolean> {
+    return (await this.received(inboundSpi)) !== undefined;
+  }
+
+  /** What has come under an SPI, from the kernel; undefined if this end does not receive under it. */
+  async received(inboundSpi: number): Promise<number | undefined> {
     const { pair, kept } = this.#life;
     const known =
       pair?.inboundSpi === inboundSpi || kept.some((each) => each.inboundSpi === inboundSpi);
-    // The peer hears nothing: perhaps a NAT shows this end elsewhere, and only a packet tells where.
-    if (known && this.#path.showsItself) this.#touch();
-    return known;
-  }
-
-  /** What has come under an SPI; undefined if this end does not receive under it. */
-  async received(inboundSpi: number): Promise<number | undefined> {
-    if (!this.receives(inboundSpi)) return undefined;
+    if (!known) return undefined;
     const packets = await this.#plane.packets(this.#id, inboundSpi, 'in');
-    return packets === undefined ? undefined : Number(packets);
+    if (packets === undefined) return undefined;
+    // The peer hears nothing: perhaps a NAT shows this end elsewhere, and only a packet tells where.
+    if (this.#path.showsItself) this.#touch();
+    return Number(packets);
   }
 
   /** The ends of the tunnel are others now. */

@@ -9,7 +9,7 @@
 import type { RunNft } from '../firewall/nft.ts';
 import { GuardError } from '../guard/errors.ts';
 import { Guard } from '../guard/guard.ts';
-import { Reconciler } from '../guard/reconciler.ts';
+import { Reconciler, type Repairable } from '../guard/reconciler.ts';
 import { LinkClient } from '../link/client.ts';
 import type { CallOptions } from '../netlink/inflight.ts';
 import { XfrmClient } from '../xfrm/client.ts';
@@ -62,6 +62,8 @@ export class Foundation implements AsyncDisposable {
   readonly #guard: Guard;
   readonly #routes: ServiceRoutes;
   readonly #siteWatch: SiteWatch | undefined;
+  /** What has to be in the kernel, in the order in which it is repaired. */
+  readonly #parts: Repairable[];
   #reconciler: Reconciler | undefined;
   #firstReqid: number | undefined;
   #interfaceIndex: number | undefined;
@@ -96,7 +98,18 @@ export class Foundation implements AsyncDisposable {
         onError,
       });
     }
+    this.#parts = this.#ownParts();
     this.#sockets = sockets.move();
+  }
+
+  /** Repairs this too from now on, after the guard. Call {@link look} when it may have to be. */
+  keep(part: Repairable): void {
+    this.#parts.splice(1, 0, part);
+  }
+
+  /** Something in the kernel may have changed. */
+  look(): void {
+    this.#reconciler?.poke();
   }
 
   /** The first of 65,536 reqids that nobody else has. */
@@ -207,22 +220,26 @@ export class Foundation implements AsyncDisposable {
 
   #reconcile(): void {
     const { onRepaired, onSoundness } = this.#options;
-    const part = (repair: () => Promise<readonly string[]>) => ({
-      repair: () => this.#serially(repair),
-    });
     this.#reconciler = new Reconciler({
-      parts: [
-        part(async () => ((await this.#guard.repair()) ? ['guard'] : [])),
-        part(() => this.#repairRules()),
-        part(() => this.#repairInterface()),
-        part(() => this.#routes.repairRoutes()),
-        ...(this.#siteWatch ? [part(() => this.#follow())] : []),
-      ],
+      parts: this.#parts,
       onRepaired,
       onUnsound: onSoundness,
       onSound: () => onSoundness(undefined),
     });
     this.#reconciler.poke(); // for what has changed meanwhile
+  }
+
+  #ownParts(): Repairable[] {
+    const part = (repair: () => Promise<readonly string[]>) => ({
+      repair: () => this.#serially(repair),
+    });
+    return [
+      part(async () => ((await this.#guard.repair()) ? ['guard'] : [])),
+      part(() => this.#repairRules()),
+      part(() => this.#repairInterface()),
+      part(() => this.#routes.repairRoutes()),
+      ...(this.#siteWatch ? [part(() => this.#follow())] : []),
+    ];
   }
 
   async #repairRules(): Promise<string[]> {

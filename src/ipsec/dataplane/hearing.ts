@@ -4,7 +4,7 @@
  *     ACQUIRE  ──► its peer is wanted, once until there is an SA or the kernel has given up
  *     EXPIRE   ──► soft: a successor is due;  hard: gone, and packets wait again
  *     MAPPING  ──► the peer is behind another address or port
- *     overrun  ──► what was lost is read from the kernel's tables
+ *     overrun  ──► ACQUIREs that were lost are read from the kernel's table; SAs that are gone: databases.ts
  */
 import type { AcquireEvent, XfrmEvent } from '../xfrm/event.ts';
 import type { State } from '../xfrm/state.ts';
@@ -94,12 +94,6 @@ export class Hearing {
       const theirs = states.filter((state) => this.#peerOf(state.ifId, state.reqid) === peer);
       peer.acquired = theirs.filter(({ spi }) => spi === 0);
       if (peer.acquired.length > 0) this.#want(peer);
-      for (const { spi, direction } of peer.sas) {
-        const found = theirs.some(
-          (state) => state.spi === spi && peer.directionTo(state.destination) === direction,
-        );
-        if (!found) this.#expired(peer, direction, spi, true);
-      }
     }
   }
 }

@@ -55,7 +55,7 @@ export async function remap(xfrm: XfrmClient, peer: PeerRecord, remotePort: numb
   }
 }
 
-/** @returns undefined if it is gone */
+/** @returns undefined if it is gone, or another's by now */
 export async function find(
   xfrm: XfrmClient,
   peer: PeerRecord,
@@ -64,7 +64,8 @@ export async function find(
 ): Promise<State | undefined> {
   const { destination } = saEnds(peer.underlay, direction);
   try {
-    return await xfrm.getState({ destination, spi });
+    const state = await xfrm.getState({ destination, spi });
+    return state.reqid === peer.reqid && !state.larval ? state : undefined;
   } catch (error) {
     if (isNotFound(error)) return undefined;
     throw error;

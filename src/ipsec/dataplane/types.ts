@@ -47,6 +47,13 @@ export interface ExpireNotice {
   readonly hard: boolean;
 }
 
+/** Another program has taken an SA from the kernel. */
+export interface LossNotice {
+  readonly peerId: string;
+  readonly spi: number;
+  readonly direction: SaDirection;
+}
+
 /** The peer's ESP in UDP comes from another address or port: a NAT between has a new mapping. */
 export interface MappingNotice {
   readonly peerId: string;
@@ -68,6 +75,7 @@ export interface DataPlaneEvents {
   /** The kernel has a packet for this peer and no SA; told once until one is there or the kernel asks anew. */
   acquire: [peerId: string];
   expire: [notice: ExpireNotice];
+  lost: [notice: LossNotice];
   mapping: [notice: MappingNotice];
   /** This machine has another way to a peer's subnet, which its own programs go on taking. */
   shadowed: [subnet: string];

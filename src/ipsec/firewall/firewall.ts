@@ -25,7 +25,7 @@ interface Call {
 }
 
 interface FirewallEvents {
-  /** Somebody else has changed the table, or removed it: {@link Firewall.apply} puts it back. */
+  /** Somebody else has changed the table, or removed it: {@link Firewall.repair} puts it back. */
   disturbed: [];
   /** Changes by others are not heard of any more; what is in force stays. */
   error: [error: Error];
@@ -37,6 +37,8 @@ export class Firewall extends Emitter<FirewallEvents> implements AsyncDisposable
   #zones: boolean | undefined;
   /** Whether there may be a table. */
   #present = true;
+  /** Whether nobody else has changed it, as far as was heard. */
+  #intact = true;
   #tail: Promise<unknown> = Promise.resolve();
   #table: OwnTable | undefined;
 
@@ -68,6 +70,15 @@ export class Firewall extends Emitter<FirewallEvents> implements AsyncDisposable
     return this.#serially(() => this.#enforce(call));
   }
 
+  /** Puts the rules back if another program has changed them. @returns whether it had to. @throws as {@link open} */
+  repair(): Promise<boolean> {
+    return this.#serially(async () => {
+      if (this.#intact) return false;
+      await this.#enforce({});
+      return true;
+    });
+  }
+
   /** Takes the table away. */
   close(): Promise<void> {
     this.#table?.[Symbol.dispose]();
@@ -85,14 +96,25 @@ export class Firewall extends Emitter<FirewallEvents> implements AsyncDisposable
     this.#zones ??= await hasZones(call);
     this.#table ??= new OwnTable({
       table: tableName(input.ifId),
-      onDisturbed: () => this.tell('disturbed'),
+      onDisturbed: () => {
+        this.#intact = false;
+        this.tell('disturbed');
+      },
       onError: (error) => this.tell('error', error),
     });
-    await this.#table.replace(ruleSet(input, this.#zones), call);
+    const wasIntact = this.#intact;
+    this.#intact = true; // whoever changes it from now on makes it uncertain again
+    try {
+      await this.#table.replace(ruleSet(input, this.#zones), call);
+    } catch (error) {
+      this.#intact &&= wasIntact;
+      throw error;
+    }
     this.#present = true;
   }
 
   async #remove(call: Call): Promise<void> {
+    this.#intact = true;
     if (!this.#present) return;
     try {
       const rules = removal(tableName(this.#input.ifId));
@@ -104,7 +126,7 @@ export class Firewall extends Emitter<FirewallEvents> implements AsyncDisposable
     this.#present = false;
   }
 
-  #serially(work: () => Promise<void>): Promise<void> {
+  #serially<T>(work: () => Promise<T>): Promise<T> {
     const run = this.#tail.then(work);
     this.#tail = run.catch(() => undefined);
     return run;

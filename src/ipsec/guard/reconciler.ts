@@ -18,7 +18,7 @@ export interface Repairable {
 }
 
 export interface ReconcilerOptions {
-  /** In the order in which they are repaired: what refuses before what leads on. */
+  /** In the order in which they are repaired: what refuses before what leads on. More may come. */
   readonly parts: readonly Repairable[];
   readonly onRepaired: (what: readonly string[]) => void;
   /** The kernel is not as it has to be, and for how long is not known. */
@@ -132,4 +132,4 @@ export class Reconciler implements AsyncDisposable {
 }
 
 const FOUGHT =
-  'another program undoes the repair of interface, routes, rules or nftables again and again';
+  'another program undoes the repair of interface, routes, rules, nftables or IPsec again and again';

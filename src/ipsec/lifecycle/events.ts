@@ -45,6 +45,8 @@ export type LifecycleEvent =
       readonly direction: Direction;
       readonly hard: boolean;
     }
+  /** Another program has taken the SA from the kernel. */
+  | { readonly type: 'lost'; readonly spi: number; readonly direction: Direction }
   /** Authenticated notice: the peer will soon receive no more under this SPI, which is an outbound one of ours. */
   | { readonly type: 'deleted'; readonly outboundSpi: number }
   /** Authenticated answer to `probe`: whether the peer has the inbound SA. */

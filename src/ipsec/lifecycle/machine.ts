@@ -15,6 +15,8 @@
  *    ├── idle: outbound removed, peer told, inbound removed after `overlap` ──── up
  *    ├── the peer tells that its inbound SA goes: the same, without telling ──── up
  *    ├── gone (no answer to probes) or hard limit: both removed ──────────────── up
+ *    ├── lost, outbound: not in use any more, exchange at once ───────────────── up
+ *    ├── lost, inbound: peer told, exchange at once, the outbound one goes on ── any
  *    └── moved: SAs removed, exchange at once if there were any ──────────────── any
  * ```
  *
@@ -140,6 +142,8 @@ export class PairLifecycle {
         return [];
       case 'expired':
         return this.#expired(event, now);
+      case 'lost':
+        return this.#lost(event.spi, event.direction, now);
       case 'deleted':
         return event.outboundSpi === this.#current?.outboundSpi ? this.#retire(now) : [];
       case 'probed':
@@ -264,6 +268,18 @@ export class PairLifecycle {
     this.#wanting = true;
     this.#retryAt = now + retryDelay(this.#timing, this.#brief, this.#random());
     return [];
+  }
+
+  /** The peer may go on sending under an inbound SA that is lost, unless it is told. */
+  #lost(spi: number, direction: Direction, now: number): LifecycleAction[] {
+    if (direction === 'out') {
+      if (spi !== this.#current?.outboundSpi) return [];
+      return [...this.#retire(now), ...this.#want()];
+    }
+    const told: LifecycleAction = { do: 'notify-deleted', inboundSpi: spi };
+    if (this.#retiring.delete(spi)) return [told];
+    const used = this.#inDoubt.delete(spi) || spi === this.#current?.inboundSpi;
+    return used ? [told, ...this.#want()] : [];
   }
 
   #probed(outboundSpi: number, known: boolean, now: number): LifecycleAction[] {

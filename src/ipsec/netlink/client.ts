@@ -135,6 +135,11 @@ export class NetlinkClient {
     );
   }
 
+  /** The number by which events tell whose request caused them. */
+  get port(): number {
+    return this.#socket.port;
+  }
+
   /** Fails what is in flight and closes the socket. */
   close(): void {
     if (this.#closed) return;

@@ -57,6 +57,11 @@ export interface BulkFailure {
 export class XfrmClient implements Disposable {
   readonly #netlink = new NetlinkClient({ protocol: NETLINK_XFRM, refuse: xfrmError });
 
+  /** That events bear which this client's requests have caused. */
+  get port(): number {
+    return this.#netlink.port;
+  }
+
   /** Adds a state. @throws XfrmError `ERR_XFRM_EXISTS`. Equivalent to: `ip xfrm state add` */
   async addState(spec: StateSpec, call?: CallOptions): Promise<void> {
     await this.#do('add state', XFRM_MSG.NEWSA, encodeState(spec), call);

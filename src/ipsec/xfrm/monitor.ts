@@ -27,7 +27,8 @@ export interface XfrmMonitorOptions {
 }
 
 interface Events {
-  event: [event: XfrmEvent];
+  /** @param port of the netlink socket whose request caused it ({@link XfrmClient.port}); 0 if none did */
+  event: [event: XfrmEvent, port: number];
   error: [error: Error];
 }
 
@@ -62,9 +63,9 @@ export class XfrmMonitor extends Emitter<Events> implements Disposable {
       receiveBuffer: options.receiveBuffer,
       onMessage: (message) => {
         const event = decodeEvent(message);
-        if (event !== undefined) this.tell('event', event);
+        if (event !== undefined) this.tell('event', event, message.port);
       },
-      onOverrun: () => this.tell('event', { type: 'overrun' }),
+      onOverrun: () => this.tell('event', { type: 'overrun' }, 0),
       onError: (error) => this.tell('error', error),
     });
   }

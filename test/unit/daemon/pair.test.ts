@@ -331,6 +331,26 @@ describe('pair of members', () => {
     assertSame(a, reborn);
   });
 
+  it('P31 answers probes from the kernel, and makes new keys when that has lost an SA', async () => {
+    const [a, b] = await connected();
+    const { inboundSpi = 0, outboundSpi = 0 } = b.pair.current ?? {};
+    assert.ok(await b.pair.receives(inboundSpi));
+    b.kernel.inbound.clear();
+    b.kernel.outbound.clear();
+    assert.ok(!(await b.pair.receives(inboundSpi)));
+    b.pair.lost(inboundSpi, 'in');
+    b.pair.lost(outboundSpi, 'out');
+    await until('new keys', () =>
+      [a, b].every(
+        ({ pair }) =>
+          pair.current &&
+          pair.current.inboundSpi !== inboundSpi &&
+          pair.current.outboundSpi !== inboundSpi,
+      ),
+    );
+    assertSame(a, b);
+  });
+
   it('leaves a pair alone that answers, though nothing is heard', async () => {
     const [a, b] = await connected({ timing: { silence: 20 } });
     const { current } = a.pair;

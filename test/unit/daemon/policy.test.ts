@@ -192,31 +192,6 @@ describe('policy enforcement', () => {
     assert.deepEqual(enforcement.status(), since);
   });
 
-  it('P17 puts back what another program has changed, but does not race with it', async () => {
-    policy = { sequence: 1, document: rules(['web', 'app']) };
-    await enforcement.open();
-    enforcement.putBack();
-    await enforced();
-    assert.equal(firewall.applied.length, 2);
-    for (let n = 0; n < 20; n++) enforcement.putBack();
-    await enforced();
-    assert.equal(firewall.applied.length, 3);
-    assert.equal(events.filter((each) => each === 'firewall-put-back').length, 2);
-  });
-
-  it('P17 puts back what was changed while rules were being applied', async () => {
-    await enforcement.open();
-    const busy = Promise.withResolvers<void>();
-    firewall.gate = busy.promise;
-    publish(1, rules(['web', 'app']));
-    enforcement.putBack();
-    await once(logged, 'firewall-put-back');
-    busy.resolve();
-    await enforced();
-    await enforced();
-    assert.equal(firewall.applied.length, 3);
-  });
-
   it('tries again by itself', async () => {
     await enforcement.open();
     firewall.failure = new Error('busy');

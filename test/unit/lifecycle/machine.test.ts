@@ -293,6 +293,40 @@ describe('life cycle of a pair', () => {
     });
   });
 
+  describe('P31 an SA that another program has taken', () => {
+    it('is replaced at once; the peer is told of an inbound one, and the outbound one goes on', () => {
+      const { life, tell } = up();
+      assert.deepEqual(tell({ type: 'lost', spi: ONE.inboundSpi, direction: 'in' }), [
+        { do: 'notify-deleted', inboundSpi: ONE.inboundSpi },
+        { do: 'exchange' },
+      ]);
+      assert.deepEqual(life.pair, life.pair && { ...life.pair, ...ONE });
+      assert.deepEqual(tell({ type: 'lost', spi: ONE.outboundSpi, direction: 'out' }), [
+        remove(ONE.outboundSpi, 'out'),
+        { do: 'exchange' },
+      ]);
+      assert.equal(life.phase, 'wanting');
+    });
+
+    it('needs no other where it was in use no more, or never', () => {
+      const { tell } = up();
+      tell({ type: 'established', pair: TWO, limits: LIMITS });
+      const old = { type: 'lost', spi: ONE.inboundSpi, direction: 'in' } as const;
+      assert.deepEqual(tell(old), [{ do: 'notify-deleted', inboundSpi: ONE.inboundSpi }]);
+      assert.deepEqual(tell(old), []);
+      assert.deepEqual(tell({ type: 'lost', spi: TWO.inboundSpi, direction: 'out' }), []);
+    });
+
+    it('in doubt: the peer is told, since it may have it in use', () => {
+      const { tell } = up();
+      tell({ type: 'in-doubt', inboundSpi: 0x301 });
+      assert.deepEqual(tell({ type: 'lost', spi: 0x301, direction: 'in' }), [
+        { do: 'notify-deleted', inboundSpi: 0x301 },
+        { do: 'exchange' },
+      ]);
+    });
+  });
+
   describe('the end of a pair', () => {
     it('comes when nothing is sent or heard: the peer is told before its packets are refused', () => {
       const { at, tell, wait, life } = begin();
