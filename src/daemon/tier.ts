@@ -34,6 +34,7 @@ import {
 } from '../overlay/stored-kinds.ts';
 import type { ServiceDescriptor } from '../records/descriptor.ts';
 import type { Opened } from '../records/envelope.ts';
+import { PeerIdError, parsePeerId } from '../records/peer-id.ts';
 import type { Log } from './log.ts';
 
 /** What a tier stores, what of it goes to everybody at once, and who that is. */
@@ -109,6 +110,8 @@ export class Tier implements AsyncDisposable {
   readonly records: Records;
   readonly trust: ServiceTrust;
   readonly #spread: Spread;
+  /** PeerIDs of this node and of those that a super-peer lists as admitted. */
+  readonly #listed: Set<string>;
   readonly #log: Log;
   readonly #owned: AsyncDisposableStack;
   readonly #kept = new Map<string, { stop: AbortController; done: Promise<void> }>();
@@ -120,6 +123,7 @@ export class Tier implements AsyncDisposable {
       records: Records;
       trust: ServiceTrust;
       spread: Spread;
+      listed: Set<string>;
     },
     log: Log,
     owned: AsyncDisposableStack,
@@ -129,6 +133,7 @@ export class Tier implements AsyncDisposable {
     this.records = parts.records;
     this.trust = parts.trust;
     this.#spread = parts.spread;
+    this.#listed = parts.listed;
     this.#log = log;
     this.#owned = owned;
     const isContact = ({ remotePeer }: Connection) => this.#kept.has(remotePeer.toString());
@@ -139,8 +144,10 @@ export class Tier implements AsyncDisposable {
     await using owned = new AsyncDisposableStack();
     const { kind, host, descriptor, credential, log } = options;
     const { serviceId } = descriptor.value;
+    const listed = new Set([host.peerId.toString()]);
     const store = new RecordStore({
       kinds: kind.kinds,
+      isMember: (peer) => listed.has(peer) || isConnected(gate, peer),
       serves: (service) => service.equals(serviceId) || (options.serves?.(service) ?? false),
       ...(kind.ownServiceOnly && { scope: serviceId }),
     });
@@ -171,7 +178,7 @@ export class Tier implements AsyncDisposable {
     const spread = new Spread({ gate, store, kinds: kind.spread, audience });
     owned.defer(() => spread.close());
     await spread.start();
-    return new Tier({ gate, store, records, trust, spread }, log, owned.move());
+    return new Tier({ gate, store, records, trust, spread, listed }, log, owned.move());
   }
 
   /** The nodes of this tier that are connected and have passed the gate. */
@@ -182,6 +189,12 @@ export class Tier implements AsyncDisposable {
   /** Learns from one node whatever it has that is newer, and tells it the same. @throws GateError */
   learn(from: Target, options: AbortOptions): Promise<void> {
     return this.#spread.sync(from, options);
+  }
+
+  /** Takes endpoints of these nodes, whether they are connected or not, and no more of those of the last call. */
+  list(members: readonly Ed25519PeerId[]): void {
+    this.#listed.clear();
+    for (const each of [this.gate.host.peerId, ...members]) this.#listed.add(each.toString());
   }
 
   /** Stays connected to these nodes, and lets those of the last call go that are not among them. */
@@ -228,5 +241,15 @@ export class Tier implements AsyncDisposable {
     for (const { stop } of all) stop.abort();
     await Promise.all(all.map(({ done }) => done));
     await this.#owned.disposeAsync();
+  }
+}
+
+/** Whether a node, by its PeerID as text, is connected and has passed the gate. */
+function isConnected(gate: Gate, peer: string): boolean {
+  try {
+    return gate.isAdmitted(parsePeerId(peer));
+  } catch (error) {
+    if (error instanceof PeerIdError) return false;
+    throw error;
   }
 }

@@ -28,6 +28,7 @@ import { TOMBSTONE } from '../records/tombstone.ts';
 import { type Guest, Guests } from './guests.ts';
 import {
   DESCRIPTOR_RECORD,
+  ENDPOINT_RECORD,
   keyNames,
   REVOCATION_RECORD,
   recordKey,
@@ -122,6 +123,8 @@ export interface RecordStoreOptions {
   readonly scope?: Ed25519PeerId;
   /** Whether this node has to do with a service, always the same of one: others have a part of the room. All, if left out. */
   readonly serves?: (service: Ed25519PeerId) => boolean;
+  /** Whether a key, a PeerID as text, is one that was admitted: of others no endpoint comes in. All, if left out. */
+  readonly isMember?: (peer: string) => boolean;
   /** Milliseconds since 1970. */
   readonly clock?: () => number;
   /** The most records held. */
@@ -168,6 +171,7 @@ export class RecordStore extends Emitter<RecordStoreEvents> {
   readonly #maxRecords: number;
   readonly #maxBytes: number;
   readonly #serves: (service: Ed25519PeerId) => boolean;
+  readonly #isMember: (peer: string) => boolean;
   /** What is held of services that are not served here. */
   readonly #guests: Guests;
   readonly #held = new Map<string, Held>();
@@ -187,6 +191,7 @@ export class RecordStore extends Emitter<RecordStoreEvents> {
     this.#maxRecords = options.maxRecords ?? 65_536;
     this.#maxBytes = options.maxBytes ?? 256 * 1024 * 1024;
     this.#serves = options.serves ?? (() => true);
+    this.#isMember = options.isMember ?? (() => true);
     this.#guests = new Guests({ records: this.#maxRecords, bytes: this.#maxBytes });
   }
 
@@ -273,6 +278,7 @@ export class RecordStore extends Emitter<RecordStoreEvents> {
     const kind = this.#kindOf(key);
     const held = this.held(key);
     if (held === undefined || compare(held.bytes, bytes) !== 0) {
+      this.#checkMember(kind, key);
       const opened = await this.#open(kind, key, bytes);
       this.#checkIssuer(opened);
       this.#checkTime(opened);
@@ -322,6 +328,14 @@ export class RecordStore extends Emitter<RecordStoreEvents> {
     const kind = this.#kinds.get(key.split('/', 2)[1] ?? '');
     if (kind === undefined) throw new RecordError('ERR_RECORD_KEY', `no kind has the key ${key}`);
     return kind;
+  }
+
+  /** A member that makes up keys by the thousand cannot fill others' rooms with endpoints of theirs, or tombstones. */
+  #checkMember(kind: StoredKind<unknown>, key: string): void {
+    if (kind !== ENDPOINT_RECORD) return;
+    const peer = keyNames(key)[kind.signerPart] ?? '';
+    if (this.#isMember(peer)) return;
+    throw new RecordError('ERR_RECORD_SIGNER', `${peer} is no member that this node knows`);
   }
 
   /**

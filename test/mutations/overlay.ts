@@ -9,6 +9,24 @@ const GATE_TESTS = ['test/unit/overlay/gate.test.ts', 'test/unit/overlay/isolati
 
 export const OVERLAY_MUTATIONS: readonly Mutation[] = [
   {
+    promise: 'P8',
+    title: 'endpoints of keys that nobody admitted are kept',
+    file: 'src/overlay/record-store.ts',
+    find: 'if (this.#isMember(peer)) return;',
+    replace: 'if (this.#isMember(peer) || true) return;',
+    tests: ['test/unit/overlay/record-store.test.ts'],
+    grep: 'admitted only',
+  },
+  {
+    promise: 'P28',
+    title: 'a member of the service takes endpoints of any key',
+    file: 'src/daemon/tier.ts',
+    find: 'isMember: (peer) => listed.has(peer) || isConnected(gate, peer),',
+    replace: '',
+    tests: ['test/unit/daemon/way-back.test.ts'],
+    grep: 'endpoints',
+  },
+  {
     promise: 'P7',
     title: 'a credential serves every peer that shows it',
     file: CREDENTIAL,

@@ -61,6 +61,7 @@ export async function openListing(
     roster.recheck();
   });
   roster.on('change', (members) => {
+    tier.list(members.map((each) => each.peerId));
     tier.keep(contacts(peerId, members));
     policy.follow(addresses.settle(members));
   });

@@ -10,9 +10,10 @@ import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Ed25519PeerId } from '@libp2p/interface';
+import type { Ed25519PeerId, Ed25519PrivateKey } from '@libp2p/interface';
 import { requestAdmission } from '../../../src/admission/client.ts';
 import { ADMISSION_PROTOCOL } from '../../../src/admission/server.ts';
+import { dialled } from '../../../src/codec/multiaddr.ts';
 import { DiscoveryClient } from '../../../src/daemon/discovery-client.ts';
 import { KnownSuperPeers } from '../../../src/daemon/member/super-peers.ts';
 import { Renewal } from '../../../src/daemon/renewal.ts';
@@ -27,16 +28,23 @@ import {
 } from '../../../src/index.ts';
 import { DirectoryClient } from '../../../src/overlay/directory-client.ts';
 import { createHost } from '../../../src/overlay/host.ts';
-import { DESCRIPTOR_RECORD, REVOCATION_RECORD } from '../../../src/overlay/stored-kinds.ts';
+import {
+  DESCRIPTOR_RECORD,
+  ENDPOINT_RECORD,
+  REVOCATION_RECORD,
+  recordKey,
+} from '../../../src/overlay/stored-kinds.ts';
 import type { ServiceDescriptor } from '../../../src/records/descriptor.ts';
 import type { Opened } from '../../../src/records/envelope.ts';
-import { nth } from '../overlay/harness.ts';
+import { seal } from '../../../src/records/envelope.ts';
+import { identity, nth } from '../overlay/harness.ts';
 import { until } from './until.ts';
 import { type Arranged, arrange } from './world.ts';
 
 /** What a member is, apart from its kernel. */
 interface Vm {
   readonly peerId: Ed25519PeerId;
+  readonly key: Ed25519PrivateKey;
   readonly tier: Tier;
   readonly renewal: Renewal;
   readonly directory: DirectoryClient;
@@ -181,7 +189,7 @@ describe('a member over many epochs', () => {
     const all = parts.move();
     const end = (): Promise<void> => all.disposeAsync();
     owned.defer(end);
-    return { peerId, tier, renewal, directory, standing: () => standing, stop: end };
+    return { peerId, key, tier, renewal, directory, standing: () => standing, stop: end };
   }
 
   const isIn = (vm: Vm, epoch: number) => (): boolean =>
@@ -196,6 +204,31 @@ describe('a member over many epochs', () => {
     const other = await member('three');
     await revoke(other.peerId);
     for (const { tier } of vms) await until('hears', () => tier.trust.barred(other.peerId));
+  });
+
+  it('P8 P28 takes endpoints of those that passed the gate or are listed, and of no other key', async () => {
+    const [one, two] = [await member('one'), await member('two', 1)];
+    const { serviceId } = arranged.service.bootstrap;
+    const offer = async (peerId: Ed25519PeerId, key: Ed25519PrivateKey, sequence: number) => {
+      const notAfter = Math.floor(Date.now() / 1000) + 600;
+      const value = { serviceId, peerId, sequence, notAfter, multiaddrs: [], underlay: [] };
+      const bytes = await seal(ENDPOINT_RECORD.record, value, key);
+      return one.tier.store.accept(recordKey(ENDPOINT_RECORD, serviceId, peerId), bytes);
+    };
+    const made = await identity();
+    const refused = { code: 'ERR_RECORD_SIGNER' };
+    await assert.rejects(offer(made.id, made.key, 1), refused);
+    await assert.rejects(offer(two.peerId, two.key, 1), refused);
+    await one.tier.gate.admit(
+      two.tier.gate.host.multiaddrs().map((each) => dialled(each, two.peerId)),
+      { signal },
+    );
+    await offer(two.peerId, two.key, 1);
+    await assert.rejects(offer(made.id, made.key, 1), refused);
+    one.tier.list([made.id]);
+    await offer(made.id, made.key, 1);
+    one.tier.list([]);
+    await assert.rejects(offer(made.id, made.key, 2), refused);
   });
 
   it('P36 a suspension over many epochs: refused, it hears the newest and renews; a revoked one does not', async () => {

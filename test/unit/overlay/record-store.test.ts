@@ -287,6 +287,28 @@ describe('the record store', () => {
     await node.accept(key, await sealed(endpoint(1, { notAfter: NOW + 86_400 })));
   });
 
+  it('P8 P28 takes endpoints and tombstones of keys that were admitted only', async () => {
+    const admitted = new Set([member.id.toString()]);
+    const node = store({ isMember: (peer) => admitted.has(peer) });
+    for (let i = 0; i < 20; i++) {
+      const made = await identity();
+      const at = recordKey(ENDPOINT_RECORD, service.id, made.id);
+      const bytes = await sealed(endpoint(1, { peerId: made.id }), made);
+      const end = await seal(TOMBSTONE, { serviceId: service.id, key: at, sequence: 2 }, made.key);
+      for (const each of [bytes, end]) {
+        await assert.rejects(node.accept(at, each), fails('ERR_RECORD_SIGNER'));
+      }
+      assert.equal(node.floor(at), undefined);
+    }
+    const bytes = await sealed(endpoint(1));
+    await node.accept(key, bytes);
+    // It stays over a restart of this node, which then knows nobody yet.
+    const again = store({ isMember: () => false });
+    await again.restore(key, { epoch: 0, sequence: 1 }, bytes);
+    assert.ok(again.get(key));
+    await assert.rejects(again.accept(key, await sealed(endpoint(2))), fails('ERR_RECORD_SIGNER'));
+  });
+
   describe('revocation lists', () => {
     const listKey = (issuer: Identity) => recordKey(REVOCATION_RECORD, service.id, issuer.id);
     const list = (issuer: Identity, sequence = 1) =>
