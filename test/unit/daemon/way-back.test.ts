@@ -224,6 +224,12 @@ describe('a member over many epochs', () => {
       { signal },
     );
     await offer(two.peerId, two.key, 1);
+    const own = { serviceId, peerId: two.peerId, notAfter: Math.floor(Date.now() / 1000) + 600 };
+    let sequence = 2;
+    await until('it stores its own over the network', async () => {
+      const value = { ...own, sequence: sequence++, multiaddrs: [], underlay: [] };
+      return (await two.tier.records.put(ENDPOINT_RECORD, value, two.key, { signal })).replicas > 0;
+    });
     await assert.rejects(offer(made.id, made.key, 1), refused);
     one.tier.list([made.id]);
     await offer(made.id, made.key, 1);
