@@ -101,16 +101,6 @@ export const TUNNEL_MUTATIONS: readonly Mutation[] = [
   },
   {
     promise: 'P31',
-    title: 'the own work under way counts as a change by others',
-    file: DATABASES,
-    find: 'await Promise.all(still);',
-    replace: '',
-    tests: OTHERS,
-    grep: 'takes no change of its own',
-    where: 'lab',
-  },
-  {
-    promise: 'P31',
     title: 'a lost SA is not replaced',
     file: MACHINE,
     find: 'return used ? [told, ...this.#want()] : [];',
