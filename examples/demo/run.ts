@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import type { MemberStatus } from '../../src/daemon/status.ts';
 import type { Netns } from '../../test/lab/netns.ts';
-import { turnSuperPeers } from './bootstrap.ts';
+import { keepSuperPeer } from './bootstrap.ts';
 import { Capture, type Captured } from './capture.ts';
 import { type KernelSa, kernelSas } from './kernel.ts';
 import { type DaemonProcess, icvpn, startDaemon, textField } from './node.ts';
@@ -63,9 +63,9 @@ export async function runDemo({ dir, owner, say, daemons }: DemoOptions): Promis
   let first: MemberStatus | undefined;
   for (const [i, host] of net.vms.entries()) {
     const vm = `vm${i + 1}`;
-    // Each VM begins at another super-peer.
+    // The VMs are admitted by both super-peers in turn.
     const bootstrap = join(dir, `${vm}.json`);
-    await turnSuperPeers(join(dir, 'shop.json'), bootstrap, i);
+    await keepSuperPeer(join(dir, 'shop.json'), bootstrap, i);
     const args = ['--state', join(dir, vm), '--bootstrap', bootstrap, '--vmid', vm];
     const role = ['--role', ROLES[i] ?? 'app'];
     const daemon = await startDaemon(

@@ -16,7 +16,7 @@ import { planeClosed } from './dataplane/errors.ts';
 import { Foundation, type GuardLeft } from './dataplane/foundation.ts';
 import { closeGate } from './dataplane/gate.ts';
 import { Hearing } from './dataplane/hearing.ts';
-import { type InterfaceOptions, isOurs } from './dataplane/interface.ts';
+import type { InterfaceOptions } from './dataplane/interface.ts';
 import { checkIpv6 } from './dataplane/ipv6.ts';
 import { refuseOverlap } from './dataplane/overlap.ts';
 import { probeKernel, rethrow } from './dataplane/ownership.ts';
@@ -173,9 +173,8 @@ export class DataPlane extends Emitter<DataPlaneEvents> implements AsyncDisposab
     await Guard.probe(guard, { signal });
     if (prefixes.length === 0) return;
     using links = new LinkClient();
-    const own = (await links.links(options)).find((link) =>
-      isOurs(link, { ...options, interfaceName }),
-    );
+    // Another run of the same service is no overlap: `open` says whose the interface is.
+    const own = (await links.links(options)).find((link) => link.ifId === ifId);
     await refuseOverlap(links, prefixes, own?.index, options);
   }
 

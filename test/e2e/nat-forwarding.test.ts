@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { turnSuperPeers } from '../../examples/demo/bootstrap.ts';
+import { keepSuperPeer } from '../../examples/demo/bootstrap.ts';
 import { untilAnswered } from '../../examples/demo/ping.ts';
 import type { DemoHost } from '../../examples/demo/topology.ts';
 import { forgetConnections } from '../lab/conntrack.ts';
@@ -36,7 +36,7 @@ describe('NATs that forward', function () {
     await routerA.ip('route', 'add', 'unreachable', '10.2.2.0/24');
     await routerB.ip('route', 'add', 'unreachable', '10.1.2.0/24');
     // Each begins at the super-peer in the other cloud, which sees it at the address of its NAT.
-    await turnSuperPeers(scene.file('shop.json'), scene.file('turned.json'), 1);
+    await keepSuperPeer(scene.file('shop.json'), scene.file('turned.json'), 1);
     await scene.up(vm2, 'vm2');
     vm1Daemon = await scene.up(vm1, 'vm1', '--bootstrap', scene.file('turned.json'));
     await scene.up(vm3, 'vm3');

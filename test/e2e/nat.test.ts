@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
-import { turnSuperPeers } from '../../examples/demo/bootstrap.ts';
+import { keepSuperPeer } from '../../examples/demo/bootstrap.ts';
 import { Capture } from '../../examples/demo/capture.ts';
 import { untilAnswered } from '../../examples/demo/ping.ts';
 import type { DemoHost } from '../../examples/demo/topology.ts';
@@ -34,7 +34,7 @@ describe('NAT, and networks where ESP does not pass', function () {
     await masquerade('20000-20099');
     await routerB.ip('route', 'add', 'unreachable', '10.1.2.0/24');
     // It begins at the super-peer outside, which sees it at the NAT's address.
-    await turnSuperPeers(scene.file('shop.json'), scene.file('turned.json'), 1);
+    await keepSuperPeer(scene.file('shop.json'), scene.file('turned.json'), 1);
     await up(vm1, 'vm1', '--bootstrap', scene.file('turned.json'));
     await up(vm2, 'vm2');
     vm3Daemon = await up(vm3, 'vm3');

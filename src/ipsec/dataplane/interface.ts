@@ -25,7 +25,7 @@ export interface InterfaceOptions {
 /** "icvp": interfaces of this group are ours. It is set as the interface is made, so no crash can part them. */
 export const INTERFACE_GROUP = 0x69637670;
 /** Whether `link` was made by an icvpn for this service. */
-export function isOurs(
+function isOurs(
   link: Link,
   { interfaceName, ifId }: Pick<InterfaceOptions, 'interfaceName' | 'ifId'>,
 ): boolean {
