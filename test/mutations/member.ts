@@ -163,12 +163,19 @@ export const MEMBER_MUTATIONS: readonly Mutation[] = [
   },
   {
     promise: 'P34',
-    title: 'a clock that differs is not noticed at admission',
+    title: 'a clock that differs is not noticed at a renewal',
     file: 'src/admission/accept.ts',
     find: 'if (Math.abs(ahead) > CLOCK_SKEW_SECONDS) throw',
     replace: 'if (Math.abs(ahead) > 1_000 * CLOCK_SKEW_SECONDS) throw',
-    tests: ['test/unit/admission/admission.test.ts'],
-    grep: 'clock',
+    tests: ['test/unit/admission/renewal.test.ts'],
+  },
+  {
+    promise: 'P35',
+    title: 'a clock that differs is noticed when the ticket is spent already',
+    file: 'src/admission/client-session.ts',
+    find: 'if (Math.abs(ahead) > CLOCK_SKEW_SECONDS) throw',
+    replace: 'if (Math.abs(ahead) > 1_000 * CLOCK_SKEW_SECONDS) throw',
+    tests: ['test/unit/admission/ticket.test.ts'],
   },
   {
     promise: 'P30',
