@@ -13,7 +13,7 @@
  * They last longer once only, until the member is seen again: otherwise a super-peer that restarts each night would
  * never have an address back.
  */
-import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
+import type { SQLInputValue, StatementSync } from 'node:sqlite';
 import type { Ed25519PeerId } from '@libp2p/interface';
 import { Ipv4PoolError } from '../records/address-range.ts';
 import { CLOCK_SKEW_SECONDS } from '../records/credential.ts';
@@ -71,13 +71,15 @@ interface Row extends AddressClaim {
 }
 
 export class LeaseTable {
-  readonly #db: DatabaseSync;
+  readonly #prepare: (sql: string) => StatementSync;
   readonly #transaction: <T>(run: () => T) => T;
-  readonly #statements = new Map<string, StatementSync>();
 
-  /** @param transaction runs all of its changes or none */
-  constructor(db: DatabaseSync, transaction: <T>(run: () => T) => T) {
-    this.#db = db;
+  /**
+   * @param prepare gives a statement of the store's database, the same one each time
+   * @param transaction runs all of its changes or none
+   */
+  constructor(prepare: (sql: string) => StatementSync, transaction: <T>(run: () => T) => T) {
+    this.#prepare = prepare;
     this.#transaction = transaction;
   }
 
@@ -249,14 +251,6 @@ export class LeaseTable {
 
   #run(sql: string, ...values: SQLInputValue[]): void {
     this.#prepare(sql).run(...values);
-  }
-
-  #prepare(sql: string): StatementSync {
-    const known = this.#statements.get(sql);
-    if (known !== undefined) return known;
-    const statement = this.#db.prepare(sql);
-    this.#statements.set(sql, statement);
-    return statement;
   }
 }
 

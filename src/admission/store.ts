@@ -108,7 +108,10 @@ export class AdmissionStore {
       this.#db = new DatabaseSync(path, { timeout: 5000 });
       this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
       this.#migrate(make);
-      this.leases = new LeaseTable(this.#db, (run) => this.#transaction(run));
+      this.leases = new LeaseTable(
+        (sql) => this.#prepare(sql),
+        (run) => this.#transaction(run),
+      );
     } catch (cause) {
       if (cause instanceof IcvpnError) throw cause;
       throw new StoreError(`cannot open the admission store ${path}`, { cause });
